@@ -1,0 +1,214 @@
+package ionet
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+)
+
+// Network is the network file: what every participant must know to take part
+// and an auditor to check. Its identity is the hash of its exact bytes. See
+// proofs/FORMAT.md, section 2.
+type Network struct {
+	Version      int          `toml:"version"`
+	Name         string       `toml:"name"`
+	Cluster      Key          `toml:"cluster"`
+	Mint         Key          `toml:"mint"`
+	Decimals     int          `toml:"decimals"`
+	Start        int64        `toml:"start"`
+	EpochSeconds uint32       `toml:"epoch_seconds"`
+	Samples      uint16       `toml:"samples"`
+	Policy       Hash         `toml:"policy"`
+	Schedule     ScheduleInfo `toml:"schedule"`
+	Keys         NetworkKeys  `toml:"keys"`
+	Vaults       Vaults       `toml:"vaults"`
+	Allocation   []Allocation `toml:"allocation"`
+	Lanes        []Lane       `toml:"lane"`
+
+	id Hash
+}
+
+// ScheduleInfo names the emission schedule; Hash commits to every epoch of it.
+type ScheduleInfo struct {
+	Genesis       Amount `toml:"genesis"`
+	Cap           Amount `toml:"cap"`
+	Epochs        uint64 `toml:"epochs"`
+	FirstYearRate string `toml:"first_year_rate"`
+	Decay         string `toml:"decay"`
+	Hash          Hash   `toml:"hash"`
+}
+
+// NetworkKeys are the public keys of the service.
+type NetworkKeys struct {
+	Operator Key `toml:"operator"` // fee payer, mint authority, owner of the reward vault
+	Fees     Key `toml:"fees"`     // owner of the fee vault
+	Service  Key `toml:"service"`  // signs acks and checkpoints
+	Lane     Key `toml:"lane"`     // base of the lane addresses, signs their opening, nothing else
+}
+
+// Vaults are the token accounts that hold debts.
+type Vaults struct {
+	Reward Key `toml:"reward"`
+	Fee    Key `toml:"fee"`
+}
+
+// Allocation is one account of the genesis mint.
+type Allocation struct {
+	Category string `toml:"category"`
+	Owner    Key    `toml:"owner"`
+	Account  Key    `toml:"account"`
+	Amount   Amount `toml:"amount"`
+}
+
+// Lane names a lane's address; see proofs/FORMAT.md, section 9.
+type Lane struct {
+	Name    string `toml:"name"`
+	Address Key    `toml:"address"`
+}
+
+var networkName = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
+
+// ParseNetwork parses and checks a network file. An unknown or missing key is
+// an error that names it.
+func ParseNetwork(file []byte) (*Network, error) {
+	var n Network
+	dec := toml.NewDecoder(bytes.NewReader(file)).DisallowUnknownFields()
+	if err := dec.Decode(&n); err != nil {
+		var strict *toml.StrictMissingError
+		if errors.As(err, &strict) && len(strict.Errors) > 0 {
+			return nil, fmt.Errorf("network file: unknown key %s", strings.Join(strict.Errors[0].Key(), "."))
+		}
+		return nil, fmt.Errorf("network file: %w", err)
+	}
+	if err := n.check(); err != nil {
+		return nil, fmt.Errorf("network file: %w", err)
+	}
+	n.id = HashOf(file)
+	return &n, nil
+}
+
+// EncodeNetwork renders n as a network file: ParseNetwork(EncodeNetwork(n)) is n.
+func EncodeNetwork(n Network) ([]byte, error) {
+	if err := n.check(); err != nil {
+		return nil, fmt.Errorf("network file: %w", err)
+	}
+	file, err := toml.Marshal(n)
+	if err != nil {
+		return nil, fmt.Errorf("encode network file: %w", err)
+	}
+	return file, nil
+}
+
+// ID is the network id: SHA-256 of the file that n was parsed from.
+func (n *Network) ID() Hash { return n.id }
+
+// Clock returns the network's epoch clock.
+func (n *Network) Clock() Clock {
+	return Clock{Start: n.Start, Length: n.EpochSeconds, Samples: n.Samples}
+}
+
+// Lane returns the address of the lane with that name.
+func (n *Network) Lane(name string) (Key, bool) {
+	for _, l := range n.Lanes {
+		if l.Name == name {
+			return l.Address, true
+		}
+	}
+	return Key{}, false
+}
+
+// LaneName returns the name of the lane at that address.
+func (n *Network) LaneName(address Key) (string, bool) {
+	for _, l := range n.Lanes {
+		if l.Address == address {
+			return l.Name, true
+		}
+	}
+	return "", false
+}
+
+// LanesOf returns the lanes named "<prefix>-0", "<prefix>-1", ... in that order.
+func (n *Network) LanesOf(prefix string) []Lane {
+	var lanes []Lane
+	for _, l := range n.Lanes {
+		if rest, ok := strings.CutPrefix(l.Name, prefix+"-"); ok && rest != "" {
+			lanes = append(lanes, l)
+		}
+	}
+	return lanes
+}
+
+func (n *Network) check() error {
+	if n.Version != 1 {
+		return fmt.Errorf("version is %d, not 1", n.Version)
+	}
+	if !networkName.MatchString(n.Name) {
+		return fmt.Errorf("name %q is not 1..32 of a-z 0-9 -", n.Name)
+	}
+	if n.Decimals < 0 || n.Decimals > MaxDecimals {
+		return fmt.Errorf("decimals is %d, not in 0..%d", n.Decimals, MaxDecimals)
+	}
+	for _, k := range []struct {
+		name string
+		key  Key
+	}{
+		{"cluster", n.Cluster}, {"mint", n.Mint},
+		{"keys.operator", n.Keys.Operator}, {"keys.fees", n.Keys.Fees}, {"keys.service", n.Keys.Service}, {"keys.lane", n.Keys.Lane},
+		{"vaults.reward", n.Vaults.Reward}, {"vaults.fee", n.Vaults.Fee},
+	} {
+		if k.key.IsZero() {
+			return fmt.Errorf("%s is missing", k.name)
+		}
+	}
+	if n.Policy.IsZero() {
+		return errors.New("policy is missing")
+	}
+	if n.Schedule.Epochs == 0 {
+		return errors.New("schedule.epochs is 0")
+	}
+	if n.Schedule.Hash.IsZero() {
+		return errors.New("schedule.hash is missing")
+	}
+	if err := n.Clock().Check(); err != nil {
+		return err
+	}
+	return errors.Join(n.checkAllocation(), n.checkLanes())
+}
+
+func (n *Network) checkAllocation() error {
+	var total Amount
+	var err error
+	for i, a := range n.Allocation {
+		if a.Category == "" || a.Owner.IsZero() || a.Account.IsZero() {
+			return fmt.Errorf("allocation %d lacks category, owner or account", i)
+		}
+		if total, err = total.Add(a.Amount); err != nil {
+			return fmt.Errorf("allocation: %w", err)
+		}
+	}
+	if total != n.Schedule.Genesis {
+		return fmt.Errorf("allocation amounts sum to %s, schedule.genesis is %s", total, n.Schedule.Genesis)
+	}
+	return nil
+}
+
+func (n *Network) checkLanes() error {
+	seen := map[string]bool{}
+	for i, l := range n.Lanes {
+		if l.Name == "" || l.Address.IsZero() || seen[l.Name] || seen[l.Address.String()] {
+			return fmt.Errorf("lane %d lacks a name or address, or repeats one", i)
+		}
+		seen[l.Name], seen[l.Address.String()] = true, true
+	}
+	if len(n.Lanes) < 4 || n.Lanes[0].Name != "epoch" || n.Lanes[1].Name != "seal" {
+		return errors.New("lane: want epoch, seal, then pay-0.. and claim-0..")
+	}
+	if len(n.LanesOf("pay")) == 0 || len(n.LanesOf("claim")) == 0 {
+		return errors.New("lane: want at least one pay- and one claim- lane")
+	}
+	return nil
+}
