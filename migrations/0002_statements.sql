@@ -1,0 +1,68 @@
+-- +goose Up
+-- Statements are keyed by epoch first, so that a sealed epoch leaves in one range. epoch and
+-- sample are 0 for kinds that have none. The id is H(kind, signer, body).
+CREATE TABLE statements (
+    epoch          bigint NOT NULL,
+    id             bytea NOT NULL CONSTRAINT statement_id_is_32_bytes CHECK (octet_length(id) = 32),
+    kind           smallint NOT NULL,
+    signer         bytea NOT NULL CONSTRAINT signer_is_32_bytes CHECK (octet_length(signer) = 32),
+    sample         integer NOT NULL,
+    signature      bytea NOT NULL CONSTRAINT signature_is_64_bytes CHECK (octet_length(signature) = 64),
+    body           bytea NOT NULL,
+    arrival_epoch  bigint NOT NULL,
+    arrival_sample integer NOT NULL,
+    PRIMARY KEY (epoch, id)
+);
+CREATE INDEX statements_by_signer ON statements (signer, kind, epoch, sample);
+
+-- No uptime statement of an epoch at or below frozen_through enters: intake reads the row FOR
+-- SHARE in the transaction that stores, a freeze updates it, so every ack precedes the freeze.
+CREATE TABLE intake (
+    one            boolean PRIMARY KEY DEFAULT true CONSTRAINT intake_is_one CHECK (one),
+    frozen_through bigint NOT NULL CONSTRAINT frozen_through_not_negative CHECK (frozen_through >= 0)
+);
+
+-- What the text and inventory statements say, for lookup; the statement row is the truth.
+CREATE TABLE delegations (
+    id             bytea PRIMARY KEY,
+    provider       bytea NOT NULL,
+    payee          bytea NOT NULL,
+    issued         bigint NOT NULL,
+    expires        bigint NOT NULL,
+    arrival_epoch  bigint NOT NULL,
+    revoked_epoch  bigint, -- arrival epoch of the first revocation; it counts from the next on
+    CONSTRAINT delegation_has_a_life CHECK (issued < expires)
+);
+CREATE TABLE delegation_workers (
+    worker     bytea NOT NULL,
+    delegation bytea NOT NULL REFERENCES delegations (id),
+    PRIMARY KEY (worker, delegation)
+);
+CREATE TABLE inventories (
+    id             bytea PRIMARY KEY,
+    worker         bytea NOT NULL,
+    delegation     bytea NOT NULL REFERENCES delegations (id),
+    simulated      boolean NOT NULL,
+    devices        integer NOT NULL CONSTRAINT inventory_has_devices CHECK (devices BETWEEN 1 AND 64),
+    arrival_epoch  bigint NOT NULL,
+    arrival_sample integer NOT NULL,
+    last_epoch     bigint NOT NULL -- last epoch in which the worker was heard
+);
+CREATE INDEX inventories_by_worker ON inventories (worker, arrival_epoch, arrival_sample);
+CREATE TABLE inventory_devices (
+    inventory bytea NOT NULL REFERENCES inventories (id),
+    uuid      bytea NOT NULL CONSTRAINT uuid_is_16_bytes CHECK (octet_length(uuid) = 16),
+    name      text NOT NULL,
+    PRIMARY KEY (inventory, uuid)
+);
+CREATE INDEX inventory_devices_by_uuid ON inventory_devices (uuid);
+
+-- Finalized blocks that the service handed out or checked as beacons.
+CREATE TABLE beacons (
+    slot      bigint PRIMARY KEY,
+    blockhash bytea NOT NULL CONSTRAINT blockhash_is_32_bytes CHECK (octet_length(blockhash) = 32),
+    time      bigint NOT NULL,
+    epoch     bigint NOT NULL,
+    sample    integer NOT NULL
+);
+CREATE INDEX beacons_by_sample ON beacons (epoch, sample);

@@ -1,0 +1,44 @@
+-- +goose Up
+-- position and chain are n and C(n) of the last state that was read at finalized.
+CREATE TABLE lanes (
+    name     text PRIMARY KEY,
+    address  bytea NOT NULL UNIQUE CONSTRAINT lane_address_is_32_bytes CHECK (octet_length(address) = 32),
+    position bigint NOT NULL CONSTRAINT lane_position_not_negative CHECK (position >= 0),
+    chain    bytea NOT NULL CONSTRAINT lane_chain_is_32_bytes CHECK (octet_length(chain) = 32)
+);
+
+-- Every content that was ever signed or imported. won: the finalized winner of its position.
+CREATE TABLE contents (
+    hash     bytea PRIMARY KEY,
+    lane     text NOT NULL REFERENCES lanes (name),
+    position bigint NOT NULL,
+    kind     smallint NOT NULL,
+    bytes    bytea NOT NULL,
+    state    text NOT NULL CONSTRAINT content_state CHECK (state IN ('open', 'won', 'lost'))
+);
+CREATE INDEX contents_by_position ON contents (lane, position);
+CREATE UNIQUE INDEX one_winner_per_position ON contents (lane, position) WHERE state = 'won';
+
+-- An attempt is one signed transaction, known by its message hash: a wallet can make another
+-- valid signature over the same message. The bytes are here before the first of them goes out.
+CREATE TABLE attempts (
+    message           bytea PRIMARY KEY CONSTRAINT message_is_32_bytes CHECK (octet_length(message) = 32),
+    kind              smallint NOT NULL,
+    state             text NOT NULL CONSTRAINT attempt_state CHECK (state IN ('live', 'won', 'lost', 'dead')),
+    transaction       bytea NOT NULL,
+    signature         bytea NOT NULL,
+    blockhash         bytea NOT NULL,
+    last_valid_height bigint NOT NULL,
+    context_slot      bigint NOT NULL,
+    lease             bigint NOT NULL,
+    created_at        timestamptz NOT NULL,
+    sent              integer NOT NULL DEFAULT 0,
+    reason            text NOT NULL DEFAULT ''
+);
+CREATE INDEX attempts_live ON attempts (created_at) WHERE state = 'live';
+CREATE TABLE attempt_steps (
+    message bytea NOT NULL REFERENCES attempts (message),
+    content bytea NOT NULL REFERENCES contents (hash),
+    PRIMARY KEY (message, content)
+);
+CREATE INDEX attempt_steps_by_content ON attempt_steps (content);
