@@ -204,17 +204,3 @@ func (id identity) placeFor(dir string) (string, error) {
 	}
 	return to, os.Symlink(to, link)
 }
-
-// Remove deletes a stopped database, also the part that had to lie elsewhere.
-func Remove(dir string) error {
-	link := filepath.Join(dir, "place")
-	if to, err := os.Readlink(link); err == nil {
-		if err := os.RemoveAll(to); err != nil {
-			return fmt.Errorf("remove database %s: %w", dir, err)
-		}
-	}
-	if err := os.RemoveAll(dir); err != nil {
-		return fmt.Errorf("remove database %s: %w", dir, err)
-	}
-	return nil
-}

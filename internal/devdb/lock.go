@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"syscall"
 	"time"
 )
@@ -30,8 +31,34 @@ func takeLock(ctx context.Context, path string, wait time.Duration) (*os.File, e
 		select {
 		case <-ctx.Done():
 			f.Close()
-			return nil, fmt.Errorf("a server already runs there (stop its owner, or choose another folder): %w", ctx.Err())
+			return nil, fmt.Errorf("a server still runs there (stop the process that started it, or choose another folder): %w", ctx.Err())
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
+}
+
+// Remove deletes a stopped database, also what had to lie elsewhere. It refuses
+// while a server runs there. A folder that does not exist is no error.
+func Remove(dir string) error {
+	if err := remove(dir); err != nil {
+		return fmt.Errorf("remove database %s: %w", dir, err)
+	}
+	return nil
+}
+
+func remove(dir string) error {
+	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	lock, err := takeLock(context.Background(), filepath.Join(dir, "lock"), 0)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if to, err := os.Readlink(filepath.Join(dir, "place")); err == nil {
+		if err := os.RemoveAll(to); err != nil {
+			return err
+		}
+	}
+	return os.RemoveAll(dir)
 }

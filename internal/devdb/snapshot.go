@@ -13,7 +13,13 @@ import (
 // Snapshot(ctx, "ionet", "before") takes a copy and Snapshot(ctx, "before", "ionet")
 // puts it back.
 func (d *DB) Snapshot(ctx context.Context, from, to string) error {
-	conn, err := pgx.Connect(ctx, d.URLOf("postgres"))
+	return Snapshot(ctx, d.URLOf("postgres"), from, to)
+}
+
+// Snapshot is DB.Snapshot for a server that is known by the address of a third
+// database of it, whose role must own both.
+func Snapshot(ctx context.Context, url, from, to string) error {
+	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
 		return fmt.Errorf("copy database %s to %s: %w", from, to, err)
 	}
