@@ -1,0 +1,257 @@
+package localnet
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/gagliardetto/solana-go"
+)
+
+// sendConfig is what sendTransaction takes. The node's own retries (maxRetries) have
+// no meaning here, where a transaction runs as it comes.
+type sendConfig struct {
+	Encoding       string      `json:"encoding"`
+	SkipPreflight  bool        `json:"skipPreflight"`
+	Preflight      *commitment `json:"preflightCommitment"`
+	MaxRetries     *uint64     `json:"maxRetries"`
+	MinContextSlot *uint64     `json:"minContextSlot"`
+}
+
+// decodeTx reads parameter 0 as a transaction.
+func decodeTx(p params, encoding string) (*wireTx, error) {
+	var s string
+	if err := p.into(0, &s); err != nil {
+		return nil, err
+	}
+	raw, err := decodeWire(s, encoding)
+	if err != nil {
+		return nil, err
+	}
+	t, err := parseTx(raw)
+	if err == nil {
+		return t, nil
+	}
+	if t == nil {
+		return nil, rpcErrorf(codeParams, "failed to deserialize solana_transaction::versioned::VersionedTransaction: %v", err)
+	}
+	return nil, rpcErrorf(codeParams, "invalid transaction: %v", err)
+}
+
+// sendTransaction checks a transaction in the bank of the preflight commitment, then
+// runs it in the open slot and answers its signature. As with a validator, the answer
+// says nothing of success: what can't land once preflight is over, or with preflight
+// skipped, is dropped in silence.
+func sendTransaction(n *Node, p params) (any, error) {
+	var c sendConfig
+	if err := p.optional(1, &c); err != nil {
+		return nil, err
+	}
+	t, err := decodeTx(p, c.Encoding)
+	if err != nil {
+		return nil, err
+	}
+	valid := t.verify()
+	n.bank.mu.Lock()
+	defer n.bank.mu.Unlock()
+	var at contextConfig
+	if c.Preflight != nil {
+		at.Commitment = *c.Preflight
+	}
+	if c.SkipPreflight {
+		at.Commitment = processed
+	}
+	at.MinContextSlot = c.MinContextSlot
+	slot, err := n.slotFor(at)
+	if err != nil {
+		return nil, err
+	}
+	if !c.SkipPreflight {
+		if !valid {
+			return nil, rpcErrorf(codeSignature, "Transaction signature verification failure")
+		}
+		if err := n.preflight(t, slot); err != nil {
+			return nil, err
+		}
+	}
+	if !valid {
+		n.log.Debug("drop a transaction", "signature", t.id(), "reason", errSignatureFailure)
+		return t.id(), nil
+	}
+	return t.id(), n.land(t)
+}
+
+// preflight simulates t and turns a failure into -32002.
+func (n *Node) preflight(t *wireTx, slot uint64) error {
+	s, err := n.bank.simulate(t, slot, true)
+	if err != nil || s.err == nil {
+		return err
+	}
+	message := "Transaction simulation failed: " + s.err.String()
+	if len(s.Logs) > 0 {
+		message += " "
+	}
+	return &rpcError{codePreflight, message, n.simulated(s, t, simulateConfig{})}
+}
+
+// land executes t in the open slot. The bank's lock must be held.
+func (n *Node) land(t *wireTx) error {
+	r, dropped, err := n.bank.execute(t)
+	if err != nil {
+		return err
+	}
+	if r == nil {
+		n.log.Debug("drop a transaction", "signature", t.id(), "reason", dropped)
+	}
+	return nil
+}
+
+// simulateConfig is what simulateTransaction takes.
+type simulateConfig struct {
+	contextConfig
+	Encoding  string `json:"encoding"`
+	SigVerify bool   `json:"sigVerify"`
+	Replace   bool   `json:"replaceRecentBlockhash"`
+	Inner     bool   `json:"innerInstructions"`
+	Accounts  *struct {
+		Encoding  string   `json:"encoding"`
+		Addresses []string `json:"addresses"`
+	} `json:"accounts"`
+}
+
+func simulateTransaction(n *Node, p params) (any, error) {
+	var c simulateConfig
+	if err := p.optional(1, &c); err != nil {
+		return nil, err
+	}
+	t, err := decodeTx(p, c.Encoding)
+	if err != nil {
+		return nil, err
+	}
+	if c.SigVerify && c.Replace {
+		return nil, rpcErrorf(codeParams, "sigVerify may not be used with replaceRecentBlockhash")
+	}
+	if c.SigVerify && !t.verify() {
+		return nil, rpcErrorf(codeSignature, "Transaction signature verification failure")
+	}
+	n.bank.mu.Lock()
+	defer n.bank.mu.Unlock()
+	slot, err := n.slotFor(c.contextConfig)
+	if err != nil {
+		return nil, err
+	}
+	if c.Replace {
+		if t, err = t.withBlockhash(first(n.bank.hashFor(slot))); err != nil {
+			return nil, err
+		}
+	}
+	s, err := n.bank.simulate(t, slot, !c.Replace)
+	if err != nil {
+		return nil, err
+	}
+	result := n.simulated(s, t, c)
+	if c.Accounts != nil {
+		if result["accounts"], err = n.simulatedAccounts(s, c); err != nil {
+			return nil, err
+		}
+	}
+	return inContext(slot, result), nil
+}
+
+func first[T, U any](v T, _ U) T { return v }
+
+// withBlockhash is the same transaction with another blockhash and stale signatures.
+func (t *wireTx) withBlockhash(h solana.Hash) (*wireTx, error) {
+	t.Message.RecentBlockhash = h
+	raw, err := t.MarshalBinary()
+	if err != nil {
+		return nil, fmt.Errorf("replace blockhash: %w", err)
+	}
+	return parseTx(raw)
+}
+
+// simulated is a simulation as the RPC shows it, the accounts asked for apart.
+func (n *Node) simulated(s *simulation, t *wireTx, c simulateConfig) map[string]any {
+	result := map[string]any{
+		"err": s.err, "logs": s.Logs, "unitsConsumed": s.Units, "accounts": nil,
+		"returnData": showReturned(s.outcome), "innerInstructions": nil, "replacementBlockhash": nil,
+		"loadedAccountsDataSize": n.bank.loadedSize(t, s.slot),
+		"fee":                    nil, "preBalances": nil, "postBalances": nil, "preTokenBalances": nil, "postTokenBalances": nil,
+		"loadedAddresses": showLoaded(t),
+	}
+	if s.pre != nil {
+		result["fee"] = messageFee(&t.Message)
+		result["preBalances"], result["postBalances"] = s.pre, s.postLam
+		result["preTokenBalances"], result["postTokenBalances"] = showTokens(s.preTok), showTokens(s.postTok)
+	}
+	if c.Inner {
+		result["innerInstructions"] = showInner(t, s.outcome, showInnerParsed)
+	}
+	if c.Replace {
+		hash, last := n.bank.hashFor(s.slot)
+		result["replacementBlockhash"] = map[string]any{"blockhash": hash, "lastValidBlockHeight": last}
+	}
+	return result
+}
+
+// loadedSize is the account data that t loads, in bytes, with the 64 that the runtime
+// counts for each account.
+func (b *bank) loadedSize(t *wireTx, slot uint64) int {
+	size := 0
+	for _, k := range t.keys {
+		if a := b.accounts.at(k, slot); a != nil {
+			size += len(a.Data) + 64
+		}
+	}
+	return size
+}
+
+// simulatedAccounts shows the accounts asked for as the transaction would leave them.
+func (n *Node) simulatedAccounts(s *simulation, c simulateConfig) (any, error) {
+	if s.err != nil {
+		return make([]any, len(c.Accounts.Addresses)), nil
+	}
+	encoding := c.Accounts.Encoding
+	if encoding == "" {
+		encoding = "base64"
+	}
+	if encoding == "binary" || encoding == "base58" {
+		return nil, rpcErrorf(codeParams, "base58 encoding not supported")
+	}
+	list := make([]any, len(c.Accounts.Addresses))
+	for i, text := range c.Accounts.Addresses {
+		key, err := parseKey(text)
+		if err != nil {
+			return nil, err
+		}
+		a, written := s.post[key]
+		if !written {
+			a = n.bank.account(key, s.slot)
+		}
+		if list[i], err = n.bank.show(key, a, s.slot, accountConfig{Encoding: encoding}); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+// requestAirdrop sends lamports from the faucet by a transaction like any other.
+func requestAirdrop(n *Node, p params) (any, error) {
+	key, err := p.key(0)
+	if err != nil {
+		return nil, err
+	}
+	var lamports uint64
+	if err := p.into(1, &lamports); err != nil {
+		return nil, err
+	}
+	var c struct {
+		contextConfig
+		Blockhash *solana.Hash `json:"recentBlockhash"`
+	}
+	if p.given(2) {
+		if err := json.Unmarshal(p[2], &c); err != nil {
+			return nil, invalid("parameter 2: %v", err)
+		}
+	}
+	return n.airdrop(key, lamports, c.Blockhash)
+}
