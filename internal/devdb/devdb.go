@@ -232,7 +232,7 @@ func settings(cfg Config) map[string]string {
 		"log_timezone":            "UTC",
 	}
 	if cfg.NoFsync {
-		s["fsync"], s["full_page_writes"], s["synchronous_commit"] = "off", "off", "off"
+		s["fsync"], s["full_page_writes"] = "off", "off"
 	}
 	for k, v := range cfg.Settings {
 		s[k] = v

@@ -22,6 +22,8 @@ type identity struct {
 	// other is set when the server's files must belong to another user than us.
 	other    bool
 	uid, gid int // of that user
+	// shelter is the folder for what that user can't reach where it is.
+	shelter string
 }
 
 // identityOf chooses: ourselves, unless we are root or nameless (initdb refuses
@@ -70,7 +72,7 @@ func credentialOf(ids [2]int) identity {
 		attr: func() *syscall.SysProcAttr {
 			return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(ids[0]), Gid: uint32(ids[1])}}
 		},
-		other: true, uid: ids[0], gid: ids[1],
+		other: true, uid: ids[0], gid: ids[1], shelter: "/var/tmp",
 	}
 }
 
@@ -126,14 +128,14 @@ func (id identity) reachablePrograms(bin string) (string, error) {
 	}
 	native := filepath.Dir(bin)
 	sum := sha256.Sum256([]byte(native))
-	dst := filepath.Join("/var/tmp", fmt.Sprintf("ionet-devdb-%d-%s", os.Geteuid(), hex.EncodeToString(sum[:8])))
+	dst := filepath.Join(id.shelter, fmt.Sprintf("ionet-devdb-%d-%s", os.Geteuid(), hex.EncodeToString(sum[:8])))
 	if st, err := os.Lstat(dst); err == nil {
 		if sys, ok := st.Sys().(*syscall.Stat_t); !ok || !st.IsDir() || int(sys.Uid) != os.Geteuid() {
 			return "", fmt.Errorf("copy postgres to %s: somebody else made that (remove it)", dst)
 		}
 		return filepath.Join(dst, "bin"), nil
 	}
-	tmp, err := os.MkdirTemp("/var/tmp", "ionet-devdb-copy-")
+	tmp, err := os.MkdirTemp(id.shelter, "ionet-devdb-copy-")
 	if err != nil {
 		return "", err
 	}
@@ -195,7 +197,7 @@ func (id identity) placeFor(dir string) (string, error) {
 	if id.reaches(dir) {
 		return dir, nil
 	}
-	to, err := os.MkdirTemp("/var/tmp", "ionet-devdb-data-")
+	to, err := os.MkdirTemp(id.shelter, "ionet-devdb-data-")
 	if err != nil {
 		return "", err
 	}

@@ -37,6 +37,10 @@ func takeLock(ctx context.Context, path string, wait time.Duration) (*os.File, e
 	}
 }
 
+// removeWait covers the instant in which a process that is just being started, by
+// another goroutine of ours, still has a copy of every file that we have open.
+const removeWait = 2 * time.Second
+
 // Remove deletes a stopped database, also what had to lie elsewhere. It refuses
 // while a server runs there. A folder that does not exist is no error.
 func Remove(dir string) error {
@@ -50,7 +54,7 @@ func remove(dir string) error {
 	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	lock, err := takeLock(context.Background(), filepath.Join(dir, "lock"), 0)
+	lock, err := takeLock(context.Background(), filepath.Join(dir, "lock"), removeWait)
 	if err != nil {
 		return err
 	}
