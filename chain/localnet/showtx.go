@@ -1,7 +1,6 @@
 package localnet
 
 import (
-
 	"github.com/gagliardetto/solana-go"
 	"github.com/mr-tron/base58"
 )
@@ -221,4 +220,3 @@ func showParsed(t *wireTx, program uint16, accounts []uint16, data []byte, heigh
 	}
 	return map[string]any{"programId": id, "accounts": keys, "data": base58.Encode(data), "stackHeight": height}
 }
-
