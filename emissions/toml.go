@@ -1,0 +1,192 @@
+package emissions
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"github.com/ionet-settlement/ionet"
+)
+
+// section reads one TOML table key by key. The first error of any section of a
+// file is kept in fail, and every read after it returns zero: the caller asks
+// once, at the end.
+type section struct {
+	path  string // of this table with a dot after it, "" for the file
+	keys  map[string]any
+	known []string // keys that were asked for
+	fail  *error
+}
+
+// readTOML parses file into its outermost section.
+func readTOML(file []byte, fail *error) *section {
+	keys := map[string]any{}
+	if err := toml.Unmarshal(file, &keys); err != nil {
+		*fail = fmt.Errorf("parse TOML: %w", err)
+	}
+	return &section{keys: keys, fail: fail}
+}
+
+// refuse keeps the first error, which names the key.
+func (s *section) refuse(name, format string, args ...any) {
+	if *s.fail == nil {
+		*s.fail = fmt.Errorf("%s%s: %s", s.path, name, fmt.Sprintf(format, args...))
+	}
+}
+
+// take returns the value of a key; ok is false where there is none.
+func (s *section) take(name string) (value any, ok bool) {
+	s.known = append(s.known, name)
+	value, ok = s.keys[name]
+	return value, ok && *s.fail == nil
+}
+
+// end refuses every key that nobody asked for.
+func (s *section) end() {
+	for name := range s.keys {
+		if !slices.Contains(s.known, name) {
+			slices.Sort(s.known)
+			s.refuse(name, "unknown key; allowed here are %s", strings.Join(s.known, ", "))
+			return
+		}
+	}
+}
+
+// need refuses a missing key.
+func (s *section) need(names ...string) {
+	for _, name := range names {
+		if _, ok := s.keys[name]; !ok {
+			s.refuse(name, "missing")
+		}
+	}
+}
+
+// integer reads a whole number in low..high; fallback stands for a missing one.
+func (s *section) integer(name string, low, high, fallback uint64) uint64 {
+	value, ok := s.take(name)
+	if !ok {
+		return fallback
+	}
+	n, ok := value.(int64)
+	if !ok || n < 0 || uint64(n) < low || uint64(n) > high {
+		s.refuse(name, "%s is not a whole number in %d..%d", show(value), low, high)
+		return 0
+	}
+	return uint64(n)
+}
+
+// flag reads true or false; fallback stands for a missing one.
+func (s *section) flag(name string, fallback bool) bool {
+	value, ok := s.take(name)
+	if !ok {
+		return fallback
+	}
+	b, ok := value.(bool)
+	if !ok {
+		s.refuse(name, "%s is neither true nor false", show(value))
+	}
+	return b
+}
+
+// text reads a string that is not empty; fallback stands for a missing one.
+func (s *section) text(name, fallback string) string {
+	value, ok := s.take(name)
+	if !ok {
+		return fallback
+	}
+	t, ok := value.(string)
+	if !ok || t == "" {
+		s.refuse(name, "%s is not a string that says something", show(value))
+	}
+	return t
+}
+
+// texts reads a list of at least one string, none of them empty.
+func (s *section) texts(name string) []string {
+	value, ok := s.take(name)
+	if !ok {
+		return nil
+	}
+	list, ok := value.([]any)
+	if !ok || len(list) == 0 {
+		s.refuse(name, "%s is not a list of strings", show(value))
+		return nil
+	}
+	texts := make([]string, len(list))
+	for i, v := range list {
+		if t, ok := v.(string); ok && t != "" {
+			texts[i] = t
+			continue
+		}
+		s.refuse(fmt.Sprintf("%s[%d]", name, i), "%s is not a string that says something", show(v))
+		return nil
+	}
+	return texts
+}
+
+// amount reads base units as a string of digits, zero where there is none.
+func (s *section) amount(name string) ionet.Amount {
+	value, ok := s.take(name)
+	if !ok {
+		return ionet.Amount{}
+	}
+	t, _ := value.(string)
+	a, err := ionet.ParseBase(t)
+	if err != nil {
+		s.refuse(name, "%s is not a string of base units in 0..%d without leading zeros", show(value), math.MaxInt64)
+	}
+	return a
+}
+
+// section reads a table; a missing one is empty.
+func (s *section) section(name string) *section {
+	sub := &section{path: s.path + name + ".", fail: s.fail}
+	value, ok := s.take(name)
+	if !ok {
+		return sub
+	}
+	if sub.keys, ok = value.(map[string]any); !ok {
+		s.refuse(name, "%s is not a table", show(value))
+	}
+	return sub
+}
+
+// sections reads an array of tables.
+func (s *section) sections(name string) []*section {
+	value, ok := s.take(name)
+	if !ok {
+		return nil
+	}
+	list, ok := value.([]any)
+	if !ok {
+		s.refuse(name, "%s is not an array of tables", show(value))
+		return nil
+	}
+	subs := make([]*section, 0, len(list))
+	for i, v := range list {
+		item := name + "[" + strconv.Itoa(i) + "]"
+		keys, ok := v.(map[string]any)
+		if !ok {
+			s.refuse(item, "%s is not a table", show(v))
+			return nil
+		}
+		subs = append(subs, &section{path: s.path + item + ".", keys: keys, fail: s.fail})
+	}
+	return subs
+}
+
+// show renders a value for an error, cut to a readable length.
+func show(value any) string {
+	text := fmt.Sprint(value)
+	if t, ok := value.(string); ok {
+		text = strconv.Quote(t)
+	}
+	if len(text) > 60 {
+		return text[:60] + "..."
+	}
+	return text
+}
