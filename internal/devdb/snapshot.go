@@ -9,9 +9,9 @@ import (
 )
 
 // Snapshot makes the database to an exact copy of the database from, replacing what
-// to held. It ends the sessions of both; pools reconnect by themselves. So
-// Snapshot(ctx, "ionet", "before") takes a copy and Snapshot(ctx, "before", "ionet")
-// puts it back.
+// to held. So Snapshot(ctx, "ionet", "before") takes a copy and Snapshot(ctx,
+// "before", "ionet") puts it back. It ends the sessions of both: a pool that goes on
+// being used needs its Reset called, or it tells of each ended session once.
 func (d *DB) Snapshot(ctx context.Context, from, to string) error {
 	return Snapshot(ctx, d.URLOf("postgres"), from, to)
 }

@@ -24,6 +24,7 @@ import (
 //	template   held by the process that is just making a template
 //	url        address of the running server, written when it is ready
 //	db-*       the server's data, a new folder for each server
+//	keeper     the newest keeper's process id, for people
 //	keeper.log what the keeper and its server's start printed
 //
 // The kernel drops locks when a process dies, however it dies, so there is nothing

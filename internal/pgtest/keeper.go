@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -42,6 +43,9 @@ func keep(base, lingerText string) error {
 	linger, err := time.ParseDuration(lingerText)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", lingerEnv, err)
+	}
+	if err := publish(filepath.Join(base, "keeper"), strconv.Itoa(os.Getpid())); err != nil {
+		return err
 	}
 	sweep(base)
 	dir, err := os.MkdirTemp(base, "db-")

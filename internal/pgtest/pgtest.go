@@ -83,12 +83,13 @@ func Open(t testing.TB, url string) *pgxpool.Pool {
 	if err != nil {
 		t.Fatalf("open %s: %v", url, err)
 	}
-	t.Cleanup(func() { closePool(t, pool) })
+	t.Cleanup(func() { closePool(t, pool, closeWait) })
 	return pool
 }
 
 // Copy returns the address of a new database that holds just what the one at url
-// holds now. It ends all sessions of that one. The copy goes when the test ends.
+// holds now. It ends all sessions of that one: call Reset on a pool that you go on
+// using. The copy goes when the test ends.
 func Copy(t testing.TB, url string) string {
 	t.Helper()
 	srv := serverFor(t)
@@ -101,7 +102,7 @@ func Copy(t testing.TB, url string) string {
 }
 
 // Restore puts the database at url back to what the one at from holds now; from is
-// usually a Copy that was taken earlier. It ends all sessions of both.
+// usually a Copy that was taken earlier. It ends all sessions of both, as Copy does.
 func Restore(t testing.TB, url, from string) {
 	t.Helper()
 	srv := serverFor(t)
@@ -134,7 +135,8 @@ func nameIn(t testing.TB, raw string) string {
 
 // closePool ends a pool, and reports what would otherwise hang: a connection that
 // the test still holds.
-func closePool(t testing.TB, pool *pgxpool.Pool) {
+func closePool(t testing.TB, pool *pgxpool.Pool, wait time.Duration) {
+	t.Helper()
 	done := make(chan struct{})
 	go func() {
 		pool.Close()
@@ -142,7 +144,7 @@ func closePool(t testing.TB, pool *pgxpool.Pool) {
 	}()
 	select {
 	case <-done:
-	case <-time.After(closeWait):
+	case <-time.After(wait):
 		t.Errorf("the test did not release %d connections of its pool", pool.Stat().AcquiredConns())
 	}
 }
