@@ -20,6 +20,8 @@ const (
 	// searchTransactionHistory, and the slot hashes reach.
 	rememberedSlots = 300
 	slotHashes      = 512
+	// keptWrites is for how many finalized slots the list of written accounts stays.
+	keptWrites = 1024
 )
 
 // bank is the chain: blocks, accounts and history, all under one lock. Its newest
@@ -143,7 +145,9 @@ func (b *bank) finalize() {
 		}
 		b.root = next
 		b.accounts.settle(blk.touched, next)
-		blk.touched = nil
+		if next > keptWrites { // subscribers may still come for the newer ones
+			b.blocks[next-keptWrites].touched = nil
+		}
 	}
 }
 

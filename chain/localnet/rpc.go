@@ -126,12 +126,12 @@ func (n *Node) serveHTTP(w http.ResponseWriter, r *http.Request) {
 // caller answers one call; websockets answer more methods than HTTP.
 type caller func(method string, p params) (any, error)
 
-// answer answers a body: an object by an object, an array by an array. Notifications
-// (calls without id) are answered too, with a null id, as a validator does.
+// answer answers a body: an object by an object, an array by an array. A notification
+// (a call without id) has no answer; nil means that there is nothing to say.
 func (n *Node) answer(body []byte, call caller) []byte {
 	body = bytes.TrimSpace(body)
 	if len(body) == 0 || body[0] != '[' {
-		return encode(n.answerOne(body, call))
+		return encodeAnswer(n.answerOne(body, call))
 	}
 	var batch []json.RawMessage
 	if err := json.Unmarshal(body, &batch); err != nil {
@@ -140,11 +140,23 @@ func (n *Node) answer(body []byte, call caller) []byte {
 	if len(batch) == 0 {
 		return encode(failed(nil, rpcErrorf(codeRequest, "Invalid request")))
 	}
-	answers := make([]any, len(batch))
-	for i, one := range batch {
-		answers[i] = n.answerOne(one, call)
+	var answers []any
+	for _, one := range batch {
+		if a := n.answerOne(one, call); a != nil {
+			answers = append(answers, a)
+		}
+	}
+	if answers == nil {
+		return nil
 	}
 	return encode(answers)
+}
+
+func encodeAnswer(a any) []byte {
+	if a == nil {
+		return nil
+	}
+	return encode(a)
 }
 
 func (n *Node) answerOne(body []byte, call caller) any {
@@ -166,6 +178,9 @@ func (n *Node) answerOne(body []byte, call caller) any {
 		}
 	}
 	result, err := call(req.Method, p)
+	if req.ID == nil {
+		return nil
+	}
 	if err == nil {
 		return response{"2.0", result, orNull(req.ID)}
 	}
