@@ -2,11 +2,11 @@ package publish
 
 import "github.com/ionet-settlement/ionet"
 
-// NetworkName returns the name of the network file with that id.
+// NetworkName is where the network file with that id lies.
 func NetworkName(id ionet.Hash) string { return "network/" + ionet.Key(id).String() + ".toml" }
 
-// ContentName returns the name of the lane content with that hash.
-func ContentName(hash ionet.Hash) string { return "contents/" + hash.String() }
+// ContentName is where the lane content with that hash lies.
+func ContentName(content ionet.Hash) string { return "contents/" + content.String() }
 
-// BookName returns the name of the book with that root.
+// BookName is where the epoch book with that root lies.
 func BookName(root ionet.Hash) string { return "books/" + root.String() + ".zst" }
