@@ -1,0 +1,126 @@
+// Command ionet-audit repeats everything that a network did, from its RPC and its
+// published files alone, and says whether all holds.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/chain/rpc"
+	"github.com/ionet-settlement/ionet/proofs/audit"
+	"github.com/ionet-settlement/ionet/publish"
+)
+
+const help = `Audit a network from its mint: every epoch's emission, inputs, signatures,
+beacons, verdicts and mint; every payout and claim; every movement of every vault.
+
+It trusts neither the RPC's summaries nor the published files: each file is
+checked against what the chain commits to, each judgement is made again.
+
+Exit status: 0 all holds, 1 findings, 2 something could not be checked or the
+audit could not run.
+
+Examples:
+  ionet-audit --rpc http://127.0.0.1:8899 --mint 9xQe... --store ./published
+  ionet-audit --rpc https://api.devnet.solana.com --mint 9xQe... --store https://ionetd.example/files --json`
+
+type flags struct {
+	RPC      []string      `name:"rpc" required:"" env:"IONET_RPC" placeholder:"URL" help:"RPC with history of the whole network; repeat for more endpoints."`
+	Mint     ionet.Key     `required:"" env:"IONET_MINT" placeholder:"KEY" help:"The network's token: the one thing to know beforehand."`
+	Store    string        `required:"" env:"IONET_STORE" placeholder:"DIR|URL" help:"Published files: a folder or the base URL of a mirror."`
+	JSON     bool          `name:"json" help:"Print the report as JSON."`
+	Progress bool          `help:"Tell on standard error what is being looked at."`
+	Timeout  time.Duration `default:"0" help:"Give up after this long; 0 never."`
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run returns the exit status.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	var f flags
+	done := -1
+	parser, err := kong.New(&f, kong.Name("ionet-audit"), kong.Description(help), kong.Writers(stdout, stderr), kong.Exit(func(code int) { done = code }))
+	if err != nil {
+		fmt.Fprintln(stderr, "ionet-audit:", err)
+		return 2
+	}
+	_, err = parser.Parse(args)
+	if done >= 0 {
+		return done // --help
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "ionet-audit: %v; see ionet-audit --help\n", err)
+		return 2
+	}
+	if f.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, f.Timeout)
+		defer cancel()
+	}
+	report, err := f.audit(ctx, stderr)
+	if err != nil {
+		fmt.Fprintln(stderr, "ionet-audit:", err)
+		return 2
+	}
+	if err := f.print(stdout, report); err != nil {
+		fmt.Fprintln(stderr, "ionet-audit:", err)
+		return 2
+	}
+	return report.Status()
+}
+
+func (f *flags) audit(ctx context.Context, stderr io.Writer) (*audit.Report, error) {
+	store, err := publish.Open(f.Store)
+	if err != nil {
+		return nil, err
+	}
+	client, err := rpc.New(rpc.Config{Endpoints: f.RPC})
+	if err != nil {
+		return nil, err
+	}
+	cfg := audit.Config{Chain: client, Store: store, Mint: f.Mint}
+	if f.Progress {
+		cfg.Progress = func(format string, args ...any) { fmt.Fprintf(stderr, format+"\n", args...) }
+	}
+	report, err := audit.Run(ctx, cfg)
+	if errors.Is(err, context.Canceled) {
+		return nil, errors.New("interrupted; nothing was decided")
+	}
+	return report, err
+}
+
+// print writes findings, then what was not checked, then notes; the last line
+// is the summary.
+func (f *flags) print(w io.Writer, r *audit.Report) error {
+	if f.JSON {
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		return enc.Encode(r)
+	}
+	for _, x := range r.Findings {
+		fmt.Fprintln(w, x)
+	}
+	for _, x := range r.Unchecked {
+		fmt.Fprintln(w, "not checked:", x)
+	}
+	for _, n := range r.Notes {
+		fmt.Fprintln(w, "note:", n)
+	}
+	fmt.Fprintf(w, "minted %s, paid %s, unissued %s, burned %s base units; %d foreign transactions\n", r.Minted, r.Paid, r.Unissued, r.Burned, r.Foreign)
+	_, err := fmt.Fprintln(w, r.Summary())
+	return err
+}

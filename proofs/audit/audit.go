@@ -1,0 +1,85 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/chain"
+	"github.com/ionet-settlement/ionet/chain/rpc"
+	"github.com/ionet-settlement/ionet/emissions"
+	"github.com/ionet-settlement/ionet/proofs"
+	"github.com/ionet-settlement/ionet/publish"
+)
+
+// Config names what an audit looks at.
+type Config struct {
+	Chain    *rpc.Client          // any RPC of the cluster, with history
+	Store    publish.Reader       // the published files
+	Mint     ionet.Key            // the token: the only thing an auditor has to know
+	Progress func(format string, args ...any) // nil: silent
+}
+
+// errStop ends an audit whose next steps would rest on what does not hold; the
+// finding is in the report.
+var errStop = errors.New("the audit can't go on")
+
+// auditor is one walk over one network.
+type auditor struct {
+	Config
+	*source
+	r *Report
+
+	network  *ionet.Network
+	schedule *emissions.Schedule
+	verifier *proofs.Verifier
+	genesis  winner              // position 0 of the epoch lane
+	lanes    map[string][]winner // the steps of each lane, in order
+	known    map[string]winner   // the same by signature
+	sealed   uint64              // last sealed epoch
+
+	former  *proofs.Book // the book of the former epoch; nil where it does not hold
+	credits []credit     // what payees earned, in order of the chain
+	payees  map[ionet.Key]ionet.Key // token account -> payee
+}
+
+// winner is a step that landed: the content of one position of one lane.
+type winner struct {
+	lane    string
+	content chain.Content
+	tx      *transaction
+}
+
+// credit is what one epoch owes one payee.
+type credit struct {
+	slot   uint64
+	epoch  uint64
+	payee  ionet.Key
+	amount ionet.Amount
+}
+
+// Run audits the network of cfg.Mint from genesis to the finalized head. The
+// error is for an audit that could not run at all (no RPC, cancelled); all else
+// is in the report.
+func Run(ctx context.Context, cfg Config) (*Report, error) {
+	if cfg.Progress == nil {
+		cfg.Progress = func(string, ...any) {}
+	}
+	a := &auditor{
+		Config: cfg, source: newSource(cfg.Chain), r: &Report{},
+		lanes: map[string][]winner{}, known: map[string]winner{}, payees: map[ionet.Key]ionet.Key{},
+	}
+	for _, step := range []func(context.Context) error{
+		a.findGenesis, a.walkLanes, a.replayEpochs, a.checkPayments, a.checkVaults, a.checkSigners, a.checkSupply,
+	} {
+		err := step(ctx)
+		if errors.Is(err, errStop) {
+			return a.r, nil
+		}
+		if err != nil {
+			return a.r, fmt.Errorf("audit: %w", err)
+		}
+	}
+	return a.r, nil
+}

@@ -1,0 +1,263 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/chain"
+	"github.com/ionet-settlement/ionet/emissions"
+	"github.com/ionet-settlement/ionet/proofs"
+	"github.com/ionet-settlement/ionet/publish"
+)
+
+// replayEpochs checks each epoch's seal and makes its verdicts again from the
+// published inputs.
+func (a *auditor) replayEpochs(ctx context.Context) error {
+	steps := a.lanes["epoch"]
+	a.former = &proofs.Book{Inputs: &proofs.Inputs{}}
+	for i, w := range steps[1:] {
+		k := uint64(i + 1)
+		if err := a.replayEpoch(ctx, k, w, steps[i].content.Memo); err != nil {
+			return fmt.Errorf("epoch %d: %w", k, err)
+		}
+		a.sealed = k
+		a.r.Epochs++
+		a.Progress("epoch %d: %d findings so far", k, len(a.r.Findings))
+	}
+	return nil
+}
+
+func (a *auditor) replayEpoch(ctx context.Context, k uint64, w winner, formerMemo string) error {
+	former := a.former
+	a.former = nil // until this epoch's book is known to be what was committed
+	parsed, err := proofs.ParseMemo(w.content.Memo)
+	memo, ok := parsed.(proofs.EpochMemo)
+	if err != nil || !ok {
+		a.r.find(k, w.tx.signature, "epoch-memo", "an epoch memo", w.content.Memo)
+		return nil
+	}
+	emission, err := a.schedule.Emission(k)
+	if err != nil {
+		a.r.find(k, w.tx.signature, "emission", "an epoch of the schedule", err)
+		return nil
+	}
+	a.checkSeal(k, w, memo, formerMemo, emission)
+	book, err := a.fetchBook(ctx, k, memo)
+	if err != nil || book == nil {
+		return err
+	}
+	if err := a.checkInputs(ctx, k, w, memo, former, book); err != nil {
+		return err
+	}
+	a.checkVerdicts(k, memo, emission, book)
+	a.credit(k, w, book)
+	a.former = book
+	return nil
+}
+
+// checkSeal holds the transaction against its own memo and the schedule.
+func (a *auditor) checkSeal(k uint64, w winner, memo proofs.EpochMemo, formerMemo string, emission ionet.Amount) {
+	object := "seal " + w.tx.signature
+	same(a.r, k, object, "epoch-memo", k, memo.Epoch)
+	same(a.r, k, object, "seal-chain", ionet.HashOf([]byte(formerMemo)), memo.Prev)
+	same(a.r, k, object, "policy", a.network.Policy, memo.Policy)
+	if memo.Sum.Cmp(emission) > 0 {
+		a.r.find(k, object, "emission", "at most "+emission.String(), memo.Sum)
+	}
+	var want []chain.Movement
+	if !memo.Sum.IsZero() {
+		want = []chain.Movement{{Op: chain.Mint, Source: a.Mint, Destination: a.network.Vaults.Reward, Amount: memo.Sum}}
+	}
+	same(a.r, k, object, "mint", fmt.Sprint(want), fmt.Sprint(w.content.Movements))
+	if minted, err := a.r.Minted.Add(memo.Sum); err == nil {
+		a.r.Minted = minted
+	}
+	if rest, err := emission.Sub(memo.Sum); err == nil {
+		if unissued, err := a.r.Unissued.Add(rest); err == nil {
+			a.r.Unissued = unissued
+		}
+	}
+}
+
+// fetchBook returns the book that the memo's roots name, or nil with a finding.
+func (a *auditor) fetchBook(ctx context.Context, k uint64, memo proofs.EpochMemo) (*proofs.Book, error) {
+	name := publish.BookName(proofs.BookRoot(memo.Inputs, memo.Verdicts))
+	file, err := a.Store.Get(ctx, name)
+	if errors.Is(err, publish.ErrNotFound) {
+		a.r.skip(k, name, "published", "the epoch's book", "no such file")
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("fetch %s: %w", name, err)
+	}
+	book, err := proofs.ParseBook(file)
+	if err != nil {
+		a.r.find(k, name, "book", "a book of FORMAT.md section 8", err)
+		return nil, nil
+	}
+	inputs := same(a.r, k, name, "inputs-root", memo.Inputs, book.Inputs.Root())
+	verdicts := same(a.r, k, name, "verdicts-root", memo.Verdicts, book.VerdictsRoot())
+	if !inputs || !verdicts {
+		return nil, nil
+	}
+	same(a.r, k, name, "verdicts-count", memo.Count, uint64(len(book.Verdicts)))
+	return book, nil
+}
+
+// checkInputs holds the inputs against everything outside the book that they
+// must agree with.
+func (a *auditor) checkInputs(ctx context.Context, k uint64, w winner, memo proofs.EpochMemo, former, book *proofs.Book) error {
+	in := book.Inputs
+	same(a.r, k, "inputs header", "inputs-header", a.network.ID(), in.Network)
+	same(a.r, k, "inputs header", "inputs-header", k, in.Epoch)
+	same(a.r, k, "policy", "policy", memo.Policy, ionet.HashOf(in.Policy))
+	if policy, err := emissions.ParsePolicy(in.Policy); err != nil {
+		a.r.find(k, "policy", "policy", "a policy file", err)
+	} else if due := a.network.Clock().EpochEnd(k) + int64(policy.Close.GraceSeconds); w.tx.time < due {
+		a.r.find(k, "seal "+w.tx.signature, "early-close", fmt.Sprintf("block time from %d on", due), w.tx.time)
+	}
+	a.checkBindings(k, former, in)
+	a.checkStatements(k, in)
+	return a.checkBeacons(ctx, k, in)
+}
+
+// checkBindings derives the bindings from the former book: they are a pure
+// function of it.
+func (a *auditor) checkBindings(k uint64, former *proofs.Book, in *proofs.Inputs) {
+	if former == nil {
+		a.r.skip(k, "bindings", "bindings", "the former epoch's book", "one that does not hold")
+		return
+	}
+	var want []proofs.Binding
+	if k > 1 {
+		var err error
+		if want, err = proofs.NextBindings(former.Inputs, former.Verdicts); err != nil {
+			a.r.find(k, "bindings", "bindings", "bindings that follow from the former book", err)
+			return
+		}
+	}
+	if !same(a.r, k, "bindings", "bindings", len(want), len(in.Bindings)) {
+		return
+	}
+	for i, b := range want {
+		same(a.r, k, "binding of "+b.UUID.String(), "bindings", b, in.Bindings[i])
+	}
+}
+
+// checkStatements verifies every signature and what Judge takes for granted.
+func (a *auditor) checkStatements(k uint64, in *proofs.Inputs) {
+	envelopes := make([]proofs.Envelope, len(in.Statements))
+	for i := range in.Statements {
+		envelopes[i] = in.Statements[i].Envelope
+	}
+	for i, err := range a.verifier.Verify(envelopes) {
+		s := &in.Statements[i]
+		object := fmt.Sprintf("%s %s by %s", s.Envelope.Kind, s.Envelope.ID(), s.Envelope.Signer)
+		if err != nil {
+			a.r.find(k, object, "signature", "a valid signature", err)
+		}
+		if err := a.checkStatement(k, in, s); err != nil {
+			a.r.find(k, object, "statement", "a statement of FORMAT.md sections 3 to 6", err)
+		}
+	}
+}
+
+// checkStatement returns what is wrong with one statement of epoch k's inputs.
+func (a *auditor) checkStatement(k uint64, in *proofs.Inputs, s *proofs.Statement) error {
+	e := &s.Envelope
+	if err := proofs.CheckKey(e.Signer); err != nil {
+		return err
+	}
+	if s.Arrival.Sample >= a.network.Samples {
+		return fmt.Errorf("arrival sample %d, an epoch has %d", s.Arrival.Sample, a.network.Samples)
+	}
+	if e.Kind != proofs.KindUptime && s.Arrival.Epoch > k {
+		return fmt.Errorf("arrived in epoch %d", s.Arrival.Epoch)
+	}
+	switch e.Kind {
+	case proofs.KindDelegation:
+		_, err := proofs.ParseDelegation(in.Network, e.Signer, e.Body)
+		return err
+	case proofs.KindRevocation:
+		_, err := proofs.ParseRevocation(in.Network, e.Signer, e.Body)
+		return err
+	case proofs.KindRelease:
+		_, err := proofs.ParseRelease(in.Network, e.Signer, e.Body)
+		return err
+	case proofs.KindInventory:
+		inv, err := proofs.ParseInventory(e.Body)
+		if err == nil && !in.Has(proofs.KindDelegation, inv.Delegation) {
+			err = fmt.Errorf("its delegation %s is not among the inputs", inv.Delegation)
+		}
+		return err
+	case proofs.KindUptime:
+		u, err := proofs.ParseUptime(e.Body)
+		if err == nil && u.Epoch != k {
+			err = fmt.Errorf("it is of epoch %d", u.Epoch)
+		}
+		if err == nil && !in.Has(proofs.KindInventory, u.Inventory) {
+			err = fmt.Errorf("its inventory %s is not among the inputs", u.Inventory)
+		}
+		return err
+	}
+	return fmt.Errorf("kind %s is no input of an epoch", e.Kind)
+}
+
+// checkBeacons compares the beacons with the chain's own blocks.
+func (a *auditor) checkBeacons(ctx context.Context, k uint64, in *proofs.Inputs) error {
+	for _, b := range in.Beacons {
+		object := fmt.Sprintf("beacon of slot %d", b.Slot)
+		block, err := a.block(ctx, b.Slot)
+		if errors.Is(err, errNoHistory) {
+			a.r.skip(k, object, "beacon", "the block", err)
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("read block %d: %w", b.Slot, err)
+		}
+		same(a.r, k, object, "beacon", b.Hash, block.Blockhash)
+		same(a.r, k, object, "beacon", b.Time, block.Time)
+	}
+	return nil
+}
+
+// checkVerdicts judges the epoch again and compares byte for byte.
+func (a *auditor) checkVerdicts(k uint64, memo proofs.EpochMemo, emission ionet.Amount, book *proofs.Book) {
+	a.r.Verdicts += len(book.Verdicts)
+	j, err := proofs.Judge(book.Inputs, a.network.Clock(), emission)
+	if err != nil {
+		a.r.find(k, "inputs", "judge", "inputs that can be judged", err)
+		return
+	}
+	same(a.r, k, "sum", "split", j.Sum, memo.Sum)
+	if !same(a.r, k, "verdicts", "verdict", len(j.Verdicts), len(book.Verdicts)) {
+		return
+	}
+	for i, want := range j.Verdicts {
+		got := book.Verdicts[i]
+		if got == want {
+			continue
+		}
+		object := fmt.Sprintf("device %s of worker %s", want.UUID, want.Worker)
+		if got.Amount != want.Amount {
+			a.r.find(k, object, "split", want.Amount, got.Amount)
+		}
+		if got.Amount = want.Amount; got != want {
+			a.r.find(k, object, "verdict", fmt.Sprintf("%+v", want), fmt.Sprintf("%+v", got))
+		}
+	}
+}
+
+// credit records what the epoch owes its payees, as committed: what was wrong
+// with it is already a finding.
+func (a *auditor) credit(k uint64, w winner, book *proofs.Book) {
+	for _, v := range book.Verdicts {
+		if v.Amount.IsZero() {
+			continue
+		}
+		a.payees[chain.TokenAccount(v.Payee, a.Mint)] = v.Payee
+		a.credits = append(a.credits, credit{slot: w.tx.slot, epoch: k, payee: v.Payee, amount: v.Amount})
+	}
+}

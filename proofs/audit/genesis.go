@@ -1,0 +1,150 @@
+package audit
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/chain"
+	"github.com/ionet-settlement/ionet/emissions"
+	"github.com/ionet-settlement/ionet/proofs"
+	"github.com/ionet-settlement/ionet/publish"
+)
+
+// findGenesis leads from the mint to the network file: the first transaction
+// that mentions the genesis reference, mints this token and carries a genesis
+// memo. Others can mention the reference too, but not mint.
+func (a *auditor) findGenesis(ctx context.Context) error {
+	reference := chain.GenesisReference(a.Mint)
+	signatures, err := a.history(ctx, reference)
+	if err != nil {
+		return fmt.Errorf("read the history of the genesis reference %s: %w", reference, err)
+	}
+	for _, sig := range signatures {
+		tx, err := a.transaction(ctx, sig)
+		if err != nil {
+			return fmt.Errorf("read transaction %s: %w", sig, err)
+		}
+		if tx.failed || tx.decoded == nil || tx.decoded.Plan.Kind != chain.KindGenesis || tx.decoded.Plan.Movements[0].Source != a.Mint {
+			a.r.Foreign++
+			continue
+		}
+		return a.readNetwork(ctx, tx)
+	}
+	a.r.find(Genesis, "mint "+a.Mint.String(), "genesis", "a genesis transaction in the history of "+reference.String(), "none")
+	return errStop
+}
+
+// readNetwork fetches and checks the network file that the memo commits to.
+func (a *auditor) readNetwork(ctx context.Context, tx *transaction) error {
+	memo, err := proofs.ParseMemo(tx.decoded.Plan.Memo)
+	genesis, ok := memo.(proofs.GenesisMemo)
+	if err != nil || !ok {
+		a.r.find(Genesis, tx.signature, "genesis-memo", "a genesis memo", tx.decoded.Plan.Memo)
+		return errStop
+	}
+	name := publish.NetworkName(genesis.Network)
+	file, err := a.Store.Get(ctx, name)
+	if errors.Is(err, publish.ErrNotFound) {
+		a.r.skip(Genesis, name, "published", "the network file", "no such file")
+		return errStop
+	}
+	if err != nil {
+		return fmt.Errorf("fetch %s: %w", name, err)
+	}
+	if !same(a.r, Genesis, name, "network-file", genesis.Network, ionet.HashOf(file)) {
+		return errStop
+	}
+	if a.network, err = ionet.ParseNetwork(file); err != nil {
+		a.r.find(Genesis, name, "network-file", "a network file", err)
+		return errStop
+	}
+	a.r.Network = genesis.Network
+	a.verifier = proofs.NewVerifier(genesis.Network, 1<<16)
+	a.genesis = winner{lane: "epoch", tx: tx}
+	a.Progress("network %s, %q, from %s", ionet.Key(genesis.Network), a.network.Name, tx.signature)
+	return a.checkNetwork(ctx, genesis)
+}
+
+// checkNetwork derives again everything in the network file that can be derived.
+func (a *auditor) checkNetwork(ctx context.Context, memo proofs.GenesisMemo) error {
+	n, d := a.network, a.genesis.tx.decoded
+	cluster, err := a.Chain.GenesisHash(ctx)
+	if err != nil {
+		return fmt.Errorf("read the cluster's genesis hash: %w", err)
+	}
+	same(a.r, Genesis, "cluster", "cluster", n.Cluster, cluster)
+	same(a.r, Genesis, "mint", "mint", a.Mint, n.Mint)
+	same(a.r, Genesis, "fee payer of genesis", "operator", n.Keys.Operator, d.FeePayer)
+	same(a.r, Genesis, "reward vault", "derivation", chain.TokenAccount(n.Keys.Operator, n.Mint), n.Vaults.Reward)
+	same(a.r, Genesis, "fee vault", "derivation", chain.TokenAccount(n.Keys.Fees, n.Mint), n.Vaults.Fee)
+	for _, l := range n.Lanes {
+		same(a.r, Genesis, "lane "+l.Name, "derivation", chain.LaneAddress(n.Keys.Lane, l.Name), l.Address)
+	}
+	for _, al := range n.Allocation {
+		same(a.r, Genesis, "allocation "+al.Category, "derivation", chain.TokenAccount(al.Owner, n.Mint), al.Account)
+	}
+	a.checkAllocation(d)
+	same(a.r, Genesis, "genesis memo", "schedule", n.Schedule.Hash, memo.Emission)
+	return a.checkSchedule()
+}
+
+// checkAllocation compares what genesis minted with the network file, and the
+// file's amounts with the two readings of the published percentages.
+func (a *auditor) checkAllocation(d *chain.Decoded) {
+	n := a.network
+	if !same(a.r, Genesis, "genesis transaction", "allocation", len(n.Allocation), len(d.Plan.Movements)) {
+		return
+	}
+	for i, al := range n.Allocation {
+		m := d.Plan.Movements[i]
+		same(a.r, Genesis, "allocation "+al.Category, "allocation",
+			fmt.Sprintf("%s to %s", al.Amount, al.Account), fmt.Sprintf("%s to %s", m.Amount, m.Destination))
+	}
+	for _, reading := range []string{"of_genesis", "of_cap"} {
+		shares, err := emissions.Allocate(reading, n.Schedule.Genesis, n.Schedule.Cap)
+		if err == nil && equalShares(shares, n.Allocation) {
+			a.r.note("genesis is allocated %s", reading)
+			return
+		}
+	}
+	a.r.find(Genesis, "allocation", "allocation", "the shares of_genesis or of_cap", "others")
+}
+
+func equalShares(shares []emissions.Share, allocation []ionet.Allocation) bool {
+	if len(shares) != len(allocation) {
+		return false
+	}
+	for i, s := range shares {
+		if s.Category != allocation[i].Category || s.Amount != allocation[i].Amount {
+			return false
+		}
+	}
+	return true
+}
+
+// checkSchedule prepares the schedule from its parameters and compares the hash
+// of all its emissions with the one committed at genesis.
+func (a *auditor) checkSchedule() error {
+	p := a.network.Schedule
+	var err error
+	a.schedule, err = emissions.New(emissions.Params{
+		Genesis: p.Genesis, Cap: p.Cap, Epochs: p.Epochs, FirstYearRate: p.FirstYearRate, Decay: p.Decay,
+	})
+	if err != nil {
+		a.r.find(Genesis, "schedule", "schedule", "a schedule that can be computed", err)
+		return errStop
+	}
+	vector := make([]byte, 0, 8*p.Epochs)
+	for k := uint64(1); k <= p.Epochs; k++ {
+		e, err := a.schedule.Emission(k)
+		if err != nil {
+			return fmt.Errorf("compute emission %d: %w", k, err)
+		}
+		vector = binary.LittleEndian.AppendUint64(vector, e.Base())
+	}
+	same(a.r, Genesis, "schedule", "schedule", p.Hash, ionet.HashOf(vector))
+	return nil
+}

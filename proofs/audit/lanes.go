@@ -1,0 +1,122 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/chain"
+	"github.com/ionet-settlement/ionet/publish"
+)
+
+// walkLanes reads every lane's steps from position 0. A lane's own address
+// lists them all, and only a SetAuthority by the former key can be one: the
+// Token program refuses every other.
+func (a *auditor) walkLanes(ctx context.Context) error {
+	for _, l := range a.network.Lanes {
+		if err := a.walkLane(ctx, l); err != nil {
+			return fmt.Errorf("lane %s: %w", l.Name, err)
+		}
+		a.Progress("lane %s: %d positions", l.Name, len(a.lanes[l.Name]))
+	}
+	steps := a.lanes["epoch"]
+	if len(steps) == 0 || steps[0].tx.signature != a.genesis.tx.signature {
+		a.r.find(Genesis, "lane epoch", "genesis", "the genesis transaction at position 0", "another or none")
+		return errStop
+	}
+	a.genesis = steps[0]
+	return nil
+}
+
+func (a *auditor) walkLane(ctx context.Context, l ionet.Lane) error {
+	signatures, err := a.history(ctx, l.Address)
+	if err != nil {
+		return fmt.Errorf("read history: %w", err)
+	}
+	c := chain.FirstC(l.Address)
+	var at ionet.Key // the authority after the last step
+	for _, sig := range signatures {
+		tx, err := a.transaction(ctx, sig)
+		if err != nil {
+			return fmt.Errorf("read transaction %s: %w", sig, err)
+		}
+		if tx.failed || !tx.hands(l.Address) {
+			continue
+		}
+		n := uint64(len(a.lanes[l.Name]))
+		object := fmt.Sprintf("lane %s position %d, transaction %s", l.Name, n, sig)
+		step, content, err := tx.step(l.Address, n, c)
+		if err != nil {
+			a.r.find(Genesis, object, "transaction", "instructions of FORMAT.md section 11", err)
+			return errStop
+		}
+		if n > 0 {
+			same(a.r, Genesis, object, "lane-order", at, step.From)
+		}
+		if err := a.checkContent(ctx, l.Name, object, content); err != nil {
+			return err
+		}
+		w := winner{lane: l.Name, content: content, tx: tx}
+		a.lanes[l.Name] = append(a.lanes[l.Name], w)
+		a.known[sig] = w
+		at, c = step.To, content.Next()
+	}
+	return a.checkAuthority(ctx, l, at)
+}
+
+// checkContent holds a content against the rules of its lane and against the
+// published file of its hash.
+func (a *auditor) checkContent(ctx context.Context, lane, object string, c chain.Content) error {
+	if !allowed(lane, c) {
+		a.r.find(Genesis, object, "lane-kind", "a content that this lane may carry", c.Kind)
+	}
+	name := publish.ContentName(c.Hash())
+	file, err := a.Store.Get(ctx, name)
+	switch {
+	case errors.Is(err, publish.ErrNotFound):
+		a.r.skip(Genesis, object, "published", name, "no such file")
+	case err != nil:
+		return fmt.Errorf("fetch %s: %w", name, err)
+	default:
+		same(a.r, Genesis, object, "content", c.Hash(), ionet.HashOf(file))
+	}
+	return nil
+}
+
+// allowed is the table of FORMAT.md, section 9.
+func allowed(lane string, c chain.Content) bool {
+	prefix, _, numbered := strings.Cut(lane, "-")
+	switch c.Kind {
+	case chain.KindGenesis:
+		return lane == "epoch" && c.N == 0
+	case chain.KindEpoch:
+		return lane == "epoch" && c.N > 0
+	case chain.KindSeal:
+		return lane == "seal"
+	case chain.KindPayout, chain.KindWithdrawal, chain.KindUnlock:
+		return numbered && prefix == "pay"
+	case chain.KindClaim:
+		return numbered && prefix == "claim"
+	case chain.KindFence:
+		return numbered
+	case chain.KindSkip:
+		return lane != "epoch"
+	}
+	return false
+}
+
+// checkAuthority compares the lane's present state with its last step.
+func (a *auditor) checkAuthority(ctx context.Context, l ionet.Lane, last ionet.Key) error {
+	m, err := a.mint(ctx, l.Address)
+	if err != nil {
+		return fmt.Errorf("read state: %w", err)
+	}
+	same(a.r, Genesis, "lane "+l.Name, "lane-supply", uint64(0), m.Supply)
+	same(a.r, Genesis, "lane "+l.Name, "lane-freeze", ionet.Key{}, m.Freeze)
+	if len(a.lanes[l.Name]) > 0 {
+		same(a.r, Genesis, "lane "+l.Name, "lane-state", last, m.Authority)
+	}
+	return nil
+}

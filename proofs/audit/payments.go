@@ -1,0 +1,96 @@
+package audit
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/chain"
+	"github.com/ionet-settlement/ionet/proofs"
+)
+
+// checkPayments walks all payments in the order of the chain: at no moment may
+// a payee have been paid more than was sealed for him before.
+func (a *auditor) checkPayments(context.Context) error {
+	earned, paid := map[ionet.Key]ionet.Amount{}, map[ionet.Key]ionet.Amount{}
+	next := 0
+	for _, w := range a.payments() {
+		for ; next < len(a.credits) && a.credits[next].slot <= w.tx.slot; next++ {
+			c := a.credits[next]
+			sum, err := earned[c.payee].Add(c.amount)
+			if err != nil {
+				a.r.find(c.epoch, "payee "+c.payee.String(), "earned", "a sum that can be", err)
+				continue
+			}
+			earned[c.payee] = sum
+		}
+		for _, m := range w.content.Movements {
+			a.checkPayment(w, m, earned, paid)
+		}
+		a.checkPaymentMemo(w)
+	}
+	return nil
+}
+
+// payments returns the winners that pay, in order of the chain.
+func (a *auditor) payments() []winner {
+	var all []winner
+	for _, w := range a.known {
+		if k := w.content.Kind; k == chain.KindPayout || k == chain.KindClaim {
+			all = append(all, w)
+		}
+	}
+	slices.SortFunc(all, func(x, y winner) int {
+		return cmp.Or(cmp.Compare(x.tx.slot, y.tx.slot), strings.Compare(x.lane, y.lane), cmp.Compare(x.content.N, y.content.N))
+	})
+	return all
+}
+
+func (a *auditor) checkPayment(w winner, m chain.Movement, earned, paid map[ionet.Key]ionet.Amount) {
+	object := fmt.Sprintf("%s %s", w.content.Kind, w.tx.signature)
+	same(a.r, Genesis, object, "payment-source", a.network.Vaults.Reward, m.Source)
+	payee, ok := a.payees[m.Destination]
+	if !ok {
+		a.r.find(Genesis, object, "payment-reason", "the token account of a payee", m.Destination)
+		return
+	}
+	sum, err := paid[payee].Add(m.Amount)
+	if err != nil || sum.Cmp(earned[payee]) > 0 {
+		a.r.find(Genesis, object, "overpaid", fmt.Sprintf("at most %s for %s by slot %d", earned[payee], payee, w.tx.slot), sum)
+	}
+	paid[payee] = sum
+	a.r.Payouts++
+	if w.content.Kind == chain.KindClaim {
+		a.r.Claims++
+	}
+	if total, err := a.r.Paid.Add(m.Amount); err == nil {
+		a.r.Paid = total
+	}
+}
+
+// checkPaymentMemo compares what a payment says of itself with what it does.
+func (a *auditor) checkPaymentMemo(w winner) {
+	object := fmt.Sprintf("%s %s", w.content.Kind, w.tx.signature)
+	var sum ionet.Amount
+	var err error
+	for _, m := range w.content.Movements {
+		if sum, err = sum.Add(m.Amount); err != nil {
+			a.r.find(Genesis, object, "payment-memo", "a sum that can be", err)
+			return
+		}
+	}
+	switch memo, err := proofs.ParseMemo(w.content.Memo); m := memo.(type) {
+	case proofs.PayoutMemo:
+		same(a.r, Genesis, object, "payment-memo", m.Sum, sum)
+		same(a.r, Genesis, object, "payment-memo", m.Count, uint64(len(w.content.Movements)))
+	case proofs.ClaimMemo:
+		same(a.r, Genesis, object, "payment-memo", m.Sum, sum)
+		same(a.r, Genesis, object, "claim-wallet", m.Wallet, a.payees[w.content.Movements[0].Destination])
+		same(a.r, Genesis, object, "claim-wallet", m.Wallet, w.tx.decoded.FeePayer)
+	default:
+		a.r.find(Genesis, object, "payment-memo", "a memo of its kind", cmp.Or(fmt.Sprint(err), w.content.Memo))
+	}
+}

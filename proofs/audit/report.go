@@ -1,0 +1,103 @@
+package audit
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ionet-settlement/ionet"
+)
+
+// Genesis is the Epoch of findings that belong to no epoch.
+const Genesis = 0
+
+// Finding is one thing that does not hold, or that could not be checked.
+type Finding struct {
+	Epoch    uint64 `json:"epoch"`  // 0: genesis, a lane or a vault
+	Object   string `json:"object"` // what was looked at: a device, a file, a transaction
+	Rule     string `json:"rule"`   // stable kebab-case name; DESIGN.md lists them
+	Expected string `json:"expected"`
+	Found    string `json:"found"`
+}
+
+// String is one line: where, rule, object, expected and found.
+func (f Finding) String() string {
+	where := "network"
+	if f.Epoch != Genesis {
+		where = fmt.Sprintf("epoch %d", f.Epoch)
+	}
+	return fmt.Sprintf("%s: rule %s: %s: expected %s, found %s", where, f.Rule, f.Object, f.Expected, f.Found)
+}
+
+// Report is what an audit saw.
+type Report struct {
+	Network   ionet.Hash   `json:"network"`
+	Epochs    int          `json:"epochs"`   // sealed epochs
+	Verdicts  int          `json:"verdicts"` // replayed verdicts
+	Payouts   int          `json:"payouts"`  // transfers to payees, by batch or claim
+	Claims    int          `json:"claims"`   // of these, by claim
+	Minted    ionet.Amount `json:"minted"`   // by epochs, without genesis
+	Unissued  ionet.Amount `json:"unissued"` // allowed by the schedule, never minted
+	Paid      ionet.Amount `json:"paid"`
+	Burned    ionet.Amount `json:"burned"`  // by anyone, told by the supply
+	Foreign   int          `json:"foreign"` // others' transactions that touch our accounts and change nothing of ours
+	Notes     []string     `json:"notes"`
+	Findings  []Finding    `json:"findings"`
+	Unchecked []Finding    `json:"unchecked"`
+}
+
+// Status is the exit status of an auditor's command: 0 when all holds, 1 with
+// findings, 2 when something could not be checked.
+func (r *Report) Status() int {
+	switch {
+	case len(r.Findings) > 0:
+		return 1
+	case len(r.Unchecked) > 0:
+		return 2
+	}
+	return 0
+}
+
+// Summary is the report in one line.
+func (r *Report) Summary() string {
+	counted := fmt.Sprintf("%d epochs, %d verdicts, %d payouts", r.Epochs, r.Verdicts, r.Payouts)
+	switch r.Status() {
+	case 1:
+		return fmt.Sprintf("%s: %d findings", counted, len(r.Findings))
+	case 2:
+		return fmt.Sprintf("%s: %d not checked", counted, len(r.Unchecked))
+	}
+	return counted + ": all hold"
+}
+
+func (r *Report) find(epoch uint64, object, rule string, expected, found any) {
+	r.Findings = append(r.Findings, finding(epoch, object, rule, expected, found))
+}
+
+func (r *Report) skip(epoch uint64, object, rule string, expected, found any) {
+	r.Unchecked = append(r.Unchecked, finding(epoch, object, rule, expected, found))
+}
+
+func (r *Report) note(format string, args ...any) {
+	if n := fmt.Sprintf(format, args...); !slices.Contains(r.Notes, n) {
+		r.Notes = append(r.Notes, n)
+	}
+}
+
+func finding(epoch uint64, object, rule string, expected, found any) Finding {
+	return Finding{Epoch: epoch, Object: object, Rule: rule, Expected: text(expected), Found: text(found)}
+}
+
+// text keeps a finding on one line whatever an RPC or a file said.
+func text(v any) string {
+	return strings.Join(strings.Fields(fmt.Sprint(v)), " ")
+}
+
+// same adds a finding unless got is what is expected, and reports whether it is.
+func same[T comparable](r *Report, epoch uint64, object, rule string, expected, found T) bool {
+	if expected == found {
+		return true
+	}
+	r.find(epoch, object, rule, expected, found)
+	return false
+}

@@ -1,0 +1,150 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+	"math/big"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/chain"
+)
+
+// checkVaults scans each vault's own history and ties every change of its
+// balance to the content that says so, and back. Allocation accounts move
+// nothing until unlocks exist.
+func (a *auditor) checkVaults(ctx context.Context) error {
+	accounts := []ionet.Allocation{{Category: "reward vault", Account: a.network.Vaults.Reward}, {Category: "fee vault", Account: a.network.Vaults.Fee}}
+	for _, v := range append(accounts, a.network.Allocation...) {
+		if err := a.checkVault(ctx, v.Category, v.Account); err != nil {
+			return fmt.Errorf("vault %s: %w", v.Category, err)
+		}
+		a.Progress("%s: balance explained", v.Category)
+	}
+	return nil
+}
+
+func (a *auditor) checkVault(ctx context.Context, name string, vault ionet.Key) error {
+	signatures, err := a.history(ctx, vault)
+	if err != nil {
+		return fmt.Errorf("read history: %w", err)
+	}
+	balance := new(big.Int)
+	for _, sig := range signatures {
+		tx, err := a.transaction(ctx, sig)
+		if err != nil {
+			return fmt.Errorf("read transaction %s: %w", sig, err)
+		}
+		if tx.failed {
+			continue
+		}
+		got := tx.change(vault)
+		balance.Add(balance, got)
+		w, ours := a.known[sig]
+		a.explain(name, vault, tx, w, ours, got)
+	}
+	now, err := a.balance(ctx, vault)
+	if err != nil {
+		return fmt.Errorf("read balance: %w", err)
+	}
+	same(a.r, Genesis, name, "vault-balance", balance.String(), now.String())
+	return nil
+}
+
+// explain compares the change that a transaction made to a vault with its content.
+func (a *auditor) explain(name string, vault ionet.Key, tx *transaction, w winner, ours bool, got *big.Int) {
+	object := fmt.Sprintf("%s, transaction %s", name, tx.signature)
+	if ours {
+		same(a.r, w.epoch(), object, "vault-movement", expectedChange(vault, w.content).String(), got.String())
+		return
+	}
+	a.r.Foreign++
+	switch got.Sign() {
+	case -1:
+		a.r.find(Genesis, object, "vault-debit", "a debit that a lane explains", got)
+	case 1:
+		a.r.note("%s received %s base units from others in %s", name, got, tx.signature)
+	}
+	if what := tx.alters(vault); what != "" {
+		a.r.find(Genesis, object, "vault-authority", "no change of the account itself", what)
+	}
+}
+
+// epoch is the epoch that a finding about w belongs to.
+func (w winner) epoch() uint64 {
+	if w.content.Kind == chain.KindEpoch {
+		return w.content.N
+	}
+	return Genesis
+}
+
+func expectedChange(vault ionet.Key, c chain.Content) *big.Int {
+	sum := new(big.Int)
+	for _, m := range c.Movements {
+		amount := new(big.Int).SetUint64(m.Amount.Base())
+		if m.Destination == vault {
+			sum.Add(sum, amount)
+		}
+		if m.Source == vault {
+			sum.Sub(sum, amount)
+		}
+	}
+	return sum
+}
+
+// checkSigners scans what our keys signed: every transaction is a lane step or
+// one of those that set the network up and move no token.
+func (a *auditor) checkSigners(ctx context.Context) error {
+	k := a.network.Keys
+	for _, signer := range []struct {
+		name string
+		key  ionet.Key
+	}{{"operator", k.Operator}, {"fees", k.Fees}, {"lane key", k.Lane}} {
+		signatures, err := a.history(ctx, signer.key)
+		if err != nil {
+			return fmt.Errorf("read the history of the %s: %w", signer.name, err)
+		}
+		for _, sig := range signatures {
+			if _, ours := a.known[sig]; ours {
+				continue
+			}
+			tx, err := a.transaction(ctx, sig)
+			if err != nil {
+				return fmt.Errorf("read transaction %s: %w", sig, err)
+			}
+			if tx.failed || !tx.signedBy(signer.key) {
+				continue
+			}
+			if what := tx.beyondSetup(); what != "" {
+				a.r.find(Genesis, "transaction "+sig, "signature-unexplained", "a lane step or set-up by the "+signer.name, what)
+			}
+		}
+		a.Progress("%s: signatures explained", signer.name)
+	}
+	return nil
+}
+
+// checkSupply holds the token's supply against all that was minted. Burns by
+// anyone lower it and are reported.
+func (a *auditor) checkSupply(ctx context.Context) error {
+	m, err := a.mint(ctx, a.Mint)
+	if err != nil {
+		return fmt.Errorf("read the mint: %w", err)
+	}
+	n := a.network
+	same(a.r, Genesis, "mint", "mint-authority", n.Keys.Operator, m.Authority)
+	same(a.r, Genesis, "mint", "mint-freeze", ionet.Key{}, m.Freeze)
+	same(a.r, Genesis, "mint", "mint-decimals", n.Decimals, int(m.Decimals))
+	issued, err := n.Schedule.Genesis.Add(a.r.Minted)
+	if err != nil {
+		return fmt.Errorf("sum what was issued: %w", err)
+	}
+	supply, err := ionet.NewAmount(m.Supply)
+	if err != nil || supply.Cmp(issued) > 0 {
+		a.r.find(Genesis, "mint", "supply", "at most "+issued.String(), m.Supply)
+		return nil
+	}
+	if a.r.Burned, err = issued.Sub(supply); err == nil && !a.r.Burned.IsZero() {
+		a.r.note("%s base units were burned", a.r.Burned)
+	}
+	return nil
+}
