@@ -228,8 +228,10 @@ func settings(cfg Config) map[string]string {
 		"listen_addresses":        "127.0.0.1",
 		"unix_socket_directories": "", // its path may be too long for a socket
 		"max_connections":         "200",
-		"timezone":                "UTC",
-		"log_timezone":            "UTC",
+		// Segments in the data folder, not the system's: none stay after kill -9.
+		"dynamic_shared_memory_type": "mmap",
+		"timezone":                   "UTC",
+		"log_timezone":               "UTC",
 	}
 	if cfg.NoFsync {
 		s["fsync"], s["full_page_writes"] = "off", "off"

@@ -23,8 +23,9 @@ import (
 //	starting   held by the process that is just starting a keeper
 //	template   held by the process that is just making a template
 //	url        address of the running server, written when it is ready
-//	db-*       the server's data, a new folder for each server
-//	keeper     the newest keeper's process id, for people
+//	db-*       the server's data, a new folder for each server; or in memory,
+//	           see memoryRoot
+//	keeper     the keeper's process id and the folder of the data
 //	keeper.log what the keeper and its server's start printed
 //
 // The kernel drops locks when a process dies, however it dies, so there is nothing
@@ -53,7 +54,7 @@ func defaultBase() string {
 func (f farm) attach(ctx context.Context) (*server, error) {
 	ctx, cancel := context.WithTimeout(ctx, attachWait)
 	defer cancel()
-	if err := f.makeBase(); err != nil {
+	if err := makePrivate(f.base); err != nil {
 		return nil, err
 	}
 	lease, err := lockFile(ctx, f.path("lease"), inCommon)
@@ -155,19 +156,19 @@ func (f farm) startKeeper(ctx context.Context) (string, error) {
 	}
 }
 
-// makeBase makes the farm's folder, and refuses one that somebody else made in the
-// temp folder, which is everybody's. 0711 as the server may run as another user.
-func (f farm) makeBase() error {
-	if err := os.MkdirAll(f.base, 0o711); err != nil {
+// makePrivate makes a folder of ours, and refuses one that somebody else made there
+// where everybody may. 0711 as the server may run as another user.
+func makePrivate(dir string) error {
+	if err := os.MkdirAll(dir, 0o711); err != nil {
 		return err
 	}
-	st, err := os.Lstat(f.base)
+	st, err := os.Lstat(dir)
 	if err != nil {
 		return err
 	}
 	sys, ok := st.Sys().(*syscall.Stat_t)
 	if !ok || !st.IsDir() || int(sys.Uid) != os.Getuid() || st.Mode().Perm()&0o022 != 0 {
-		return fmt.Errorf("folder %s is not ours alone (remove it, or set TMPDIR to a private folder)", f.base)
+		return fmt.Errorf("folder %s is not ours alone (remove it, or set TMPDIR to a private folder)", dir)
 	}
 	return nil
 }

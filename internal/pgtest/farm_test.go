@@ -69,7 +69,8 @@ func (u *user) url(t *testing.T) string {
 	t.Helper()
 	line, err := u.out.ReadString('\n')
 	if err != nil || !strings.HasPrefix(line, "postgres://") {
-		t.Fatalf("the user process said %q, then %v", line, err)
+		rest, _ := io.ReadAll(u.out)
+		t.Fatalf("the user process said %q, %q, then %v", line, rest, err)
 	}
 	return strings.TrimSpace(line)
 }
@@ -121,13 +122,9 @@ func TestServerAfterKill(t *testing.T) {
 			base := testBase(t)
 			first := startUser(t, base)
 			old := first.url(t)
-			pid := pidIn(t, filepath.Join(base, "keeper"))
+			pid, dir := keeperOf(t, base)
 			if victim == "server" {
-				files, err := filepath.Glob(filepath.Join(base, "db-*", "data", "postmaster.pid"))
-				if err != nil || len(files) != 1 {
-					t.Fatalf("found %v, %v", files, err)
-				}
-				pid = pidIn(t, files[0])
+				pid, _ = twoLines(t, filepath.Join(dir, "data", "postmaster.pid"))
 			}
 			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 				t.Fatal(err)
@@ -203,18 +200,23 @@ func TestKeeperErrorIsTold(t *testing.T) {
 	}
 }
 
-func pidIn(t *testing.T, path string) int {
+// keeperOf returns the keeper's process and the folder of its server.
+func keeperOf(t *testing.T, base string) (pid int, dir string) {
+	t.Helper()
+	return twoLines(t, filepath.Join(base, "keeper"))
+}
+
+func twoLines(t *testing.T, path string) (pid int, second string) {
 	t.Helper()
 	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	line, _, _ := strings.Cut(string(b), "\n")
-	pid, err := strconv.Atoi(line)
-	if err != nil {
-		t.Fatalf("%s: %v", path, err)
+	lines := strings.Split(string(b), "\n")
+	if pid, err = strconv.Atoi(lines[0]); err != nil || len(lines) < 2 {
+		t.Fatalf("%s: %q, %v", path, b, err)
 	}
-	return pid
+	return pid, lines[1]
 }
 
 func answers(t *testing.T, base string) bool {
@@ -222,17 +224,25 @@ func answers(t *testing.T, base string) bool {
 	return farm{base: base}.running(t.Context()) != ""
 }
 
-// waitEmpty waits until the farm's server and its data are gone; the test's own time
-// limit is the only deadline.
+// waitEmpty waits until the keeper, its server and all data are gone; the test's own
+// time limit is the only deadline.
 func waitEmpty(t *testing.T, base string) {
 	t.Helper()
 	for {
-		dbs, err := filepath.Glob(filepath.Join(base, "db-*"))
-		if err != nil {
-			t.Fatal(err)
+		left := 0
+		for _, root := range []string{base, memoryRoot(base)} {
+			dbs, err := filepath.Glob(filepath.Join(root, "db-*"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			left += len(dbs)
 		}
-		_, err = os.Stat(filepath.Join(base, "url"))
-		if len(dbs) == 0 && errors.Is(err, os.ErrNotExist) {
+		for _, name := range []string{"url", "keeper"} {
+			if _, err := os.Stat(filepath.Join(base, name)); !errors.Is(err, os.ErrNotExist) {
+				left++
+			}
+		}
+		if left == 0 {
 			return
 		}
 		time.Sleep(lockPoll)

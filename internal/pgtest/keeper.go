@@ -2,11 +2,13 @@ package pgtest
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strconv"
 	"syscall"
 	"time"
 
@@ -37,22 +39,19 @@ func init() {
 
 // keep runs a server until it has been without users for the linger time. If the
 // keeper is killed, devdb's watcher stops the server.
-func keep(base, lingerText string) error {
+func keep(base, lingerText string) (err error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	linger, err := time.ParseDuration(lingerText)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", lingerEnv, err)
 	}
-	if err := publish(filepath.Join(base, "keeper"), strconv.Itoa(os.Getpid())); err != nil {
-		return err
-	}
-	sweep(base)
-	dir, err := os.MkdirTemp(base, "db-")
+	dir, err := newDataDir(base)
 	if err != nil {
 		return err
 	}
-	if err := os.Chmod(dir, 0o711); err != nil { // see farm.makeBase
+	defer func() { err = errors.Join(err, cleanUp(base, dir)) }()
+	if err := publish(filepath.Join(base, "keeper"), self(dir)); err != nil {
 		return err
 	}
 	db, err := devdb.Start(ctx, devdb.Config{
@@ -60,7 +59,9 @@ func keep(base, lingerText string) error {
 		NoFsync: true,
 		Settings: map[string]string{
 			"max_connections": "400",
-			"autovacuum":      "off", // its locks would make timings differ
+			"max_wal_size":    "96MB", // it may lie in memory
+			"min_wal_size":    "32MB",
+			"autovacuum":      "off", // no database lives long enough
 			"jit":             "off",
 		},
 	})
@@ -76,7 +77,7 @@ func keep(base, lingerText string) error {
 	if lease != nil {
 		defer lease.Close()
 	}
-	return shutDown(base, dir, db)
+	return shutDown(base, db)
 }
 
 // waitUnused returns the lease, held alone, once nobody else has held it for linger;
@@ -108,20 +109,30 @@ func waitUnused(ctx context.Context, path string, linger time.Duration, ended <-
 	}
 }
 
-func shutDown(base, dir string, db *devdb.DB) error {
-	// First, so that nobody is sent to a server that is going. If the address is not
-	// ours any more, a newer keeper's is there.
-	url := filepath.Join(base, "url")
-	if b, err := os.ReadFile(url); err == nil && string(b) == db.URLOf("postgres") {
-		os.Remove(url)
-	}
+// shutDown ends the server, after taking back its address, so that nobody is sent to
+// a server that is going.
+func shutDown(base string, db *devdb.DB) error {
+	retract(filepath.Join(base, "url"), db.URLOf("postgres"))
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	if err := db.Stop(ctx); err != nil {
+	return db.Stop(ctx)
+}
+
+// cleanUp removes what is ours. If our server ended by itself, a newer keeper may be
+// at work already: then its files are there in place of ours.
+func cleanUp(base, dir string) error {
+	if err := devdb.Remove(dir); err != nil {
 		return err
 	}
-	return devdb.Remove(dir)
+	if root := filepath.Dir(dir); root != base {
+		os.Remove(root) // refused while a newer keeper has data there
+	}
+	retract(filepath.Join(base, "keeper"), self(dir))
+	return nil
 }
+
+// self is what the file keeper says.
+func self(dir string) string { return fmt.Sprintf("%d\n%s\n", os.Getpid(), dir) }
 
 // publish writes the file in one step.
 func publish(path, content string) error {
@@ -131,13 +142,48 @@ func publish(path, content string) error {
 	return os.Rename(path+".new", path)
 }
 
-// sweep removes what keepers that were killed left. Remove refuses a folder whose
-// server still runs: the next sweep gets it.
-func sweep(base string) {
-	old, _ := filepath.Glob(filepath.Join(base, "db-*"))
-	for _, dir := range old {
-		if err := devdb.Remove(dir); err != nil {
-			fmt.Fprintln(os.Stderr, err)
+// retract removes a file that we published, unless it is somebody else's by now.
+func retract(path, content string) {
+	if b, err := os.ReadFile(path); err == nil && string(b) == content {
+		os.Remove(path)
+	}
+}
+
+// newDataDir makes the folder of a new server's data, in memory if there is room,
+// and removes what keepers that were killed left. Remove refuses a folder whose
+// server still runs: the next keeper gets it.
+func newDataDir(base string) (string, error) {
+	root := base
+	if m := memoryRoot(base); m != "" && makePrivate(m) == nil {
+		root = m
+	}
+	for _, r := range []string{base, root} {
+		old, err := filepath.Glob(filepath.Join(r, "db-*"))
+		if err != nil {
+			return "", err
+		}
+		for _, dir := range old {
+			if err := devdb.Remove(dir); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+			}
 		}
 	}
+	dir, err := os.MkdirTemp(root, "db-")
+	if errors.Is(err, os.ErrNotExist) && root != base {
+		// The keeper before us has just removed it, see cleanUp.
+		if err := makePrivate(root); err != nil {
+			return "", err
+		}
+		dir, err = os.MkdirTemp(root, "db-")
+	}
+	if err != nil {
+		return "", err
+	}
+	return dir, os.Chmod(dir, 0o711) // see makePrivate
+}
+
+// nameOf is the farm's name among those of all users and checkouts.
+func nameOf(base string) string {
+	sum := sha256.Sum256([]byte(base))
+	return fmt.Sprintf("ionet-pgtest-%d-%s", os.Getuid(), hex.EncodeToString(sum[:6]))
 }

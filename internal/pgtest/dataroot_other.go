@@ -1,0 +1,6 @@
+//go:build !linux
+
+package pgtest
+
+// memoryRoot is Linux's alone.
+func memoryRoot(string) string { return "" }
