@@ -13,7 +13,7 @@ const maxDigits = 40
 // settleExactly is the last epoch whose C(k) settle computes in full. An exact
 // integer C(k) needs the k-th power of d's reduced denominator (of 2 at the
 // least) to divide a numerator of less than 2^400, so none lies beyond.
-const settleExactly = 1024
+const settleExactly = 400
 
 // exact holds the schedule's numbers as they are: A = G*r/d and q = 1-d.
 type exact struct {
@@ -74,20 +74,20 @@ func (e exact) settle(k, n uint64) (uint64, error) {
 	if k > settleExactly {
 		return 0, fmt.Errorf("epoch %d: floor of the running sum is not certain with these rates", k)
 	}
-	if e.cumulative(k).Cmp(next) >= 0 {
+	if e.reaches(k, next.Num()) {
 		n++
 	}
 	return n, nil
 }
 
-// cumulative returns C(k) = A*(1-q^k) exactly.
-func (e exact) cumulative(k uint64) *big.Rat {
+// reaches reports whether C(k) = A*(1-q^k) >= n. With A = a/b and q = m/d it
+// multiplies out, a*(d^k-m^k) >= n*b*d^k: reducing such fractions is slow.
+func (e exact) reaches(k uint64, n *big.Int) bool {
 	exp := new(big.Int).SetUint64(k)
-	num := new(big.Int).Exp(e.q.Num(), exp, nil)
-	den := new(big.Int).Exp(e.q.Denom(), exp, nil)
-	c := new(big.Rat).SetFrac(num, den)
-	c.Sub(big.NewRat(1, 1), c)
-	return c.Mul(c, e.a)
+	power := new(big.Int).Exp(e.q.Denom(), exp, nil)
+	left := new(big.Int).Exp(e.q.Num(), exp, nil)
+	left.Sub(power, left).Mul(left, e.a.Num())
+	return left.Cmp(power.Mul(power, e.a.Denom()).Mul(power, n)) >= 0
 }
 
 // parseDecimal parses digits with an optional point: no sign, no exponent, no

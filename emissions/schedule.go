@@ -118,16 +118,19 @@ func (s *Schedule) Emission(k uint64) (ionet.Amount, error) {
 	return upTo.Sub(before)
 }
 
-// bound returns the clamped floor of a lower bound of C(k), k >= 1, and whether
-// C(k) certainly has the same one. With p the lower bound of (1-d)^k that lacks
-// at most 2k+1 units of 2^-256, and A the scale that lacks less than 2^-128,
+// lower returns a lower bound of C(k), k >= 1, with 128 fractional bits. With p
+// the lower bound of (1-d)^k that lacks at most 2k+1 units of 2^-256, and A the
+// scale that lacks less than 2^-128, in FORMAT.md 1.2 step by step:
 //
 //	low(k) = A * (1-p-(2k+1)*2^-256) <= C(k) <= low(k) + (2k+3)*2^-128
-//
-// because A < 2^128; FORMAT.md 1.2 has the steps.
+func (s *Schedule) lower(k uint64) fixed {
+	return s.scale.multiply(s.powers.at(k).complement().subtract(2 * k))
+}
+
+// bound returns the clamped floor of lower(k) and whether C(k) certainly has the
+// same one.
 func (s *Schedule) bound(k uint64) (n uint64, certain bool) {
-	left := s.powers.at(k).complement().subtract(2 * k)
-	low := s.scale.multiply(left)
+	low := s.lower(k)
 	if low[3] != 0 || low[2] >= s.limit {
 		return s.limit, true
 	}
