@@ -1,0 +1,279 @@
+-- The schema that all migrations make together, printed by internal/schemadump from
+-- the catalog. Not edited by hand: `make schema` prints it anew.
+
+CREATE TABLE attempt_steps (
+    message bytea NOT NULL,
+    content bytea NOT NULL,
+    CONSTRAINT attempt_steps_pkey PRIMARY KEY (message, content)
+);
+CREATE INDEX attempt_steps_by_content ON attempt_steps USING btree (content);
+
+CREATE TABLE attempts (
+    message bytea NOT NULL,
+    kind smallint NOT NULL,
+    state text NOT NULL,
+    transaction bytea NOT NULL,
+    signature bytea NOT NULL,
+    blockhash bytea NOT NULL,
+    last_valid_height bigint NOT NULL,
+    context_slot bigint NOT NULL,
+    lease bigint NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    sent integer NOT NULL DEFAULT 0,
+    reason text NOT NULL DEFAULT ''::text,
+    CONSTRAINT attempts_pkey PRIMARY KEY (message),
+    CONSTRAINT attempt_state CHECK ((state = ANY (ARRAY['live'::text, 'won'::text, 'lost'::text, 'dead'::text]))),
+    CONSTRAINT message_is_32_bytes CHECK ((octet_length(message) = 32))
+);
+CREATE INDEX attempts_live ON attempts USING btree (created_at) WHERE (state = 'live'::text);
+
+CREATE TABLE beacons (
+    slot bigint NOT NULL,
+    blockhash bytea NOT NULL,
+    "time" bigint NOT NULL,
+    epoch bigint NOT NULL,
+    sample integer NOT NULL,
+    CONSTRAINT beacons_pkey PRIMARY KEY (slot),
+    CONSTRAINT blockhash_is_32_bytes CHECK ((octet_length(blockhash) = 32))
+);
+CREATE INDEX beacons_by_sample ON beacons USING btree (epoch, sample);
+
+CREATE TABLE bindings (
+    uuid bytea NOT NULL,
+    worker bytea NOT NULL,
+    since bigint NOT NULL,
+    last bigint NOT NULL,
+    CONSTRAINT bindings_pkey PRIMARY KEY (uuid),
+    CONSTRAINT binding_runs_forward CHECK ((since <= last))
+);
+
+CREATE TABLE contents (
+    hash bytea NOT NULL,
+    lane text NOT NULL,
+    "position" bigint NOT NULL,
+    kind smallint NOT NULL,
+    bytes bytea NOT NULL,
+    state text NOT NULL,
+    CONSTRAINT contents_pkey PRIMARY KEY (hash),
+    CONSTRAINT content_state CHECK ((state = ANY (ARRAY['open'::text, 'won'::text, 'lost'::text])))
+);
+CREATE INDEX contents_by_position ON contents USING btree (lane, "position");
+CREATE UNIQUE INDEX one_winner_per_position ON contents USING btree (lane, "position") WHERE (state = 'won'::text);
+
+CREATE TABLE delegation_workers (
+    worker bytea NOT NULL,
+    delegation bytea NOT NULL,
+    CONSTRAINT delegation_workers_pkey PRIMARY KEY (worker, delegation)
+);
+
+CREATE TABLE delegations (
+    id bytea NOT NULL,
+    provider bytea NOT NULL,
+    payee bytea NOT NULL,
+    issued bigint NOT NULL,
+    expires bigint NOT NULL,
+    arrival_epoch bigint NOT NULL,
+    revoked_epoch bigint,
+    CONSTRAINT delegations_pkey PRIMARY KEY (id),
+    CONSTRAINT delegation_has_a_life CHECK ((issued < expires))
+);
+
+CREATE TABLE epochs (
+    epoch bigint NOT NULL,
+    state text NOT NULL,
+    emission bigint NOT NULL,
+    sum bigint NOT NULL,
+    unissued bigint NOT NULL,
+    policy bytea NOT NULL,
+    inputs_root bytea NOT NULL,
+    verdicts_root bytea,
+    verdicts integer NOT NULL,
+    memo text,
+    inputs bytea,
+    signature bytea,
+    slot bigint,
+    CONSTRAINT epochs_pkey PRIMARY KEY (epoch),
+    CONSTRAINT epoch_is_positive CHECK ((epoch > 0)),
+    CONSTRAINT epoch_state CHECK ((state = ANY (ARRAY['frozen'::text, 'published'::text, 'sealed'::text]))),
+    CONSTRAINT epoch_sum_within_emission CHECK (((sum >= 0) AND (unissued >= 0) AND ((sum + unissued) = emission))),
+    CONSTRAINT published_has_memo CHECK (((state = 'frozen'::text) OR ((memo IS NOT NULL) AND (verdicts_root IS NOT NULL))))
+);
+
+CREATE TABLE held_payees (
+    payee bytea NOT NULL,
+    reason text NOT NULL,
+    retry_at timestamp with time zone NOT NULL,
+    CONSTRAINT held_payees_pkey PRIMARY KEY (payee)
+);
+
+CREATE TABLE intake (
+    one boolean NOT NULL DEFAULT true,
+    frozen_through bigint NOT NULL,
+    CONSTRAINT intake_pkey PRIMARY KEY (one),
+    CONSTRAINT frozen_through_not_negative CHECK ((frozen_through >= 0)),
+    CONSTRAINT intake_is_one CHECK (one)
+);
+
+CREATE TABLE inventories (
+    id bytea NOT NULL,
+    worker bytea NOT NULL,
+    delegation bytea NOT NULL,
+    simulated boolean NOT NULL,
+    devices integer NOT NULL,
+    arrival_epoch bigint NOT NULL,
+    arrival_sample integer NOT NULL,
+    last_epoch bigint NOT NULL,
+    CONSTRAINT inventories_pkey PRIMARY KEY (id),
+    CONSTRAINT inventory_has_devices CHECK (((devices >= 1) AND (devices <= 64)))
+);
+CREATE INDEX inventories_by_worker ON inventories USING btree (worker, arrival_epoch, arrival_sample);
+
+CREATE TABLE inventory_devices (
+    inventory bytea NOT NULL,
+    uuid bytea NOT NULL,
+    name text NOT NULL,
+    CONSTRAINT inventory_devices_pkey PRIMARY KEY (inventory, uuid),
+    CONSTRAINT uuid_is_16_bytes CHECK ((octet_length(uuid) = 16))
+);
+CREATE INDEX inventory_devices_by_uuid ON inventory_devices USING btree (uuid);
+
+CREATE TABLE lanes (
+    name text NOT NULL,
+    address bytea NOT NULL,
+    "position" bigint NOT NULL,
+    chain bytea NOT NULL,
+    CONSTRAINT lanes_pkey PRIMARY KEY (name),
+    CONSTRAINT lanes_address_key UNIQUE (address),
+    CONSTRAINT lane_address_is_32_bytes CHECK ((octet_length(address) = 32)),
+    CONSTRAINT lane_chain_is_32_bytes CHECK ((octet_length(chain) = 32)),
+    CONSTRAINT lane_position_not_negative CHECK (("position" >= 0))
+);
+
+CREATE TABLE lease (
+    name text NOT NULL,
+    instance bytea NOT NULL,
+    number bigint NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    CONSTRAINT lease_pkey PRIMARY KEY (name),
+    CONSTRAINT lease_instance_is_16_bytes CHECK ((octet_length(instance) = 16)),
+    CONSTRAINT lease_number_is_positive CHECK ((number > 0))
+);
+
+CREATE TABLE ledger_balances (
+    account text NOT NULL,
+    balance bigint NOT NULL,
+    CONSTRAINT ledger_balances_pkey PRIMARY KEY (account),
+    CONSTRAINT debt_not_negative CHECK (((account ~~ 'vault:%'::text) OR (balance >= 0))),
+    CONSTRAINT vault_not_overdrawn CHECK (((account !~~ 'vault:%'::text) OR (balance <= 0)))
+);
+
+CREATE TABLE ledger_entries (
+    id bytea NOT NULL,
+    kind text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT ledger_entries_pkey PRIMARY KEY (id),
+    CONSTRAINT entry_id_is_32_bytes CHECK ((octet_length(id) = 32))
+);
+
+CREATE TABLE ledger_transfers (
+    entry bytea NOT NULL,
+    n integer NOT NULL,
+    debit text NOT NULL,
+    credit text NOT NULL,
+    amount bigint NOT NULL,
+    CONSTRAINT ledger_transfers_pkey PRIMARY KEY (entry, n),
+    CONSTRAINT transfer_is_positive CHECK ((amount > 0)),
+    CONSTRAINT transfer_moves CHECK ((debit <> credit))
+);
+CREATE INDEX ledger_transfers_by_credit ON ledger_transfers USING btree (credit);
+CREATE INDEX ledger_transfers_by_debit ON ledger_transfers USING btree (debit);
+
+CREATE TABLE network (
+    one boolean NOT NULL DEFAULT true,
+    id bytea NOT NULL,
+    file bytea NOT NULL,
+    policy bytea NOT NULL,
+    CONSTRAINT network_pkey PRIMARY KEY (one),
+    CONSTRAINT network_id_is_32_bytes CHECK ((octet_length(id) = 32)),
+    CONSTRAINT network_is_one CHECK (one)
+);
+
+CREATE TABLE payments (
+    id bytea NOT NULL,
+    kind smallint NOT NULL,
+    payee bytea NOT NULL,
+    account bytea NOT NULL,
+    amount bigint NOT NULL,
+    content bytea NOT NULL,
+    state text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT payments_pkey PRIMARY KEY (id),
+    CONSTRAINT payment_id_is_16_bytes CHECK ((octet_length(id) = 16)),
+    CONSTRAINT payment_is_positive CHECK ((amount > 0)),
+    CONSTRAINT payment_state CHECK ((state = ANY (ARRAY['signed'::text, 'paid'::text, 'freed'::text])))
+);
+CREATE INDEX payments_by_content ON payments USING btree (content);
+CREATE INDEX payments_by_payee ON payments USING btree (payee, created_at);
+
+CREATE TABLE prepared_claims (
+    message bytea NOT NULL,
+    wallet bytea NOT NULL,
+    content bytea NOT NULL,
+    lane text NOT NULL,
+    "position" bigint NOT NULL,
+    bytes bytea NOT NULL,
+    content_bytes bytea NOT NULL,
+    amount bigint NOT NULL,
+    blockhash bytea NOT NULL,
+    last_valid_height bigint NOT NULL,
+    context_slot bigint NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT prepared_claims_pkey PRIMARY KEY (message),
+    CONSTRAINT claim_is_positive CHECK ((amount > 0))
+);
+CREATE INDEX prepared_claims_by_wallet ON prepared_claims USING btree (wallet, created_at);
+
+CREATE TABLE statements (
+    epoch bigint NOT NULL,
+    id bytea NOT NULL,
+    kind smallint NOT NULL,
+    signer bytea NOT NULL,
+    sample integer NOT NULL,
+    signature bytea NOT NULL,
+    body bytea NOT NULL,
+    arrival_epoch bigint NOT NULL,
+    arrival_sample integer NOT NULL,
+    CONSTRAINT statements_pkey PRIMARY KEY (epoch, id),
+    CONSTRAINT signature_is_64_bytes CHECK ((octet_length(signature) = 64)),
+    CONSTRAINT signer_is_32_bytes CHECK ((octet_length(signer) = 32)),
+    CONSTRAINT statement_id_is_32_bytes CHECK ((octet_length(id) = 32))
+);
+CREATE INDEX statements_by_signer ON statements USING btree (signer, kind, epoch, sample);
+
+CREATE TABLE verdicts (
+    epoch bigint NOT NULL,
+    uuid bytea NOT NULL,
+    worker bytea NOT NULL,
+    provider bytea NOT NULL,
+    payee bytea NOT NULL,
+    rule smallint NOT NULL,
+    samples integer NOT NULL,
+    weight bigint NOT NULL,
+    evidence bytea NOT NULL,
+    amount bigint NOT NULL,
+    CONSTRAINT verdicts_pkey PRIMARY KEY (epoch, uuid, worker),
+    CONSTRAINT verdict_amount_not_negative CHECK ((amount >= 0))
+);
+CREATE INDEX verdicts_by_payee ON verdicts USING btree (payee, epoch);
+CREATE INDEX verdicts_by_worker ON verdicts USING btree (worker, epoch);
+
+ALTER TABLE attempt_steps ADD CONSTRAINT attempt_steps_content_fkey FOREIGN KEY (content) REFERENCES contents(hash);
+ALTER TABLE attempt_steps ADD CONSTRAINT attempt_steps_message_fkey FOREIGN KEY (message) REFERENCES attempts(message);
+ALTER TABLE contents ADD CONSTRAINT contents_lane_fkey FOREIGN KEY (lane) REFERENCES lanes(name);
+ALTER TABLE delegation_workers ADD CONSTRAINT delegation_workers_delegation_fkey FOREIGN KEY (delegation) REFERENCES delegations(id);
+ALTER TABLE inventories ADD CONSTRAINT inventories_delegation_fkey FOREIGN KEY (delegation) REFERENCES delegations(id);
+ALTER TABLE inventory_devices ADD CONSTRAINT inventory_devices_inventory_fkey FOREIGN KEY (inventory) REFERENCES inventories(id);
+ALTER TABLE ledger_transfers ADD CONSTRAINT ledger_transfers_entry_fkey FOREIGN KEY (entry) REFERENCES ledger_entries(id);
+ALTER TABLE payments ADD CONSTRAINT payments_content_fkey FOREIGN KEY (content) REFERENCES contents(hash);
+ALTER TABLE prepared_claims ADD CONSTRAINT prepared_claims_lane_fkey FOREIGN KEY (lane) REFERENCES lanes(name);
+ALTER TABLE verdicts ADD CONSTRAINT verdicts_epoch_fkey FOREIGN KEY (epoch) REFERENCES epochs(epoch);
