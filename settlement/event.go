@@ -1,0 +1,82 @@
+package settlement
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/chain"
+)
+
+// EventKind says what happened.
+type EventKind string
+
+// The events of a service, in the order in which a new network shows them.
+const (
+	EventLease      EventKind = "lease"      // Detail: taken or lost
+	EventRecovery   EventKind = "recovery"   // Lane, Position: what the chain knew and the database did not
+	EventFence      EventKind = "fence"      // Count: lanes passed
+	EventDelegation EventKind = "delegation" // Payee: payout wallet; Count: workers
+	EventInventory  EventKind = "inventory"  // Worker; Count: devices
+	EventStatements EventKind = "statements" // Epoch, Count: uptime statements accepted in one batch
+	EventPublished  EventKind = "published"  // Epoch, Amount: the sum; Detail: book root
+	EventSealed     EventKind = "sealed"     // Epoch, Amount: the sum; Count: verdicts; Signature
+	EventPayout     EventKind = "payout"     // Amount, Count: payees; Signature
+	EventClaim      EventKind = "claim"      // Payee, Amount; Signature
+	EventHeld       EventKind = "held"       // Payee; Detail: why it was not paid
+	EventHalted     EventKind = "halted"     // Detail: why nothing is sent
+)
+
+// Event is one thing that a person who watches the service wants to see. Which
+// fields are set depends on Kind; the others are zero.
+type Event struct {
+	Time      time.Time
+	Kind      EventKind
+	Epoch     uint64
+	Lane      string
+	Position  uint64
+	Payee     ionet.Key
+	Worker    ionet.Key
+	Count     int
+	Amount    ionet.Amount
+	Emission  ionet.Amount
+	Signature chain.Signature
+	Detail    string
+}
+
+// Line renders e for a terminal; decimals are those of the token.
+func (e Event) Line(decimals int) string {
+	tokens := func(a ionet.Amount) string { return a.Tokens(decimals) + " IO" }
+	switch e.Kind {
+	case EventLease:
+		return "lease " + e.Detail
+	case EventRecovery:
+		return fmt.Sprintf("recovered %s position %d: %s", e.Lane, e.Position, e.Detail)
+	case EventFence:
+		return fmt.Sprintf("fence: %d lanes passed, transaction %s", e.Count, e.Signature)
+	case EventDelegation:
+		return fmt.Sprintf("delegation of %d workers, paid to %s", e.Count, e.Payee)
+	case EventInventory:
+		return fmt.Sprintf("worker %s registered %d devices", e.Worker, e.Count)
+	case EventStatements:
+		return fmt.Sprintf("epoch %d: %d uptime statements accepted", e.Epoch, e.Count)
+	case EventPublished:
+		return fmt.Sprintf("epoch %d: book %s published, %s of %s to mint", e.Epoch, e.Detail, tokens(e.Amount), tokens(e.Emission))
+	case EventSealed:
+		return fmt.Sprintf("epoch %d sealed: %d verdicts, emission %s, minted %s, transaction %s", e.Epoch, e.Count, tokens(e.Emission), tokens(e.Amount), e.Signature)
+	case EventPayout:
+		return fmt.Sprintf("payout of %s to %d payees, transaction %s", tokens(e.Amount), e.Count, e.Signature)
+	case EventClaim:
+		return fmt.Sprintf("claim of %s by %s, transaction %s", tokens(e.Amount), e.Payee, e.Signature)
+	case EventHeld:
+		return fmt.Sprintf("payee %s is held: %s", e.Payee, e.Detail)
+	case EventHalted:
+		return "sending is halted: " + e.Detail
+	}
+	return string(e.Kind) + " " + e.Detail
+}
+
+func (s *Service) emit(e Event) {
+	e.Time = s.now()
+	s.cfg.Events(e)
+}

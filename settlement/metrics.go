@@ -1,0 +1,44 @@
+package settlement
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// metrics are what a service tells Prometheus. Amounts are not among them:
+// those are in the ledger, exactly.
+type metrics struct {
+	registry   *prometheus.Registry
+	statements *prometheus.CounterVec // by result: accepted, duplicate, or the problem's type
+	attempts   prometheus.Gauge
+	positions  *prometheus.GaugeVec // by lane
+	sealed     prometheus.Gauge
+	leader     prometheus.Gauge
+	fenced     prometheus.Gauge
+	halted     prometheus.Gauge
+	passes     *prometheus.CounterVec // by result: ok, error
+	sent       prometheus.Counter
+}
+
+func newMetrics() *metrics {
+	gauge := func(name, help string) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "ionetd", Name: name, Help: help})
+	}
+	counter := func(name, help string) prometheus.CounterOpts {
+		return prometheus.CounterOpts{Namespace: "ionetd", Name: name, Help: help}
+	}
+	m := &metrics{
+		registry:   prometheus.NewRegistry(),
+		statements: prometheus.NewCounterVec(counter("statements_total", "Statements taken in or refused, by result."), []string{"result"}),
+		attempts:   gauge("live_attempts", "Signed transactions whose outcome is open."),
+		positions:  prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "ionetd", Name: "lane_position", Help: "Open position of each lane."}, []string{"lane"}),
+		sealed:     gauge("sealed_epoch", "Last epoch whose seal is final."),
+		leader:     gauge("leader", "1 while this service holds the lease."),
+		fenced:     gauge("fenced", "1 once every pay and claim lane was fenced under this lease."),
+		halted:     gauge("halted", "1 while nothing is signed or sent because books and chain disagree."),
+		passes:     prometheus.NewCounterVec(counter("passes_total", "Settle passes, by result."), []string{"result"}),
+		sent:       prometheus.NewCounter(counter("transactions_sent_total", "Transactions handed to the chain, resends included.")),
+	}
+	m.registry.MustRegister(m.statements, m.attempts, m.positions, m.sealed, m.leader, m.fenced, m.halted, m.passes, m.sent)
+	return m
+}
+
+// Metrics returns what the service tells Prometheus.
+func (s *Service) Metrics() prometheus.Gatherer { return s.metrics.registry }

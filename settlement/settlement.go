@@ -1,0 +1,199 @@
+package settlement
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/chain"
+	"github.com/ionet-settlement/ionet/chain/rpc"
+	"github.com/ionet-settlement/ionet/emissions"
+	"github.com/ionet-settlement/ionet/publish"
+)
+
+// Keys are the private keys of the service. Lane is the lane secret; the lane
+// key itself, which opened the lanes, is not needed any more.
+type Keys struct {
+	Operator ed25519.PrivateKey // pays fees, mints, owns the reward vault
+	Fees     ed25519.PrivateKey // owns the fee vault
+	Service  ed25519.PrivateKey // signs acks
+	Lane     chain.Secret
+}
+
+// Config is what a service needs. The first group is required.
+type Config struct {
+	Pool        *pgxpool.Pool
+	Chain       *rpc.Client
+	Store       *publish.Folder
+	Network     *ionet.Network
+	NetworkFile []byte // exact bytes that Network was parsed from
+	Policy      *emissions.Policy
+	PolicyFile  []byte // exact bytes that Policy was parsed from
+	Keys        Keys
+
+	Instance    [16]byte         // names this run of the service; drawn at random when zero
+	Now         func() time.Time // time.Now when nil
+	Logger      *slog.Logger     // discards when nil
+	Events      func(Event)      // called for what a person wants to see; nil: nobody
+	LeaseTime   time.Duration    // how long a silent leader is waited for; 6 s when zero
+	Poll        time.Duration    // between two passes of Run; 400 ms when zero
+	PayoutEvery time.Duration    // between two payout runs of their own accord; zero: only on demand
+	HeldRetry   time.Duration    // how long a payee that can't be paid is left alone; 10 min when zero
+}
+
+func (c Config) withDefaults() Config {
+	if c.Instance == [16]byte{} {
+		rand.Read(c.Instance[:]) // never fails: crypto/rand ends the program instead
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Events == nil {
+		c.Events = func(Event) {}
+	}
+	if c.LeaseTime == 0 {
+		c.LeaseTime = 6 * time.Second
+	}
+	if c.Poll == 0 {
+		c.Poll = 400 * time.Millisecond
+	}
+	if c.HeldRetry == 0 {
+		c.HeldRetry = 10 * time.Minute
+	}
+	return c
+}
+
+// check compares the keys and files with the network that they should be of.
+func (c Config) check() error {
+	if c.Pool == nil || c.Chain == nil || c.Store == nil || c.Network == nil || c.Policy == nil {
+		return errors.New("open settlement: pool, chain, store, network or policy is missing")
+	}
+	if ionet.HashOf(c.NetworkFile) != c.Network.ID() {
+		return errors.New("open settlement: network file is not the one that the network was parsed from")
+	}
+	if c.Policy.Hash() != c.Network.Policy || ionet.HashOf(c.PolicyFile) != c.Network.Policy {
+		return fmt.Errorf("open settlement: policy has hash %s, the network wants %s: give the policy file that the genesis was made with", c.Policy.Hash(), c.Network.Policy)
+	}
+	for _, k := range []struct {
+		name string
+		key  ed25519.PrivateKey
+		want ionet.Key
+	}{
+		{"operator", c.Keys.Operator, c.Network.Keys.Operator},
+		{"fees", c.Keys.Fees, c.Network.Keys.Fees},
+		{"service", c.Keys.Service, c.Network.Keys.Service},
+	} {
+		if len(k.key) != ed25519.PrivateKeySize || chain.PublicOf(k.key) != k.want {
+			return fmt.Errorf("open settlement: %s key is not that of the network, %s", k.name, k.want)
+		}
+	}
+	return nil
+}
+
+// Service is safe for concurrent use. Its state is in the database; what it
+// holds in memory can be made anew at any time.
+type Service struct {
+	cfg     Config
+	pool    *pgxpool.Pool
+	clock   ionet.Clock
+	log     *slog.Logger
+	metrics *metrics
+	lease   lease
+	pass    sync.Mutex // one settle pass at a time
+	claims  sync.Mutex // one claim is prepared at a time, so that the same request gives the same bytes
+	view    view       // what the last pass saw; for Status and metrics
+	intake  *intake    // intake.go
+}
+
+// New checks cfg against the database, which must be migrated, and returns a
+// service that holds no lease and has sent nothing. A database that belongs to
+// another network is refused.
+func New(ctx context.Context, cfg Config) (*Service, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.withDefaults()
+	s := &Service{cfg: cfg, pool: cfg.Pool, clock: cfg.Network.Clock(), log: cfg.Logger, metrics: newMetrics()}
+	if err := s.adopt(ctx); err != nil {
+		return nil, fmt.Errorf("open settlement: %w", err)
+	}
+	if err := s.openIntake(ctx); err != nil {
+		return nil, fmt.Errorf("open settlement: %w", err)
+	}
+	return s, nil
+}
+
+// adopt makes the database that of the network, or finds that it is already.
+func (s *Service) adopt(ctx context.Context) error {
+	id := s.cfg.Network.ID()
+	return s.inTx(ctx, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, insertNetwork, id[:], s.cfg.NetworkFile, s.cfg.PolicyFile); err != nil {
+			return fmt.Errorf("store the network: %w", err)
+		}
+		var stored []byte
+		if err := tx.QueryRow(ctx, selectNetwork).Scan(&stored); err != nil {
+			return fmt.Errorf("read the network: %w", err)
+		}
+		if !bytes.Equal(stored, id[:]) {
+			return fmt.Errorf("the database belongs to network %s, not to %s: use another database or another folder of keys", ionet.Key(stored), ionet.Key(id))
+		}
+		var names []string
+		var addresses, first [][]byte
+		for _, l := range s.cfg.Network.Lanes {
+			c := chain.FirstC(l.Address)
+			names, addresses, first = append(names, l.Name), append(addresses, l.Address[:]), append(first, c[:])
+		}
+		if _, err := tx.Exec(ctx, insertLanes, names, addresses, first); err != nil {
+			return fmt.Errorf("store the lanes: %w", err)
+		}
+		if _, err := tx.Exec(ctx, insertIntake); err != nil {
+			return fmt.Errorf("store the intake: %w", err)
+		}
+		return nil
+	})
+}
+
+const insertNetwork = `
+INSERT INTO network (id, file, policy) VALUES ($1, $2, $3)
+ON CONFLICT (one) DO NOTHING`
+
+const selectNetwork = `SELECT id FROM network`
+
+const insertLanes = `
+INSERT INTO lanes (name, address, position, chain)
+SELECT t.name, t.address, 0, t.chain FROM unnest($1::text[], $2::bytea[], $3::bytea[]) AS t (name, address, chain)
+ON CONFLICT (name) DO NOTHING`
+
+const insertIntake = `
+INSERT INTO intake (frozen_through) VALUES (0)
+ON CONFLICT (one) DO NOTHING`
+
+// Network returns the network that the service settles; it must not be changed.
+func (s *Service) Network() *ionet.Network { return s.cfg.Network }
+
+// Policy returns the policy in force; it must not be changed.
+func (s *Service) Policy() *emissions.Policy { return s.cfg.Policy }
+
+// PolicyFile returns the exact bytes of the policy in force.
+func (s *Service) PolicyFile() []byte { return bytes.Clone(s.cfg.PolicyFile) }
+
+// NetworkFile returns the exact bytes of the network file.
+func (s *Service) NetworkFile() []byte { return bytes.Clone(s.cfg.NetworkFile) }
+
+// Instance names this run of the service.
+func (s *Service) Instance() [16]byte { return s.cfg.Instance }
+
+func (s *Service) now() time.Time { return s.cfg.Now() }
