@@ -55,7 +55,7 @@ func (p *Policy) readPools(sections []*section) {
 	for _, s := range sections {
 		s.need("name", "basis_points")
 		p.Pools = append(p.Pools, Pool{
-			Name:        s.text("name", ""),
+			Name:        s.name("name"),
 			BasisPoints: uint32(s.integer("basis_points", 0, wholePool, 0)),
 		})
 		s.end()
@@ -66,10 +66,10 @@ func (p *Policy) readModels(sections []*section) {
 	for _, s := range sections {
 		s.need("name", "pool", "multiplier_milli", "match")
 		p.Models = append(p.Models, Model{
-			Name:            s.text("name", ""),
-			Pool:            s.text("pool", ""),
+			Name:            s.name("name"),
+			Pool:            s.name("pool"),
 			MultiplierMilli: uint32(s.integer("multiplier_milli", 0, maxMultiplier, 0)),
-			Match:           s.texts("match"),
+			Match:           s.products("match"),
 		})
 		s.end()
 	}

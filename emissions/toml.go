@@ -2,6 +2,7 @@ package emissions
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -45,9 +46,9 @@ func (s *section) take(name string) (value any, ok bool) {
 	return value, ok && *s.fail == nil
 }
 
-// end refuses every key that nobody asked for.
+// end refuses a key that nobody asked for, the alphabet's first of several.
 func (s *section) end() {
-	for name := range s.keys {
+	for _, name := range slices.Sorted(maps.Keys(s.keys)) {
 		if !slices.Contains(s.known, name) {
 			slices.Sort(s.known)
 			s.refuse(name, "unknown key; allowed here are %s", strings.Join(s.known, ", "))
@@ -92,40 +93,51 @@ func (s *section) flag(name string, fallback bool) bool {
 	return b
 }
 
-// text reads a string that is not empty; fallback stands for a missing one.
+// text reads a string; fallback stands for a missing one.
 func (s *section) text(name, fallback string) string {
 	value, ok := s.take(name)
 	if !ok {
 		return fallback
 	}
 	t, ok := value.(string)
-	if !ok || t == "" {
-		s.refuse(name, "%s is not a string that says something", show(value))
+	if !ok {
+		s.refuse(name, "%s is not a string", show(value))
 	}
 	return t
 }
 
-// texts reads a list of at least one string, none of them empty.
-func (s *section) texts(name string) []string {
+// name reads a name: 1 to 32 lowercase letters, digits and hyphens.
+func (s *section) name(name string) string {
+	t := s.text(name, "")
+	if _, ok := s.keys[name]; ok && (t == "" || len(t) > 32 || strings.Trim(t, "abcdefghijklmnopqrstuvwxyz0123456789-") != "") {
+		s.refuse(name, "%s is not a name of 1..32 lowercase letters, digits and hyphens", show(t))
+	}
+	return t
+}
+
+// products reads a list of at least one NVML product name, each of 1 to 95
+// printable ASCII characters: NVML's own buffer holds no more.
+func (s *section) products(name string) []string {
 	value, ok := s.take(name)
 	if !ok {
 		return nil
 	}
 	list, ok := value.([]any)
 	if !ok || len(list) == 0 {
-		s.refuse(name, "%s is not a list of strings", show(value))
+		s.refuse(name, "%s is not a list of at least one product name", show(value))
 		return nil
 	}
-	texts := make([]string, len(list))
+	products := make([]string, len(list))
 	for i, v := range list {
-		if t, ok := v.(string); ok && t != "" {
-			texts[i] = t
-			continue
+		t, _ := v.(string)
+		isPrintable := !strings.ContainsFunc(t, func(c rune) bool { return c < ' ' || c > '~' })
+		if t == "" || len(t) > 95 || !isPrintable {
+			s.refuse(fmt.Sprintf("%s[%d]", name, i), "%s is not a string of 1..95 printable ASCII characters", show(v))
+			return nil
 		}
-		s.refuse(fmt.Sprintf("%s[%d]", name, i), "%s is not a string that says something", show(v))
-		return nil
+		products[i] = t
 	}
-	return texts
+	return products
 }
 
 // amount reads base units as a string of digits, zero where there is none.
