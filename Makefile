@@ -1,0 +1,58 @@
+# The two that matter are demo and test; `make` lists the rest.
+
+GO       ?= go
+FUZZTIME ?= 10s
+BENCH    ?= .
+
+# go-nvml's C headers name functions that NVIDIA has since deprecated. Setting the
+# variable replaces Go's own default, so that is repeated.
+export CGO_CFLAGS ?= -O2 -g -Wno-deprecated-declarations
+# Building needs no git: a clone may be an archive, or belong to another user.
+export GOFLAGS := $(GOFLAGS) -buildvcs=false
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test race bench fuzz lint check schema build clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | awk -F '	' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+
+demo: ## run the whole network in about a minute; KEEP=1 leaves it running
+	@$(GO) build -o bin/demo ./internal/demo
+	@exec ./bin/demo $(if $(KEEP),-keep)
+
+test: ## run all tests
+	$(GO) test -timeout 10m ./...
+
+race: ## run all tests under the race detector; needs a C compiler
+	$(GO) test -race -timeout 30m ./...
+
+bench: ## run the benchmarks; BENCH=regexp selects
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 30m ./...
+
+fuzz: ## run each fuzz target for FUZZTIME (10s)
+	@grep -rE --include='*_test.go' --exclude-dir=node_modules --exclude-dir=.demo '^func Fuzz[A-Z]' . \
+	| sed -E 's|/[^/]*_test\.go:func (Fuzz[A-Za-z0-9_]*).*| \1|' | sort \
+	| { rc=0; while read -r dir name; do \
+		echo "$$dir $$name"; \
+		$(GO) test -run '^$$' -fuzz "^$$name$$" -fuzztime $(FUZZTIME) "$$dir" </dev/null || rc=1; \
+	done; exit $$rc; }
+
+lint: ## gofmt, go vet, staticcheck
+	@unformatted=$$("$$($(GO) env GOROOT)/bin/gofmt" -l .) && \
+	if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+check: lint ## lint, the import policy, the documented commands, schema.sql up to date
+	$(GO) test ./internal/house
+	$(GO) test -run '^TestSchema' ./internal/schemadump
+
+schema: ## print migrations/schema.sql anew from the migrations
+	$(GO) run ./internal/schemadump >migrations/schema.sql.new
+	mv migrations/schema.sql.new migrations/schema.sql
+
+build: ## build all commands into bin/
+	$(GO) build -o bin/ ./cmd/...
+
+clean: ## remove what build and demo made
+	rm -rf bin .demo
