@@ -1,0 +1,219 @@
+package proofs
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/emissions"
+)
+
+// Judgement is what an epoch's inputs come to. Sum + Unissued is the emission.
+type Judgement struct {
+	Verdicts []Verdict // ascending by (uuid, worker)
+	Sum      ionet.Amount
+	Unissued ionet.Amount
+}
+
+// Judge turns an epoch's inputs into verdicts; it is FORMAT.md, section 7, step
+// by step. It takes signatures and beacons for checked: intake checks them
+// before a statement is stored, an auditor after it is published. The error is
+// for inputs that are not well formed, never for a device.
+func Judge(in *Inputs, clock ionet.Clock, emission ionet.Amount) (*Judgement, error) {
+	policy, err := emissions.ParsePolicy(in.Policy)
+	if err != nil {
+		return nil, fmt.Errorf("judge epoch %d: %w", in.Epoch, err)
+	}
+	if err := clock.Check(); err != nil {
+		return nil, fmt.Errorf("judge epoch %d: %w", in.Epoch, err)
+	}
+	c := &court{in: in, policy: policy, clock: clock}
+	if err := c.read(); err != nil {
+		return nil, fmt.Errorf("judge epoch %d: %w", in.Epoch, err)
+	}
+	for _, w := range c.workers {
+		w.count(c)
+		w.judge(c)
+	}
+	c.twoFirstClaims()
+	return c.split(emission)
+}
+
+// court is the state of one Judge.
+type court struct {
+	in          *Inputs
+	policy      *emissions.Policy
+	clock       ionet.Clock
+	workers     []*workerCase // ascending by key
+	delegations map[ionet.Hash]Delegation
+	revocations map[ionet.Hash]ionet.Hash // delegation -> the first revocation that counts
+	beacons     map[uint64]Beacon
+	bindings    map[ionet.UUID]ionet.Key
+	cases       []*deviceCase
+}
+
+// deviceCase is a device of one worker on its way to a verdict.
+type deviceCase struct {
+	verdict   Verdict
+	inventory ionet.Hash // of the worker, for evidence
+	pool      string
+}
+
+// read sorts the statements by what they are.
+func (c *court) read() error {
+	c.delegations, c.revocations = map[ionet.Hash]Delegation{}, map[ionet.Hash]ionet.Hash{}
+	c.beacons, c.bindings = map[uint64]Beacon{}, map[ionet.UUID]ionet.Key{}
+	for _, b := range c.in.Beacons {
+		c.beacons[b.Slot] = b
+	}
+	for _, b := range c.in.Bindings {
+		c.bindings[b.UUID] = b.Worker
+	}
+	byKey := map[ionet.Key]*workerCase{}
+	for i := range c.in.Statements {
+		s := &c.in.Statements[i]
+		if err := c.readStatement(s, byKey); err != nil {
+			return fmt.Errorf("%s %s: %w", s.Envelope.Kind, s.Envelope.ID(), err)
+		}
+	}
+	for _, w := range byKey {
+		c.workers = append(c.workers, w)
+	}
+	slices.SortFunc(c.workers, func(a, b *workerCase) int { return bytes.Compare(a.key[:], b.key[:]) })
+	return nil
+}
+
+func (c *court) readStatement(s *Statement, byKey map[ionet.Key]*workerCase) error {
+	e := &s.Envelope
+	switch e.Kind {
+	case KindDelegation:
+		d, err := ParseDelegation(c.in.Network, e.Signer, e.Body)
+		c.delegations[e.ID()] = d
+		return err
+	case KindRevocation:
+		r, err := ParseRevocation(c.in.Network, e.Signer, e.Body)
+		if d, ok := c.delegations[r.Delegation]; ok && d.Provider == r.Provider && s.Arrival.Epoch < c.in.Epoch {
+			if _, earlier := c.revocations[r.Delegation]; !earlier {
+				c.revocations[r.Delegation] = e.ID()
+			}
+		}
+		return err
+	case KindRelease:
+		_, err := ParseRelease(c.in.Network, e.Signer, e.Body)
+		return err // it counts for the next epoch's bindings
+	case KindInventory:
+		v, err := ParseInventory(e.Body)
+		w := caseOf(byKey, e.Signer)
+		w.inventories = append(w.inventories, inventory{id: e.ID(), arrival: s.Arrival, Inventory: v})
+		return err
+	case KindUptime:
+		u, err := ParseUptime(e.Body)
+		if err == nil && u.Epoch != c.in.Epoch {
+			err = fmt.Errorf("it is of epoch %d", u.Epoch)
+		}
+		w := caseOf(byKey, e.Signer)
+		w.uptimes = append(w.uptimes, uptime{id: e.ID(), arrival: s.Arrival, Uptime: u})
+		return err
+	}
+	return fmt.Errorf("this kind is no input of an epoch")
+}
+
+func caseOf(byKey map[ionet.Key]*workerCase, key ionet.Key) *workerCase {
+	w := byKey[key]
+	if w == nil {
+		w = &workerCase{key: key}
+		byKey[key] = w
+	}
+	return w
+}
+
+// twoFirstClaims refuses all first claims of a device that more than one worker
+// makes good: nobody can tell which is true.
+func (c *court) twoFirstClaims() {
+	claims := map[ionet.UUID][]*deviceCase{}
+	for _, d := range c.cases {
+		if _, bound := c.bindings[d.verdict.UUID]; !bound && d.verdict.Rule == Accepted {
+			claims[d.verdict.UUID] = append(claims[d.verdict.UUID], d)
+		}
+	}
+	for _, rivals := range claims {
+		if len(rivals) < 2 {
+			continue
+		}
+		var ids []ionet.Hash // by worker: cases are in that order
+		for _, d := range rivals {
+			ids = append(ids, d.inventory)
+		}
+		for _, d := range rivals {
+			d.verdict.refuse(TwoFirstClaims, ids...)
+		}
+	}
+}
+
+func (v *Verdict) refuse(rule Rule, evidence ...ionet.Hash) {
+	v.Rule, v.Weight, v.Evidence = rule, 0, evidenceOf(evidence)
+}
+
+// evidenceOf is H of the concatenated ids.
+func evidenceOf(ids []ionet.Hash) ionet.Hash {
+	b := make([]byte, 0, len(ids)*32)
+	for _, id := range ids {
+		b = append(b, id[:]...)
+	}
+	return ionet.HashOf(b)
+}
+
+// split shares the emission among the pools and each pool's share among its
+// accepted devices.
+func (c *court) split(emission ionet.Amount) (*Judgement, error) {
+	shares, err := emissions.PoolShares(emission, c.policy.Pools)
+	if err != nil {
+		return nil, fmt.Errorf("judge epoch %d: %w", c.in.Epoch, err)
+	}
+	slices.SortFunc(c.cases, func(a, b *deviceCase) int {
+		return compareDevices(a.verdict.UUID, a.verdict.Worker, b.verdict.UUID, b.verdict.Worker)
+	})
+	for i, pool := range c.policy.Pools {
+		if err := c.splitPool(pool.Name, shares[i]); err != nil {
+			return nil, fmt.Errorf("judge epoch %d: pool %s: %w", c.in.Epoch, pool.Name, err)
+		}
+	}
+	j := &Judgement{Verdicts: make([]Verdict, len(c.cases))}
+	for i, d := range c.cases {
+		j.Verdicts[i] = d.verdict
+		if j.Sum, err = j.Sum.Add(d.verdict.Amount); err != nil {
+			return nil, fmt.Errorf("judge epoch %d: %w", c.in.Epoch, err)
+		}
+	}
+	if j.Unissued, err = emission.Sub(j.Sum); err != nil {
+		return nil, fmt.Errorf("judge epoch %d: verdicts exceed the emission: %w", c.in.Epoch, err)
+	}
+	return j, nil
+}
+
+func (c *court) splitPool(name string, share ionet.Amount) error {
+	var members []*deviceCase
+	var weights []emissions.Weight
+	for _, d := range c.cases {
+		if d.verdict.Rule == Accepted && d.pool == name {
+			members = append(members, d)
+			weights = append(weights, emissions.Weight{UUID: d.verdict.UUID, Weight: d.verdict.Weight})
+		}
+	}
+	amounts, err := emissions.Split(share, weights)
+	if err != nil {
+		return err
+	}
+	for i, d := range members {
+		d.verdict.Amount = amounts[i]
+	}
+	return nil
+}
+
+func compareDevices(au ionet.UUID, aw ionet.Key, bu ionet.UUID, bw ionet.Key) int {
+	if c := bytes.Compare(au[:], bu[:]); c != 0 {
+		return c
+	}
+	return bytes.Compare(aw[:], bw[:])
+}

@@ -1,0 +1,134 @@
+package proofs
+
+import (
+	"github.com/ionet-settlement/ionet"
+)
+
+// Rule is why a device was accepted or refused; FORMAT.md, section 7.
+type Rule uint16
+
+// The rules of verdicts.
+const (
+	Accepted          Rule = 0
+	NoDelegation      Rule = 1
+	DelegationExpired Rule = 2
+	DelegationRevoked Rule = 3
+	WrongDelegation   Rule = 4
+	TooFewSamples     Rule = 5
+	Late              Rule = 6
+	Equivocation      Rule = 7
+	BoundElsewhere    Rule = 8
+	TwoFirstClaims    Rule = 9
+	UnknownModel      Rule = 10
+	ZeroMultiplier    Rule = 11
+	Simulated         Rule = 12
+	ForeignBeacon     Rule = 13
+	InventoryChanged  Rule = 14
+	Idle              Rule = 15 // reserved
+	NoSamples         Rule = 16
+)
+
+type ruleText struct{ name, text string }
+
+var rules = [...]ruleText{
+	Accepted:          {"accepted", "The device earned its share."},
+	NoDelegation:      {"no-delegation", "No delegation in force names this worker."},
+	DelegationExpired: {"delegation-expired", "The provider's delegation does not cover this epoch."},
+	DelegationRevoked: {"delegation-revoked", "The provider revoked the delegation before this epoch."},
+	WrongDelegation:   {"wrong-delegation", "Statements named another delegation than the inventory's."},
+	TooFewSamples:     {"too-few-samples", "Fewer samples counted than the policy asks for."},
+	Late:              {"late", "Too few samples counted, because too many statements arrived late."},
+	Equivocation:      {"equivocation", "The worker signed two statements for one sample, or two with one former statement."},
+	BoundElsewhere:    {"bound-elsewhere", "The device is bound to another worker."},
+	TwoFirstClaims:    {"two-first-claims", "Two workers claimed the device for the first time in this epoch."},
+	UnknownModel:      {"unknown-model", "The policy does not know this product name."},
+	ZeroMultiplier:    {"zero-multiplier", "The policy gives this model no share."},
+	Simulated:         {"simulated", "Simulated devices do not earn on this network."},
+	ForeignBeacon:     {"beacon", "Too few samples counted, because statements named blocks that are not of their sample."},
+	InventoryChanged:  {"inventory-changed", "The worker changed its inventory during the epoch."},
+	Idle:              {"idle", "The device was idle without jobs."},
+	NoSamples:         {"no-samples", "The worker sent no uptime statement."},
+}
+
+// Known reports whether FORMAT.md has this rule.
+func (r Rule) Known() bool { return int(r) < len(rules) }
+
+// Name returns the rule's stable name.
+func (r Rule) Name() string {
+	if !r.Known() {
+		return "unknown"
+	}
+	return rules[r].name
+}
+
+// Text returns a sentence for a person.
+func (r Rule) Text() string {
+	if !r.Known() {
+		return "This rule is unknown."
+	}
+	return rules[r].text
+}
+
+// Rules returns all rules in order of their numbers.
+func Rules() []Rule {
+	all := make([]Rule, len(rules))
+	for i := range all {
+		all[i] = Rule(i)
+	}
+	return all
+}
+
+// VerdictSize is the size of an encoded verdict in bytes.
+const VerdictSize = 16 + 32 + 32 + 32 + 2 + 2 + 8 + 32 + 8
+
+// Verdict is what an epoch decided on one device of one worker.
+type Verdict struct {
+	UUID     ionet.UUID
+	Worker   ionet.Key
+	Provider ionet.Key // zero where no delegation is among the inputs
+	Payee    ionet.Key // the payout wallet; zero as above
+	Rule     Rule
+	Samples  uint16
+	Weight   uint64 // multiplier in thousandths times samples; 0 unless accepted
+	Evidence ionet.Hash
+	Amount   ionet.Amount
+}
+
+// Append appends the verdict's bytes to b.
+func (v Verdict) Append(b []byte) []byte {
+	w := writer{b: b}
+	w.raw(v.UUID[:])
+	w.raw(v.Worker[:])
+	w.raw(v.Provider[:])
+	w.raw(v.Payee[:])
+	w.u16(uint16(v.Rule))
+	w.u16(v.Samples)
+	w.u64(v.Weight)
+	w.raw(v.Evidence[:])
+	w.money(v.Amount)
+	return w.b
+}
+
+// ParseVerdict parses exactly one verdict.
+func ParseVerdict(b []byte) (Verdict, error) {
+	r := reader{b: b}
+	v := Verdict{
+		UUID: r.b16(), Worker: r.b32(), Provider: r.b32(), Payee: r.b32(), Rule: Rule(r.u16()),
+		Samples: r.u16(), Weight: r.u64(), Evidence: r.b32(), Amount: r.money(),
+	}
+	return v, r.end("verdict")
+}
+
+// VerdictRecords returns the records whose Merkle root is the verdicts root.
+func VerdictRecords(verdicts []Verdict) [][]byte {
+	all := make([]byte, 0, len(verdicts)*VerdictSize)
+	records := make([][]byte, len(verdicts))
+	for i, v := range verdicts {
+		all = v.Append(all)
+		records[i] = all[i*VerdictSize : (i+1)*VerdictSize]
+	}
+	return records
+}
+
+// VerdictsRoot returns the verdicts root.
+func VerdictsRoot(verdicts []Verdict) ionet.Hash { return Root(VerdictRecords(verdicts)) }
