@@ -18,6 +18,7 @@ type handler func(n *Node, p params) (any, error)
 // methods is every JSON-RPC method; README.md has the same list with its options.
 var methods = map[string]handler{
 	"getAccountInfo":                    getAccountInfo,
+	"getAgGenesisCert":                  getAgGenesisCert,
 	"getBalance":                        getBalance,
 	"getBlock":                          getBlock,
 	"getBlockCommitment":                getBlockCommitment,
@@ -43,6 +44,7 @@ var methods = map[string]handler{
 	"getSignaturesForAddress":           getSignaturesForAddress,
 	"getSlot":                           getSlot,
 	"getSlotLeader":                     getSlotLeader,
+	"getSlotLeaders":                    getSlotLeaders,
 	"getSupply":                         getSupply,
 	"getTokenAccountBalance":            getTokenAccountBalance,
 	"getTokenAccountsByDelegate":        getTokenAccountsByDelegate,
@@ -193,6 +195,7 @@ func (n *Node) answerOne(body []byte, call caller) any {
 }
 
 func (n *Node) call(method string, p params) (any, error) {
+	n.log.Debug("call", "method", method)
 	h, ok := methods[method]
 	if !ok {
 		return nil, rpcErrorf(codeMethod, "Method not found")

@@ -163,7 +163,7 @@ func memoOf(t *wireTx) any {
 	for _, ix := range t.Message.Instructions {
 		program := t.keys[ix.ProgramIDIndex]
 		if (program == memoV1 || program == memoV3) && utf8.Valid(ix.Data) {
-			memos = append(memos, fmt.Sprintf("[%d] %s", len(ix.Data), ix.Data))
+			memos = append(memos, fmt.Sprintf("[%d] %s", len(ix.Data), string(ix.Data)))
 		}
 	}
 	if memos == nil {

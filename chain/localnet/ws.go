@@ -200,6 +200,7 @@ func (n *Node) handle(c *conn, body []byte) {
 
 // subscribe answers a ...Subscribe or ...Unsubscribe call.
 func (n *Node) subscribe(c *conn, method string, p params) (result any, begin func(), err error) {
+	n.log.Debug("call", "method", method)
 	if kind, ok := strings.CutSuffix(method, "Unsubscribe"); ok && subscriptions[kind] != nil {
 		err := n.unsubscribe(c, p)
 		return err == nil, nil, err
