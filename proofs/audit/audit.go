@@ -15,9 +15,9 @@ import (
 
 // Config names what an audit looks at.
 type Config struct {
-	Chain    *rpc.Client          // any RPC of the cluster, with history
-	Store    publish.Reader       // the published files
-	Mint     ionet.Key            // the token: the only thing an auditor has to know
+	Chain    *rpc.Client                      // any RPC of the cluster, with history
+	Store    publish.Reader                   // the published files
+	Mint     ionet.Key                        // the token: the only thing an auditor has to know
 	Progress func(format string, args ...any) // nil: silent
 }
 
@@ -39,8 +39,8 @@ type auditor struct {
 	known    map[string]winner   // the same by signature
 	sealed   uint64              // last sealed epoch
 
-	former  *proofs.Book // the book of the former epoch; nil where it does not hold
-	credits []credit     // what payees earned, in order of the chain
+	former  *proofs.Book            // the book of the former epoch; nil where it does not hold
+	credits []credit                // what payees earned, in order of the chain
 	payees  map[ionet.Key]ionet.Key // token account -> payee
 }
 
@@ -67,7 +67,7 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 		cfg.Progress = func(string, ...any) {}
 	}
 	a := &auditor{
-		Config: cfg, source: newSource(cfg.Chain), r: &Report{},
+		Config: cfg, source: newSource(cfg.Chain, cfg.Mint), r: &Report{},
 		lanes: map[string][]winner{}, known: map[string]winner{}, payees: map[ionet.Key]ionet.Key{},
 	}
 	for _, step := range []func(context.Context) error{

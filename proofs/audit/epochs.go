@@ -217,7 +217,7 @@ func (a *auditor) checkBeacons(ctx context.Context, k uint64, in *proofs.Inputs)
 		if err != nil {
 			return fmt.Errorf("read block %d: %w", b.Slot, err)
 		}
-		same(a.r, k, object, "beacon", b.Hash, block.Blockhash)
+		same(a.r, k, object, "beacon", b.Hash, block.Hash)
 		same(a.r, k, object, "beacon", b.Time, block.Time)
 	}
 	return nil

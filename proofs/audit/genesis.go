@@ -88,7 +88,17 @@ func (a *auditor) checkNetwork(ctx context.Context, memo proofs.GenesisMemo) err
 	}
 	a.checkAllocation(d)
 	same(a.r, Genesis, "genesis memo", "schedule", n.Schedule.Hash, memo.Emission)
-	return a.checkSchedule()
+	if err := a.checkSchedule(); err != nil {
+		return err
+	}
+	keys := []ionet.Key{n.Mint, n.Vaults.Reward, n.Vaults.Fee}
+	for _, al := range n.Allocation {
+		keys = append(keys, al.Account)
+	}
+	for _, l := range n.Lanes {
+		keys = append(keys, l.Address)
+	}
+	return a.snapshot(ctx, keys)
 }
 
 // checkAllocation compares what genesis minted with the network file, and the

@@ -63,7 +63,7 @@ func (a *auditor) walkLane(ctx context.Context, l ionet.Lane) error {
 		a.known[sig] = w
 		at, c = step.To, content.Next()
 	}
-	return a.checkAuthority(ctx, l, at)
+	return a.checkAuthority(l, at)
 }
 
 // checkContent holds a content against the rules of its lane and against the
@@ -108,10 +108,11 @@ func allowed(lane string, c chain.Content) bool {
 }
 
 // checkAuthority compares the lane's present state with its last step.
-func (a *auditor) checkAuthority(ctx context.Context, l ionet.Lane, last ionet.Key) error {
-	m, err := a.mint(ctx, l.Address)
+func (a *auditor) checkAuthority(l ionet.Lane, last ionet.Key) error {
+	m, err := a.mint(l.Address)
 	if err != nil {
-		return fmt.Errorf("read state: %w", err)
+		a.r.find(Genesis, "lane "+l.Name, "lane-state", "a lane", err)
+		return nil
 	}
 	same(a.r, Genesis, "lane "+l.Name, "lane-supply", uint64(0), m.Supply)
 	same(a.r, Genesis, "lane "+l.Name, "lane-freeze", ionet.Key{}, m.Freeze)

@@ -42,9 +42,10 @@ func (a *auditor) checkVault(ctx context.Context, name string, vault ionet.Key) 
 		w, ours := a.known[sig]
 		a.explain(name, vault, tx, w, ours, got)
 	}
-	now, err := a.balance(ctx, vault)
+	now, err := a.balance(vault)
 	if err != nil {
-		return fmt.Errorf("read balance: %w", err)
+		a.r.find(Genesis, name, "vault-balance", "a token account", err)
+		return nil
 	}
 	same(a.r, Genesis, name, "vault-balance", balance.String(), now.String())
 	return nil
@@ -125,10 +126,11 @@ func (a *auditor) checkSigners(ctx context.Context) error {
 
 // checkSupply holds the token's supply against all that was minted. Burns by
 // anyone lower it and are reported.
-func (a *auditor) checkSupply(ctx context.Context) error {
-	m, err := a.mint(ctx, a.Mint)
+func (a *auditor) checkSupply(context.Context) error {
+	m, err := a.mint(a.Mint)
 	if err != nil {
-		return fmt.Errorf("read the mint: %w", err)
+		a.r.find(Genesis, "mint", "supply", "a mint", err)
+		return nil
 	}
 	n := a.network
 	same(a.r, Genesis, "mint", "mint-authority", n.Keys.Operator, m.Authority)
