@@ -1,5 +1,5 @@
 -- +goose Up
--- planned: not signed. signed: a content carries it. paid or freed: its position is final.
+-- signed: a content carries it, the debt is in flight. paid or freed: its position is final.
 CREATE TABLE payments (
     id         bytea PRIMARY KEY CONSTRAINT payment_id_is_16_bytes CHECK (octet_length(id) = 16),
     kind       smallint NOT NULL,
@@ -20,6 +20,14 @@ CREATE TABLE held_payees (
     retry_at timestamptz NOT NULL
 );
 
+-- A payout run that somebody asked for; done once no payee was left to pay.
+CREATE TABLE payout_runs (
+    id       bytea PRIMARY KEY CONSTRAINT run_id_is_16_bytes CHECK (octet_length(id) = 16),
+    asked_at timestamptz NOT NULL,
+    done_at  timestamptz
+);
+CREATE INDEX payout_runs_open ON payout_runs (asked_at) WHERE done_at IS NULL;
+
 -- A claim that was handed to a wallet reserves nothing; the same request gives the same
 -- message while it lives.
 CREATE TABLE prepared_claims (
@@ -37,6 +45,7 @@ CREATE TABLE prepared_claims (
     created_at        timestamptz NOT NULL
 );
 CREATE INDEX prepared_claims_by_wallet ON prepared_claims (wallet, created_at);
+CREATE INDEX prepared_claims_by_blockhash ON prepared_claims (blockhash);
 
 -- A transfer is a double entry: one account is debited, the other credited. An entry is a set
 -- of transfers with one idempotency key.
