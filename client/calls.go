@@ -1,0 +1,149 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/proofs"
+)
+
+// Limits of one body of statements.
+const (
+	MaxStatements = 1000
+	MaxBody       = 1 << 20
+)
+
+// StatementsMediaType is the Content-Type of a body of statements.
+const StatementsMediaType = "application/octet-stream"
+
+// NetworkFile returns the network file and its exact bytes, whose hash is the
+// network id. A caller that knows the id compares: the service is not trusted.
+func (c *Client) NetworkFile(ctx context.Context) (*ionet.Network, []byte, error) {
+	file, err := c.do(ctx, call{method: http.MethodGet, path: "/v1/network"})
+	if err != nil {
+		return nil, nil, err
+	}
+	n, err := ionet.ParseNetwork(file)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read network file from %s: %w", c.base, err)
+	}
+	return n, file, nil
+}
+
+// Policy returns the exact bytes of the policy in force.
+func (c *Client) Policy(ctx context.Context) ([]byte, error) {
+	return c.do(ctx, call{method: http.MethodGet, path: "/v1/policy"})
+}
+
+// Head returns where the network and the service are.
+func (c *Client) Head(ctx context.Context) (h Head, err error) {
+	return h, c.get(ctx, &h, "/v1/head")
+}
+
+// Beacon returns a finalized block of that sample, or a *Problem BeaconNotReady.
+func (c *Client) Beacon(ctx context.Context, epoch uint64, sample uint16) (b Beacon, err error) {
+	return b, c.get(ctx, &b, "/v1/beacon?epoch=%d&sample=%d", epoch, sample)
+}
+
+// A Presented is a statement to hand in, with the ack that the service once gave for
+// it, if the sender has one: it keeps its arrival when the service lost its memory.
+type Presented struct {
+	Statement proofs.Envelope
+	Ack       *proofs.Envelope
+}
+
+// Submit hands in at most MaxStatements statements of at most MaxBody bytes together
+// and returns a result for each, in their order. A refused statement is a result
+// with a Problem, not an error.
+func (c *Client) Submit(ctx context.Context, list []Presented) ([]Result, error) {
+	if c.cfg.Network.IsZero() {
+		return nil, errors.New("submit statements: the client has no network id")
+	}
+	var body []byte
+	for _, p := range list {
+		body = p.Statement.Append(body)
+		if p.Ack != nil {
+			body = p.Ack.Append(body)
+		}
+	}
+	var out Results
+	err := c.json(ctx, call{method: http.MethodPost, path: "/v1/statements", media: StatementsMediaType, body: body}, &out)
+	var p *Problem
+	if len(list) == 1 && errors.As(err, &p) && p.ours() && p.Status < 500 && p.Status != http.StatusTooManyRequests {
+		return []Result{{ID: list[0].Statement.ID(), Status: Refused, Problem: p}}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if len(out.Results) != len(list) {
+		return nil, fmt.Errorf("submit statements: %d results for %d statements", len(out.Results), len(list))
+	}
+	for i, r := range out.Results {
+		if id := list[i].Statement.ID(); r.ID != id {
+			return nil, fmt.Errorf("submit statements: result %d is of %s, not of %s", i, r.ID, id)
+		}
+	}
+	return out.Results, nil
+}
+
+// Worker returns what the service has of a worker, or a *Problem UnknownWorker.
+func (c *Client) Worker(ctx context.Context, worker ionet.Key) (w WorkerStatus, err error) {
+	return w, c.get(ctx, &w, "/v1/workers/%s", worker)
+}
+
+// Epochs returns the latest epochs, the latest first; at most limit.
+func (c *Client) Epochs(ctx context.Context, limit int) ([]Epoch, error) {
+	var out Epochs
+	err := c.get(ctx, &out, "/v1/epochs?limit=%d", limit)
+	return out.Epochs, err
+}
+
+// Epoch returns one epoch, or a *Problem NotFound.
+func (c *Client) Epoch(ctx context.Context, epoch uint64) (e Epoch, err error) {
+	return e, c.get(ctx, &e, "/v1/epochs/%d", epoch)
+}
+
+// Verdicts returns all verdicts of an epoch.
+func (c *Client) Verdicts(ctx context.Context, epoch uint64) (v Verdicts, err error) {
+	return v, c.get(ctx, &v, "/v1/epochs/%d/verdicts", epoch)
+}
+
+// Device returns what became of a device in an epoch, with inclusion proofs.
+func (c *Client) Device(ctx context.Context, device ionet.UUID, epoch uint64) (d DeviceEpoch, err error) {
+	return d, c.get(ctx, &d, "/v1/devices/%s/epochs/%d", device, epoch)
+}
+
+// Rules returns the table of rules.
+func (c *Client) Rules(ctx context.Context) ([]Rule, error) {
+	var out Rules
+	err := c.get(ctx, &out, "/v1/rules")
+	return out.Rules, err
+}
+
+// Provider returns what a payout wallet has earned.
+func (c *Client) Provider(ctx context.Context, wallet ionet.Key) (p Provider, err error) {
+	return p, c.get(ctx, &p, "/v1/providers/%s", wallet)
+}
+
+// PrepareClaim returns a transaction that pays the wallet what is claimable.
+func (c *Client) PrepareClaim(ctx context.Context, wallet ionet.Key) (p Claim, err error) {
+	return p, c.post(ctx, ClaimRequest{wallet}, &p, "/v1/claims")
+}
+
+// SubmitClaim hands in a claim that the wallet has signed.
+func (c *Client) SubmitClaim(ctx context.Context, tx []byte) (s ClaimState, err error) {
+	return s, c.post(ctx, ClaimSubmission{tx}, &s, "/v1/claims/submit")
+}
+
+// ClaimState returns where a claim is, or a *Problem UnknownClaim.
+func (c *Client) ClaimState(ctx context.Context, message ionet.Hash) (s ClaimState, err error) {
+	return s, c.get(ctx, &s, "/v1/claims/%s", message)
+}
+
+// File returns a published file, such as a book; the caller checks it from its name.
+func (c *Client) File(ctx context.Context, name string) ([]byte, error) {
+	return c.do(ctx, call{method: http.MethodGet, path: "/files/" + name, limit: maxFile})
+}

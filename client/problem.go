@@ -1,0 +1,92 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/ionet-settlement/ionet"
+)
+
+// ProblemPrefix begins every problem's type.
+const ProblemPrefix = "urn:io:problem:"
+
+// ProblemMediaType is the Content-Type of a problem; RFC 9457.
+const ProblemMediaType = "application/problem+json"
+
+// Types of problems, without ProblemPrefix. They are stable: programs branch on them.
+const (
+	MalformedEnvelope = "malformed-envelope"
+	MalformedJSON     = "malformed-json"
+	UnknownKind       = "unknown-kind"
+	WrongSignature    = "wrong-signature"
+	WrongNetwork      = "wrong-network"
+	WeakKey           = "weak-key"
+	UnknownWorker     = "unknown-worker"
+	ForeignDelegation = "foreign-delegation"
+	DelegationExpired = "delegation-expired"
+	DelegationRevoked = "delegation-revoked"
+	UnknownInventory  = "unknown-inventory"
+	WrongDeviceCount  = "wrong-device-count"
+	DeviceBound       = "device-bound"
+	StaleBeacon       = "stale-beacon"
+	ForeignBeacon     = "foreign-beacon"
+	BeaconNotReady    = "beacon-not-ready"
+	EpochClosed       = "epoch-closed"
+	FutureSample      = "future-sample"
+	BodyTooLarge      = "body-too-large"
+	TooManyStatements = "too-many-statements"
+	WrongMediaType    = "wrong-media-type"
+	InvalidParameter  = "invalid-parameter"
+	NotFound          = "not-found"
+	WrongMethod       = "wrong-method"
+	NothingToClaim    = "nothing-to-claim"
+	ClaimChanged      = "claim-changed"
+	ClaimExpired      = "claim-expired"
+	NotYourClaim      = "not-your-claim"
+	UnknownClaim      = "unknown-claim"
+	NotLeader         = "not-leader"
+	Busy              = "busy"
+	Internal          = "internal"
+)
+
+// Problem is a refusal as RFC 9457 has it. It is an error.
+type Problem struct {
+	Type   string `json:"type" doc:"urn:io:problem: and a stable word, on which programs branch"`
+	Title  string `json:"title" doc:"The kind of problem in a few words"`
+	Status int    `json:"status" doc:"HTTP status"`
+	Detail string `json:"detail,omitempty" doc:"A sentence that names the field and the rule"`
+	Field  string `json:"field,omitempty" doc:"The field that broke the rule"`
+
+	// RetryAfter is how long the service asks to wait, 0 where it does not say.
+	RetryAfter time.Duration `json:"-"`
+}
+
+// Error returns the detail and the type.
+func (p *Problem) Error() string {
+	text := p.Detail
+	if text == "" {
+		text = p.Title
+	}
+	return fmt.Sprintf("%s (%s)", text, p.Kind())
+}
+
+// Kind returns the type without ProblemPrefix; types of others are left whole.
+func (p *Problem) Kind() string { return strings.TrimPrefix(p.Type, ProblemPrefix) }
+
+// ours reports whether the service said it, not a balancer before it.
+func (p *Problem) ours() bool { return strings.HasPrefix(p.Type, ProblemPrefix) }
+
+// IsProblem reports whether err is a problem of that type, given without ProblemPrefix.
+func IsProblem(err error, kind string) bool {
+	var p *Problem
+	return errors.As(err, &p) && p.Kind() == kind
+}
+
+// NetworkHeader carries the base58 network id with every body of statements: a binary
+// statement of another network could not be told from a wrong signature.
+const NetworkHeader = "Io-Network"
+
+// NetworkText is how a network id is written in NetworkHeader.
+func NetworkText(id ionet.Hash) string { return ionet.Key(id).String() }

@@ -1,0 +1,205 @@
+package client
+
+import (
+	"encoding/hex"
+	"fmt"
+
+	"github.com/ionet-settlement/ionet"
+)
+
+// ID is 16 random bytes; text is 32 lowercase hexadecimal digits.
+type ID [16]byte
+
+// String returns lowercase hexadecimal.
+func (id ID) String() string { return hex.EncodeToString(id[:]) }
+
+// MarshalText is String.
+func (id ID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
+// UnmarshalText parses 32 hexadecimal digits.
+func (id *ID) UnmarshalText(text []byte) error {
+	if len(text) != 2*len(id) {
+		return fmt.Errorf("id %q is not 32 hexadecimal digits", text)
+	}
+	if _, err := hex.Decode(id[:], text); err != nil {
+		return fmt.Errorf("id %q is not 32 hexadecimal digits", text)
+	}
+	return nil
+}
+
+// Head is where the network and the service are. Epoch is 0 before the start.
+type Head struct {
+	Instance ID        `json:"instance" doc:"Changes with each start of the service: a worker then presents what is not sealed again"`
+	Network  ionet.Key `json:"network" doc:"Network id, base58"`
+	Epoch    uint64    `json:"epoch" doc:"The current epoch, 0 before the first"`
+	Sample   uint16    `json:"sample" doc:"The current sample of the epoch"`
+	Time     int64     `json:"time" doc:"The service's clock, Unix seconds"`
+	Sealed   uint64    `json:"sealed" doc:"The last epoch whose seal is final on chain, 0 for none"`
+}
+
+// Beacon is a finalized block whose time lies in a sample.
+type Beacon struct {
+	Slot      uint64    `json:"slot"`
+	Blockhash ionet.Key `json:"blockhash"`
+	Time      int64     `json:"time" doc:"The block's time, Unix seconds"`
+}
+
+// States of a submitted statement.
+const (
+	Accepted  = "accepted"
+	Duplicate = "duplicate" // known already: the same ack again
+	Refused   = "refused"
+)
+
+// Result is the service's answer to one statement.
+type Result struct {
+	ID      ionet.Hash `json:"id" doc:"Statement id, hexadecimal"`
+	Status  string     `json:"status" enum:"accepted,duplicate,refused"`
+	Ack     []byte     `json:"ack,omitempty" doc:"Envelope of the service's ack; absent when refused"`
+	Problem *Problem   `json:"problem,omitempty"`
+}
+
+// Results answers a body of statements, in their order; acks that were presented
+// have no result of their own.
+type Results struct {
+	Results []Result `json:"results"`
+}
+
+// WorkerStatus is what the service has of a worker.
+type WorkerStatus struct {
+	Worker        ionet.Key  `json:"worker"`
+	Delegation    ionet.Hash `json:"delegation" doc:"The delegation of its last inventory"`
+	Inventory     ionet.Hash `json:"inventory" doc:"Its last inventory"`
+	Simulated     bool       `json:"simulated"`
+	Devices       int        `json:"devices"`
+	LastStatement ionet.Hash `json:"last_statement" doc:"Its latest uptime statement, zeros for none"`
+	LastEpoch     uint64     `json:"last_epoch"`
+	LastSample    uint16     `json:"last_sample"`
+}
+
+// States of an epoch.
+const (
+	EpochOpen      = "open"      // takes statements
+	EpochFrozen    = "frozen"    // its inputs are fixed
+	EpochPublished = "published" // its book is published, its seal is on the way
+	EpochSealed    = "sealed"    // its seal is final on chain
+)
+
+// Epoch is an epoch that was closed, or is closing.
+type Epoch struct {
+	Epoch        uint64       `json:"epoch"`
+	State        string       `json:"state" enum:"open,frozen,published,sealed"`
+	Emission     ionet.Amount `json:"emission" doc:"What the schedule allows, base units"`
+	Sum          ionet.Amount `json:"sum" doc:"What was minted"`
+	Unissued     ionet.Amount `json:"unissued" doc:"Emission less sum"`
+	Verdicts     int          `json:"verdicts"`
+	Accepted     int          `json:"accepted" doc:"Verdicts with rule 0"`
+	InputsRoot   ionet.Hash   `json:"inputs_root"`
+	VerdictsRoot ionet.Hash   `json:"verdicts_root"`
+	Book         ionet.Hash   `json:"book" doc:"Book root: /files/books/<root>.zst"`
+	Policy       ionet.Hash   `json:"policy"`
+	Memo         string       `json:"memo,omitempty" doc:"The seal's memo"`
+	Signature    string       `json:"signature,omitempty" doc:"Signature of the seal's transaction"`
+	Slot         uint64       `json:"slot,omitempty"`
+}
+
+// Epochs lists epochs, the latest first.
+type Epochs struct {
+	Epochs []Epoch `json:"epochs"`
+}
+
+// Verdict is the judgement of one device of one worker.
+type Verdict struct {
+	Device   ionet.UUID   `json:"device"`
+	Worker   ionet.Key    `json:"worker"`
+	Provider ionet.Key    `json:"provider"`
+	Payee    ionet.Key    `json:"payee"`
+	Rule     uint16       `json:"rule" doc:"0 is accepted"`
+	Name     string       `json:"name" doc:"The rule's name"`
+	Text     string       `json:"text" doc:"The rule in a sentence"`
+	Samples  uint16       `json:"samples"`
+	Weight   uint64       `json:"weight"`
+	Evidence ionet.Hash   `json:"evidence"`
+	Amount   ionet.Amount `json:"amount" doc:"Base units"`
+}
+
+// Verdicts are all of an epoch, in the order of its verdict tree.
+type Verdicts struct {
+	Epoch    uint64     `json:"epoch"`
+	Root     ionet.Hash `json:"root"`
+	Verdicts []Verdict  `json:"verdicts"`
+}
+
+// ProvenVerdict is a verdict and its place in the tree that the seal commits to.
+type ProvenVerdict struct {
+	Verdict Verdict      `json:"verdict"`
+	Index   uint64       `json:"index"`
+	Proof   []ionet.Hash `json:"proof" doc:"RFC 6962 inclusion proof"`
+}
+
+// DeviceEpoch is what became of a device in an epoch: one verdict for each worker
+// whose inventory names it.
+type DeviceEpoch struct {
+	Epoch    Epoch           `json:"epoch"`
+	Verdicts []ProvenVerdict `json:"verdicts"`
+}
+
+// Rule is a row of the table of rules.
+type Rule struct {
+	Rule uint16 `json:"rule"`
+	Name string `json:"name"`
+	Text string `json:"text"`
+}
+
+// Rules is the table.
+type Rules struct {
+	Rules []Rule `json:"rules"`
+}
+
+// Provider is what a payout wallet has earned. Earned = Paid + InFlight + Claimable.
+type Provider struct {
+	Wallet    ionet.Key    `json:"wallet"`
+	Earned    ionet.Amount `json:"earned" doc:"In sealed epochs, base units"`
+	Paid      ionet.Amount `json:"paid" doc:"Final on chain"`
+	InFlight  ionet.Amount `json:"in_flight" doc:"Signed, not final"`
+	Claimable ionet.Amount `json:"claimable"`
+	Decimals  int          `json:"decimals" doc:"Decimals of the token"`
+}
+
+// ClaimRequest asks for a transaction that pays the wallet what is claimable.
+type ClaimRequest struct {
+	Wallet ionet.Key `json:"wallet"`
+}
+
+// Claim is a prepared claim. Transaction lacks the wallet's signature; the same
+// request gives the same bytes while it lives.
+type Claim struct {
+	Transaction []byte       `json:"transaction" doc:"Version 0 transaction; sign its message with the wallet"`
+	Message     ionet.Hash   `json:"message" doc:"SHA-256 of the message bytes: how the claim is known"`
+	Lane        string       `json:"lane"`
+	Position    uint64       `json:"position"`
+	Amount      ionet.Amount `json:"amount"`
+	LastHeight  uint64       `json:"last_valid_block_height" doc:"The last block that may hold it"`
+}
+
+// ClaimSubmission hands in a claim that the wallet has signed.
+type ClaimSubmission struct {
+	Transaction []byte `json:"transaction"`
+}
+
+// States of a claim.
+const (
+	ClaimPrepared = "prepared" // not handed in
+	ClaimLive     = "live"     // co-signed and sent, not final
+	ClaimPaid     = "paid"     // final on chain
+	ClaimLost     = "lost"     // another transaction has its position: prepare again
+	ClaimDead     = "dead"     // expired and not on chain: prepare again
+)
+
+// ClaimState is where a claim is.
+type ClaimState struct {
+	Message   ionet.Hash `json:"message"`
+	State     string     `json:"state" enum:"prepared,live,paid,lost,dead"`
+	Signature string     `json:"signature,omitempty" doc:"Transaction signature, base58"`
+	Slot      uint64     `json:"slot,omitempty"`
+}
