@@ -12,18 +12,23 @@ import (
 // Key is a 32-byte Ed25519 public key or Solana address; text is base58.
 type Key [32]byte
 
+// maxKeyText is the longest base58 text of 32 bytes.
+const maxKeyText = 44
+
 // ParseKey parses base58 of exactly 32 bytes; String(ParseKey(s)) == s.
 func ParseKey(s string) (Key, error) {
-	var k Key
+	// Decoding takes time quadratic in the length: a stranger's megabyte stops here.
+	if len(s) > maxKeyText {
+		return Key{}, fmt.Errorf("key has %d characters, more than %d", len(s), maxKeyText)
+	}
 	b, err := base58.Decode(s)
 	if err != nil {
-		return k, fmt.Errorf("key %q is not base58: %w", s, err)
+		return Key{}, fmt.Errorf("key %q is not base58: %w", s, err)
 	}
-	if len(b) != len(k) {
-		return k, fmt.Errorf("key %q has %d bytes, not 32", s, len(b))
+	if len(b) != len(Key{}) {
+		return Key{}, fmt.Errorf("key %q has %d bytes, not 32", s, len(b))
 	}
-	copy(k[:], b)
-	return k, nil
+	return Key(b), nil
 }
 
 // String returns base58.
@@ -64,7 +69,7 @@ func ParseHash(s string) (Hash, error) {
 		return h, fmt.Errorf("hash %q is not 64 lowercase hexadecimal digits", s)
 	}
 	if _, err := hex.Decode(h[:], []byte(s)); err != nil {
-		return h, fmt.Errorf("hash %q is not 64 lowercase hexadecimal digits", s)
+		return Hash{}, fmt.Errorf("hash %q is not 64 lowercase hexadecimal digits", s)
 	}
 	return h, nil
 }
@@ -100,7 +105,7 @@ func ParseUUID(s string) (UUID, error) {
 		return u, fmt.Errorf("device %q is not of the form GPU-xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx", s)
 	}
 	if _, err := hex.Decode(u[:], []byte(strings.ReplaceAll(rest, "-", ""))); err != nil || u.String() != s {
-		return u, fmt.Errorf("device %q is not of the form GPU-xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx", s)
+		return UUID{}, fmt.Errorf("device %q is not of the form GPU-xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx", s)
 	}
 	return u, nil
 }
