@@ -1,0 +1,63 @@
+package house
+
+// A room is a package, or a few that live under the same rule.
+type room struct {
+	path string // below the module; "" is package ionet itself
+	// may lists the rooms that its code may import. Tests may import what they need.
+	may []string
+	// never lists packages and modules that must not be reached from its code at
+	// all, however indirectly.
+	never []string
+	// pure rooms repeat anywhere: they read no clock, file, network or environment.
+	pure bool
+}
+
+// What rooms keep away from: a module or package path with everything below it.
+var (
+	database = []string{"database/sql", "github.com/jackc", "github.com/pressly/goose/v3", module + "/migrations"}
+	network  = []string{"net", "github.com/gorilla/websocket"}
+	money    = []string{module + "/settlement"}
+	nvml     = []string{"github.com/NVIDIA/go-nvml"}
+	devChain = []string{module + "/chain/localnet"}
+	charts   = []string{"github.com/prometheus/client_golang"}
+)
+
+// rooms is the architecture. A package that is not in the table fails the test, so
+// that a new one states its rule; internal/ is nobody's but its own and the tests'.
+var rooms = []room{
+	{path: "", pure: true, never: join(database, network)},
+	{path: "emissions", may: []string{""}, pure: true, never: join(database, network)},
+	{path: "proofs", may: []string{"", "emissions"}, pure: true, never: join(database, network)},
+	{path: "chain", may: []string{"", "proofs"}, never: join(database, money)},
+	{path: "chain/rpc", may: []string{"", "chain"}, never: join(database, money)},
+	{path: "chain/localnet", may: []string{"", "chain", "internal/nodedeps"}, never: join(database, money)},
+	{path: "publish", may: []string{"", "proofs"}, never: join(database, money, devChain)},
+	{path: "proofs/audit", may: []string{"", "emissions", "proofs", "chain", "chain/rpc", "publish"}, never: join(database, money, devChain, charts)},
+	{path: "settlement/ledger", may: []string{""}, never: join(devChain, nvml)},
+	{path: "settlement", may: []string{"", "emissions", "proofs", "chain", "chain/rpc", "publish", "settlement/ledger"}, never: join(devChain, nvml)},
+	{path: "migrations", never: join(money, devChain)},
+	{path: "client", may: []string{"", "proofs"}, never: join(database, money, devChain, nvml)},
+	{path: "worker", may: []string{"", "proofs", "client"}, never: join(database, money, devChain)},
+	{path: "web", may: []string{"", "emissions", "proofs", "chain", "publish", "client", "settlement", "settlement/ledger"}, never: join(devChain, nvml)},
+
+	{path: "cmd/ionetd", may: []string{"", "emissions", "proofs", "chain", "chain/rpc", "publish", "settlement", "settlement/ledger", "migrations", "client", "web"}, never: join(devChain, nvml)},
+	{path: "cmd/ionet", may: []string{"", "proofs", "chain", "client"}, never: join(database, money, devChain, nvml)},
+	{path: "cmd/ionet-worker", may: []string{"", "proofs", "chain", "client", "worker"}, never: join(database, money, devChain)},
+	{path: "cmd/ionet-audit", may: []string{"", "chain/rpc", "proofs/audit", "publish"}, never: join(database, money, devChain, nvml)},
+	{path: "cmd/ionet-localnet", may: []string{"", "chain", "chain/localnet"}, never: join(database, money)},
+
+	{path: "internal/nodedeps"},
+	{path: "internal/devdb", may: []string{"internal/nodedeps"}, never: money},
+	{path: "internal/pgtest", may: []string{"internal/devdb", "migrations"}, never: money},
+	{path: "internal/schemadump", may: []string{"internal/devdb", "migrations"}, never: money},
+	{path: "internal/house"},
+	// The demo plays every part, by the doors that everybody uses.
+	{path: "internal/demo", may: []string{"", "emissions", "proofs", "chain", "chain/rpc", "chain/localnet", "publish", "client", "internal/devdb"}},
+}
+
+func join(lists ...[]string) (all []string) {
+	for _, l := range lists {
+		all = append(all, l...)
+	}
+	return all
+}
