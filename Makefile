@@ -43,9 +43,10 @@ lint: ## gofmt, go vet, staticcheck
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 
-check: lint ## lint, the import policy, the documented commands, schema.sql up to date
+check: lint ## lint, import policy, documented commands, schema.sql, a build without C
 	$(GO) test ./internal/house
 	$(GO) test -run '^TestSchema' ./internal/schemadump
+	CGO_ENABLED=0 $(GO) build ./...
 
 schema: ## print migrations/schema.sql anew from the migrations
 	$(GO) run ./internal/schemadump >migrations/schema.sql.new
