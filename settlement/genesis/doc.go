@@ -1,0 +1,19 @@
+// Package genesis makes a network: its keys and network file in a folder, and
+// on the chain its mint, vaults, allocation accounts and lanes, and the one
+// transaction that mints the genesis supply.
+//
+// It can stop anywhere, at any file and any call, and be run again: it then
+// finishes, with the same keys, the same network file and the same addresses,
+// and never mints twice. Why:
+//   - Files appear whole and durable or not at all, and are never replaced, so
+//     that Prepare finds what an earlier run decided.
+//   - Every address is derived from keys, so that the network file is complete
+//     before the first transaction.
+//   - Mint, accounts and lanes can be made once only: a second copy of such a
+//     transaction fails as a whole.
+//   - The supply is minted by position 0 of the epoch lane. All transactions
+//     ever signed for it carry the same content, one of them lands, and the
+//     lane's state at finalized tells that it did (chain.DESIGN.md). Signed
+//     bytes are in the folder before the first one leaves, and another is
+//     signed only when the former is dead on every endpoint.
+package genesis
