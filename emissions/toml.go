@@ -1,6 +1,7 @@
 package emissions
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -28,6 +29,10 @@ func readTOML(file []byte, fail *error) *section {
 	keys := map[string]any{}
 	if err := toml.Unmarshal(file, &keys); err != nil {
 		*fail = fmt.Errorf("parse TOML: %w", err)
+		if at := (*toml.DecodeError)(nil); errors.As(err, &at) {
+			row, column := at.Position()
+			*fail = fmt.Errorf("parse TOML, line %d, column %d: %w", row, column, err)
+		}
 	}
 	return &section{keys: keys, fail: fail}
 }
@@ -149,7 +154,7 @@ func (s *section) amount(name string) ionet.Amount {
 	t, _ := value.(string)
 	a, err := ionet.ParseBase(t)
 	if err != nil {
-		s.refuse(name, "%s is not a string of base units in 0..%d without leading zeros", show(value), math.MaxInt64)
+		s.refuse(name, "%s is not a string of base units in 0..%d without leading zeros", show(value), uint64(math.MaxInt64))
 	}
 	return a
 }
