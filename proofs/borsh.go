@@ -19,8 +19,15 @@ func (w *writer) i64(v int64)          { w.u64(uint64(v)) }
 func (w *writer) raw(v []byte)         { w.b = append(w.b, v...) }
 func (w *writer) str(v string)         { w.u32(uint32(len(v))); w.b = append(w.b, v...) }
 func (w *writer) vec(v []byte)         { w.u32(uint32(len(v))); w.b = append(w.b, v...) }
-func (w *writer) flag(v bool)          { w.u8(map[bool]uint8{true: 1}[v]) }
 func (w *writer) money(a ionet.Amount) { w.u64(a.Base()) }
+
+func (w *writer) flag(v bool) {
+	if v {
+		w.u8(1)
+		return
+	}
+	w.u8(0)
+}
 
 var errEnds = errors.New("ends too early")
 

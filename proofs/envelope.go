@@ -64,15 +64,16 @@ func ParseEnvelope(b []byte) (e Envelope, rest []byte, err error) {
 // SignedBytes returns what is signed: for text kinds and vouchers the body, for
 // all others "io-settlement/v1/" ‖ name ‖ "\n" ‖ network id ‖ body.
 func SignedBytes(network ionet.Hash, kind Kind, body []byte) []byte {
-	if !kind.prefixed() {
-		return body
+	return appendSignedBytes(nil, network, kind, body)
+}
+
+func appendSignedBytes(b []byte, network ionet.Hash, kind Kind, body []byte) []byte {
+	if kind.prefixed() {
+		b = append(b, signPrefix...)
+		b = append(b, kind.String()...)
+		b = append(b, '\n')
+		b = append(b, network[:]...)
 	}
-	name := kind.String()
-	b := make([]byte, 0, len(signPrefix)+len(name)+1+len(network)+len(body))
-	b = append(b, signPrefix...)
-	b = append(b, name...)
-	b = append(b, '\n')
-	b = append(b, network[:]...)
 	return append(b, body...)
 }
 

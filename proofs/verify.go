@@ -1,6 +1,7 @@
 package proofs
 
 import (
+	stdlib "crypto/ed25519"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -39,10 +40,16 @@ func CheckKey(k ionet.Key) error {
 
 // Verify checks the signature by the rule of FORMAT.md, section 3.
 func (e *Envelope) Verify(network ionet.Hash) error {
-	if !ed25519.VerifyWithOptions(e.Signer[:], SignedBytes(network, e.Kind, e.Body), e.Signature[:], zip215) {
+	if !ed25519.VerifyWithOptions(e.Signer[:], SignedBytes(network, e.Kind, e.Body), e.Signature[:], zip215) || !e.strict() {
 		return e.badSignature()
 	}
 	return nil
+}
+
+// strict holds vouchers against the standard library's rule as well: the
+// payment-channels program, which must accept them too, knows no other.
+func (e *Envelope) strict() bool {
+	return e.Kind != KindVoucher || stdlib.Verify(e.Signer[:], e.Body, e.Signature[:])
 }
 
 func (e *Envelope) badSignature() error {
@@ -62,8 +69,9 @@ func NewVerifier(network ionet.Hash, keys int) *Verifier {
 	return &Verifier{network: network, keys: cache.NewVerifier(cache.NewLRUCache(keys))}
 }
 
-// Verify returns one error or nil for each envelope, in their order. A batch verdict alone never refuses anyone: when a batch
-// fails, each signature is decided by itself, by the same rule.
+// Verify returns one error or nil for each envelope, in their order. A batch
+// verdict alone never refuses anyone: when a batch fails, each signature is
+// decided by itself, by the same rule.
 func (v *Verifier) Verify(envelopes []Envelope) []error {
 	errs := make([]error, len(envelopes))
 	const chunk = 1024 // beyond it a batch gains nothing
@@ -76,17 +84,16 @@ func (v *Verifier) Verify(envelopes []Envelope) []error {
 
 func (v *Verifier) verify(envelopes []Envelope, errs []error) {
 	batch := ed25519.NewBatchVerifierWithCapacity(len(envelopes))
+	var scratch []byte // the batch hashes a message when it is added
 	for i := range envelopes {
 		e := &envelopes[i]
-		v.keys.AddWithOptions(batch, e.Signer[:], SignedBytes(v.network, e.Kind, e.Body), e.Signature[:], zip215)
+		scratch = appendSignedBytes(scratch[:0], v.network, e.Kind, e.Body)
+		v.keys.AddWithOptions(batch, e.Signer[:], scratch, e.Signature[:], zip215)
 	}
-	all, each := batch.Verify(rand.Reader)
-	if all {
-		return
-	}
+	_, each := batch.Verify(rand.Reader)
 	for i, ok := range each {
-		if !ok {
-			errs[i] = envelopes[i].badSignature()
+		if e := &envelopes[i]; !ok || !e.strict() {
+			errs[i] = e.badSignature()
 		}
 	}
 }
