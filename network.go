@@ -205,7 +205,7 @@ func (n *Network) checkLanes() error {
 		seen[l.Name], seen[l.Address.String()] = true, true
 	}
 	if len(n.Lanes) < 4 || n.Lanes[0].Name != "epoch" || n.Lanes[1].Name != "seal" {
-		return errors.New("lane: want epoch, seal, then pay-0.. and claim-0..")
+		return errors.New("lane: want epoch and seal first, then those named pay-N and claim-N")
 	}
 	if len(n.LanesOf("pay")) == 0 || len(n.LanesOf("claim")) == 0 {
 		return errors.New("lane: want at least one pay- and one claim- lane")

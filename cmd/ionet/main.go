@@ -1,0 +1,94 @@
+// Command ionet is the providers' side of a network: delegate workers, see what
+// was earned and why, and claim it with a wallet.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/ionet-settlement/ionet/client"
+)
+
+const help = `For providers: make a wallet key, delegate workers, see earnings and verdicts, claim.
+
+Keys are files in solana-keygen's format, readable by their owner alone.
+
+Examples:
+  ionet keygen --out wallet.json
+  ionet delegate --server https://ionetd.example --keypair wallet.json --worker 7Xk...
+  ionet balance  --server https://ionetd.example --wallet 9aB...
+  ionet claim    --server https://ionetd.example --keypair wallet.json
+  ionet why      --server https://ionetd.example --device GPU-6b1a1b7c-0d3e-4c55-9f2b-6f4f1d2e3a4b --epoch 12`
+
+type commands struct {
+	Keygen   keygenCmd   `cmd:"" help:"Make a wallet key file."`
+	Delegate delegateCmd `cmd:"" help:"Let workers prove GPU time for a wallet."`
+	Account  accountCmd  `cmd:"" help:"The wallet's token account."`
+	Balance  balanceCmd  `cmd:"" help:"What a payout wallet has earned, been paid, and can claim."`
+	Claim    claimCmd    `cmd:"" help:"Claim all that a wallet can claim."`
+	Epochs   epochsCmd   `cmd:"" help:"List the latest epochs."`
+	Why      whyCmd      `cmd:"" help:"Why a device was paid or not, with a proof against the epoch's seal."`
+}
+
+// server is the flag of all commands that call the service.
+type server struct {
+	Server string `required:"" env:"IONET_SERVER" placeholder:"URL" help:"URL of the service."`
+}
+
+func (s server) client() (*client.Client, error) { return client.New(client.Config{Server: s.Server}) }
+
+// stage is what a command runs on.
+type stage struct {
+	ctx context.Context
+	out io.Writer
+}
+
+func (s *stage) print(format string, args ...any) { fmt.Fprintf(s.out, format+"\n", args...) }
+
+// pause waits between two looks, or fails when the command is interrupted.
+func (s *stage) pause(d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-s.ctx.Done():
+		return context.Cause(s.ctx)
+	}
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "ionet:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	var c commands
+	exited := false
+	parser, err := kong.New(&c, kong.Name("ionet"), kong.Description(help), kong.Writers(stdout, stderr), kong.Exit(func(int) { exited = true }))
+	if err != nil {
+		return fmt.Errorf("read command line: %w", err)
+	}
+	parsed, err := parser.Parse(args)
+	if exited {
+		return nil // --help
+	}
+	if err != nil {
+		return fmt.Errorf("%w; see ionet --help", err)
+	}
+	err = parsed.Run(&stage{ctx: ctx, out: stdout})
+	if errors.Is(err, context.Canceled) {
+		return errors.New("interrupted")
+	}
+	return err
+}

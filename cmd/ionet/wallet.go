@@ -1,0 +1,185 @@
+package main
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"time"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/chain"
+	"github.com/ionet-settlement/ionet/chain/rpc"
+	"github.com/ionet-settlement/ionet/client"
+	"github.com/ionet-settlement/ionet/proofs"
+)
+
+// faucetLamports pays a wallet's fees and its token account many times over.
+const faucetLamports = 1_000_000_000
+
+// accountBudget is enough to make an associated token account.
+var accountBudget = chain.Budget{ComputeUnits: 60_000, LoadedBytes: 512 << 10}
+
+type keygenCmd struct {
+	Out string `required:"" placeholder:"FILE" help:"Where to write the key; an existing file is never overwritten."`
+}
+
+// Run makes a key.
+func (c *keygenCmd) Run(s *stage) error {
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return fmt.Errorf("make key: %w", err)
+	}
+	if err := chain.WriteKeypair(c.Out, key); errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s exists: keys are never overwritten, choose another name", c.Out)
+	} else if err != nil {
+		return err
+	}
+	s.print("wallet %s in %s", chain.PublicOf(key), c.Out)
+	return nil
+}
+
+type delegateCmd struct {
+	server
+	Keypair string      `required:"" placeholder:"FILE" help:"The provider's wallet."`
+	Worker  []ionet.Key `required:"" placeholder:"KEY" help:"Worker to delegate to; repeat for many hosts."`
+	Payout  ionet.Key   `placeholder:"KEY" help:"Wallet that is paid; the provider's own by default."`
+	Days    int         `default:"365" help:"How long the delegation runs, at most 400 days."`
+}
+
+// Run signs a delegation and hands it in.
+func (c *delegateCmd) Run(s *stage) error {
+	key, err := chain.ReadKeypair(c.Keypair)
+	if err != nil {
+		return err
+	}
+	api, err := c.client()
+	if err != nil {
+		return err
+	}
+	network, _, err := api.NetworkFile(s.ctx)
+	if err != nil {
+		return err
+	}
+	now := time.Now().Unix()
+	d := proofs.Delegation{
+		Provider: chain.PublicOf(key), Payout: c.Payout, Workers: slices.Clone(c.Worker),
+		Issued: now, Expires: now + int64(c.Days)*24*3600,
+	}
+	if d.Payout.IsZero() {
+		d.Payout = d.Provider
+	}
+	slices.SortFunc(d.Workers, func(a, b ionet.Key) int { return bytes.Compare(a[:], b[:]) })
+	text, err := d.Text(network.ID())
+	if err != nil {
+		return err
+	}
+	e := proofs.Sign(network.ID(), proofs.KindDelegation, key, []byte(text))
+	results, err := api.ForNetwork(network.ID()).Submit(s.ctx, []client.Presented{{Statement: e}})
+	if err != nil {
+		return err
+	}
+	if p := results[0].Problem; p != nil {
+		return p
+	}
+	s.print("%s\n\ndelegation %s %s", text, e.ID(), results[0].Status)
+	return nil
+}
+
+type accountCmd struct {
+	Open openCmd `cmd:"" help:"Open the wallet's token account, if it has none: batch payouts need one."`
+}
+
+type openCmd struct {
+	Keypair string    `required:"" placeholder:"FILE" help:"The wallet; it pays the account's rent."`
+	RPC     []string  `name:"rpc" required:"" env:"IONET_RPC" placeholder:"URL" help:"RPC of the cluster; repeat for more endpoints."`
+	Mint    ionet.Key `required:"" env:"IONET_MINT" placeholder:"KEY" help:"The token."`
+	Airdrop bool      `help:"Ask the cluster's faucet for lamports first (local and test clusters)."`
+}
+
+// Run opens the account; it is idempotent.
+func (c *openCmd) Run(s *stage) error {
+	key, err := chain.ReadKeypair(c.Keypair)
+	if err != nil {
+		return err
+	}
+	cluster, err := rpc.New(rpc.Config{Endpoints: c.RPC})
+	if err != nil {
+		return err
+	}
+	wallet := chain.PublicOf(key)
+	if c.Airdrop {
+		if err := airdrop(s, cluster, wallet); err != nil {
+			return err
+		}
+	}
+	account := chain.TokenAccount(wallet, c.Mint)
+	for range 3 { // a blockhash can expire before the cluster takes the transaction
+		opened, err := c.try(s, cluster, key, account)
+		if err != nil {
+			return err
+		}
+		if opened {
+			s.print("token account %s of wallet %s is open", account, wallet)
+			return nil
+		}
+	}
+	return errors.New("open token account: the cluster did not take the transaction; try again later")
+}
+
+// try sends one transaction and waits until the account is there or the
+// transaction can't land any more.
+func (c *openCmd) try(s *stage, cluster *rpc.Client, key ed25519.PrivateKey, account ionet.Key) (bool, error) {
+	wallet := chain.PublicOf(key)
+	hash, err := cluster.LatestBlockhash(s.ctx)
+	if err != nil {
+		return false, err
+	}
+	message, err := chain.AccountCreation{
+		FeePayer: wallet, Mint: c.Mint, Owners: []ionet.Key{wallet}, Blockhash: hash.Hash, Budget: accountBudget,
+	}.Message()
+	if err != nil {
+		return false, err
+	}
+	tx, _, err := chain.SignMessage(message, key)
+	if err != nil {
+		return false, err
+	}
+	for {
+		accounts, _, err := cluster.Accounts(s.ctx, []ionet.Key{account}, rpc.Confirmed, 0)
+		if err != nil || accounts[0].Exists() {
+			return err == nil, err
+		}
+		head, err := cluster.FinalizedHead(s.ctx)
+		if err != nil || head.BlockHeight > hash.LastValidHeight {
+			return false, err
+		}
+		err = cluster.Send(s.ctx, tx, rpc.SendOptions{MinContextSlot: hash.ContextSlot})
+		var refused *rpc.PreflightError
+		if errors.As(err, &refused) {
+			return false, fmt.Errorf("open token account: %w; has the wallet lamports?", err)
+		}
+		if err := s.pause(200 * time.Millisecond); err != nil {
+			return false, err
+		}
+	}
+}
+
+// airdrop asks for lamports and waits until they are there.
+func airdrop(s *stage, cluster *rpc.Client, wallet ionet.Key) error {
+	if err := cluster.Airdrop(s.ctx, wallet, faucetLamports); err != nil {
+		return fmt.Errorf("ask the faucet: %w", err)
+	}
+	for {
+		accounts, _, err := cluster.Accounts(s.ctx, []ionet.Key{wallet}, rpc.Confirmed, 0)
+		if err != nil || accounts[0].Lamports > 0 {
+			return err
+		}
+		if err := s.pause(100 * time.Millisecond); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,201 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ionet-settlement/ionet"
+)
+
+// testPace is five seconds for an hour: acceptance tests run many epochs.
+var testPace = pace{
+	epochSeconds: 5, samples: 5, minimum: 3, late: 3, lateLimit: 2, grace: 2,
+	slot: 20 * time.Millisecond, startIn: 6 * time.Second, payoutEvery: time.Hour,
+}
+
+var allHold = regexp.MustCompile(`(?m)(\d+) epochs, (\d+) verdicts, (\d+) payouts: all hold$`)
+
+// TestDemo is `make demo` itself.
+func TestDemo(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	var out bytes.Buffer
+	if err := demo(ctx, []string{"--dir", t.TempDir()}, io.MultiWriter(&out, testLog{t})); err != nil {
+		t.Fatalf("demo: %v", err)
+	}
+	m := allHold.FindStringSubmatch(out.String())
+	if m == nil {
+		t.Fatalf("the demo's output has no line %q", allHold)
+	}
+	for i, want := range []int{3, 3 * hosts * devices, hosts} {
+		if got, err := strconv.Atoi(m[i+1]); err != nil || got < want {
+			t.Errorf("%s: number %d is %s, want at least %d", m[0], i+1, m[i+1], want)
+		}
+	}
+}
+
+// TestKillRestoreTamper is the life of one network under an unkind operator:
+// kill -9, an old backup, then damage that an auditor must name.
+func TestKillRestoreTamper(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	defer cancel()
+	s := openStage(t, ctx)
+
+	must(t, s.sealed(ctx, 1))
+	s.service.kill()
+	must(t, s.serve(ctx))
+	must(t, s.claim(ctx, 1))
+	must(t, s.payoutsRun(ctx))
+	backupAt := s.head(t, ctx)
+	must(t, s.db.Snapshot(ctx, "ionet", "backup"))
+	must(t, s.sealed(ctx, backupAt+2))
+	must(t, s.payoutsRun(ctx))
+	must(t, s.claim(ctx, 1))
+	s.service.kill()
+	s.wantHolds(t, ctx)
+
+	must(t, s.db.Snapshot(ctx, "backup", "ionet"))
+	must(t, s.serve(ctx))
+	must(t, s.sealed(ctx, backupAt+4))
+	must(t, s.payoutsRun(ctx))
+	s.wantHolds(t, ctx)
+
+	t.Run("published byte", func(t *testing.T) { s.flipPublished(t, ctx) })
+	t.Run("stored statement", func(t *testing.T) { s.flipStatement(t, ctx) })
+	t.Run("verdict amount", func(t *testing.T) { s.shiftVerdict(t, ctx) })
+}
+
+func openStage(t *testing.T, ctx context.Context) *stage {
+	t.Helper()
+	dir, unlock, err := newRun(t.TempDir())
+	must(t, err)
+	s, err := newStage(ctx, testPace, dir, testLog{t})
+	must(t, err)
+	t.Cleanup(func() {
+		if err := s.close(); err != nil {
+			t.Errorf("stop the network: %v", err)
+		}
+		unlock()
+	})
+	for _, step := range []func(context.Context) error{s.startChain, s.genesis, s.serve, s.addWorkers, s.openAccounts} {
+		must(t, step(ctx))
+	}
+	return s
+}
+
+func (s *stage) head(t *testing.T, ctx context.Context) uint64 {
+	t.Helper()
+	h, err := s.api.Head(ctx)
+	must(t, err)
+	return h.Sealed
+}
+
+func (s *stage) wantHolds(t *testing.T, ctx context.Context) {
+	t.Helper()
+	code, out, err := s.audit(ctx)
+	must(t, err)
+	if code != 0 || !allHold.MatchString(out) {
+		t.Fatalf("audit: exit status %d, want 0 and %q", code, allHold)
+	}
+}
+
+// wantFinding audits and wants exit status 1 and a finding that matches.
+func (s *stage) wantFinding(t *testing.T, ctx context.Context, store, finding string) {
+	t.Helper()
+	code, out, err := run(ctx, io.Discard, s.log, "audit", filepath.Join(s.bin, "ionet-audit"),
+		"--rpc", s.rpc, "--mint", s.network.Mint.String(), "--store", store)
+	must(t, err)
+	if code != 1 {
+		t.Errorf("exit status %d, want 1", code)
+	}
+	if !regexp.MustCompile(finding).MatchString(out) {
+		t.Errorf("no finding matches %q in\n%s", finding, out)
+	}
+}
+
+// flipPublished changes one byte of one file of every kind in a copy of the
+// published store.
+func (s *stage) flipPublished(t *testing.T, ctx context.Context) {
+	for _, kind := range []string{"books", "contents", "network"} {
+		store := t.TempDir()
+		must(t, os.CopyFS(filepath.Join(store, "s"), os.DirFS(s.published())))
+		files, err := filepath.Glob(filepath.Join(store, "s", kind, "*"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("no published file in %s: %v", kind, err)
+		}
+		file, err := os.ReadFile(files[0])
+		must(t, err)
+		file[len(file)/2] ^= 1
+		must(t, os.Chmod(files[0], 0o644))
+		must(t, os.WriteFile(files[0], file, 0o644))
+		s.wantFinding(t, ctx, filepath.Join(store, "s"), `(?m)^(epoch \d+|genesis|lane \S+).*: rule \S+`)
+	}
+}
+
+// flipStatement changes one byte of a stored statement before its epoch closes.
+func (s *stage) flipStatement(t *testing.T, ctx context.Context) {
+	db := s.connect(t, ctx)
+	var epoch uint64
+	err := db.QueryRow(ctx, `
+		UPDATE statements SET signature = set_byte(signature, 40, get_byte(signature, 40) # 1)
+		WHERE (epoch, id) = (SELECT epoch, id FROM statements WHERE kind = 17 ORDER BY epoch DESC, sample LIMIT 1)
+		RETURNING epoch`).Scan(&epoch)
+	must(t, err)
+	must(t, s.sealed(ctx, epoch))
+	s.wantFinding(t, ctx, s.published(), `(?m)^epoch `+ionet.MustAmount(epoch).String()+`: rule signature`)
+}
+
+// shiftVerdict moves one base unit from one verdict to another between computing
+// and minting: the trigger acts inside the transaction that stores the verdicts.
+// The sum stays, so only a replay can tell.
+func (s *stage) shiftVerdict(t *testing.T, ctx context.Context) {
+	db := s.connect(t, ctx)
+	epoch := s.head(t, ctx) + 2
+	for _, q := range []string{`
+		CREATE FUNCTION shift_one() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+			IF NEW.amount > 0 AND NEW.epoch = ` + ionet.MustAmount(epoch).String() + ` THEN
+				NEW.amount := NEW.amount + CASE (SELECT count(*) FROM verdicts v WHERE v.epoch = NEW.epoch AND v.amount > 0)
+					WHEN 0 THEN 1 WHEN 1 THEN -1 ELSE 0 END;
+			END IF;
+			RETURN NEW; END $$`,
+		`CREATE TRIGGER shift_one BEFORE INSERT ON verdicts FOR EACH ROW EXECUTE FUNCTION shift_one()`,
+	} {
+		_, err := db.Exec(ctx, q)
+		must(t, err)
+	}
+	must(t, s.sealed(ctx, epoch))
+	s.wantFinding(t, ctx, s.published(), `(?m)^epoch `+ionet.MustAmount(epoch).String()+`: rule split`)
+}
+
+func (s *stage) connect(t *testing.T, ctx context.Context) *pgx.Conn {
+	t.Helper()
+	c, err := pgx.Connect(ctx, s.db.URL())
+	must(t, err)
+	t.Cleanup(func() { c.Close(context.Background()) })
+	return c
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// testLog shows the children's lines in the test's log.
+type testLog struct{ t *testing.T }
+
+func (l testLog) Write(b []byte) (int, error) {
+	l.t.Log(strings.TrimRight(string(b), "\n"))
+	return len(b), nil
+}

@@ -1,0 +1,103 @@
+// Command demo is the whole network on one machine: a PostgreSQL and a Solana
+// chain of its own, the service, three GPU hosts, wallets, and at the end an
+// auditor who trusts none of them. It starts the real binaries as any operator
+// would and adds nothing to them.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := demo(ctx, os.Args[1:], os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		os.Exit(1)
+	}
+}
+
+// demo runs the network through its main job and audits it.
+func demo(ctx context.Context, args []string, out io.Writer) (err error) {
+	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
+	epochs := flags.Uint64("epochs", 3, "epochs to run before the audit")
+	keep := flags.Bool("keep", false, "leave the network running until Ctrl-C")
+	root := flags.String("dir", ".demo", "folder that holds the state of each run")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	dir, unlock, err := newRun(*root)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	began := time.Now()
+	fmt.Fprintf(out, "state  %s\n", dir)
+	s, err := newStage(ctx, demoPace, dir, out)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if stopErr := s.close(); err == nil {
+			err = stopErr
+		}
+		fmt.Fprintf(out, "stopped after %s; state remains in %s until the next run\n", time.Since(began).Round(time.Second), dir)
+	}()
+	if err := s.mainJob(ctx, *epochs); err != nil {
+		return err
+	}
+	code, _, err := s.audit(ctx)
+	if err != nil {
+		return err
+	}
+	if code != 0 {
+		return fmt.Errorf("the audit does not hold: exit status %d", code)
+	}
+	if *keep {
+		s.tell(out)
+		<-ctx.Done()
+	}
+	return nil
+}
+
+// mainJob is the story that the demo tells: GPUs prove, epochs close, one
+// provider claims, the others are paid in a batch.
+func (s *stage) mainJob(ctx context.Context, epochs uint64) error {
+	for _, step := range []func(context.Context) error{s.startChain, s.genesis, s.serve, s.addWorkers, s.openAccounts} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	if err := s.sealed(ctx, epochs-1); err != nil {
+		return err
+	}
+	if err := s.claim(ctx, 1); err != nil {
+		return err
+	}
+	if err := s.payoutsRun(ctx); err != nil {
+		return err
+	}
+	return s.sealed(ctx, epochs)
+}
+
+// tell prints how to reach what runs.
+func (s *stage) tell(out io.Writer) {
+	fmt.Fprintf(out, `
+running until Ctrl-C
+  service    %s
+  chain      %s
+  database   %s
+  mint       %s
+  published  %s
+  audit      %s --rpc %s --mint %s --store %s
+`, s.server, s.rpc, s.db.URL(), s.network.Mint, s.published(),
+		filepath.Join(s.bin, "ionet-audit"), s.rpc, s.network.Mint, s.published())
+}

@@ -1,0 +1,28 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/ionet-settlement/ionet/emissions"
+)
+
+func TestPolicyIsTheShippedOneMadeShort(t *testing.T) {
+	file, err := demoPace.policy()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := emissions.ParsePolicy(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shipped, err := emissions.ParsePolicy(emissions.DefaultPolicy())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Samples.Minimum != uint16(demoPace.minimum) || got.Close.GraceSeconds != uint32(demoPace.grace) || !got.SimulatedDevices {
+		t.Errorf("policy has minimum %d, grace %d, simulated %t", got.Samples.Minimum, got.Close.GraceSeconds, got.SimulatedDevices)
+	}
+	if len(got.Models) != len(shipped.Models) || got.Payout != shipped.Payout {
+		t.Error("models or payout differ from the shipped policy")
+	}
+}
