@@ -37,7 +37,7 @@ func NextBindings(in *Inputs, verdicts []Verdict) ([]Binding, error) {
 		providers[v.UUID][v.Worker] = v.Provider
 	}
 	for uuid, b := range next {
-		if b.Last+uint64(policy.BindingIdleEpochs) <= in.Epoch {
+		if b.Last <= in.Epoch && in.Epoch-b.Last >= uint64(policy.BindingIdleEpochs) {
 			delete(next, uuid)
 		}
 	}

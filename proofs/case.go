@@ -3,6 +3,7 @@ package proofs
 import (
 	"bytes"
 	"cmp"
+	"math"
 	"slices"
 
 	"github.com/ionet-settlement/ionet"
@@ -41,11 +42,11 @@ func (w *workerCase) count(c *court) {
 	w.choose(c)
 	w.findDouble()
 	w.failed = map[Rule][]ionet.Hash{}
-	late := uint16(0)
+	late := 0
 	for _, u := range w.uptimes {
 		rule := w.objection(c, u)
 		if rule == Accepted && w.isLate(c, u) {
-			if late++; late > c.policy.Samples.LateLimit {
+			if late++; late > int(c.policy.Samples.LateLimit) {
 				rule = Late
 			}
 		}
@@ -170,11 +171,11 @@ func (w *workerCase) judgeDevice(c *court, v inventory, i int) *deviceCase {
 	if w.rank(v) == 0 {
 		for _, u := range w.counted {
 			if u.Devices[i].Status == DeviceOK {
-				d.verdict.Samples++
 				ids = append(ids, u.id)
 			}
 		}
 	}
+	d.verdict.Samples = uint16(min(len(ids), math.MaxUint16)) // more only where the worker equivocates
 	if rule, evidence := w.refusal(c, v, i, d.verdict.Samples); rule != Accepted {
 		d.verdict.refuse(rule, evidence...)
 		return d

@@ -196,8 +196,8 @@ func (in *Inputs) addBinding(r *reader) {
 	if n := len(in.Bindings); n > 0 && bytes.Compare(in.Bindings[n-1].UUID[:], b.UUID[:]) >= 0 {
 		r.fail(fmt.Errorf("binding of %s does not ascend", b.UUID))
 	}
-	if b.Since > b.Last {
-		r.fail(fmt.Errorf("binding of %s ends before it begins", b.UUID))
+	if b.Since == 0 || b.Since > b.Last || b.Last >= in.Epoch {
+		r.fail(fmt.Errorf("binding of %s from epoch %d to %d can't be in force when epoch %d begins", b.UUID, b.Since, b.Last, in.Epoch))
 	}
 	in.Bindings = append(in.Bindings, b)
 }

@@ -2,6 +2,7 @@ package proofs
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -19,7 +20,8 @@ type Judgement struct {
 // Judge turns an epoch's inputs into verdicts; it is FORMAT.md, section 7, step
 // by step. It takes signatures and beacons for checked: intake checks them
 // before a statement is stored, an auditor after it is published. The error is
-// for inputs that are not well formed, never for a device.
+// for inputs that are not well formed or not in canonical order (Inputs.Sort),
+// never for a device.
 func Judge(in *Inputs, clock ionet.Clock, emission ionet.Amount) (*Judgement, error) {
 	policy, err := emissions.ParsePolicy(in.Policy)
 	if err != nil {
@@ -27,6 +29,9 @@ func Judge(in *Inputs, clock ionet.Clock, emission ionet.Amount) (*Judgement, er
 	}
 	if err := clock.Check(); err != nil {
 		return nil, fmt.Errorf("judge epoch %d: %w", in.Epoch, err)
+	}
+	if in.Epoch == 0 || in.Epoch > maxEpoch {
+		return nil, fmt.Errorf("judge epoch %d: it is not in 1..%d", in.Epoch, uint64(maxEpoch))
 	}
 	c := &court{in: in, policy: policy, clock: clock}
 	if err := c.read(); err != nil {
@@ -71,11 +76,17 @@ func (c *court) read() error {
 		c.bindings[b.UUID] = b.Worker
 	}
 	byKey := map[ionet.Key]*workerCase{}
+	var last place
 	for i := range c.in.Statements {
 		s := &c.in.Statements[i]
-		if err := c.readStatement(s, byKey); err != nil {
-			return fmt.Errorf("%s %s: %w", s.Envelope.Kind, s.Envelope.ID(), err)
+		at := place{kind: s.Envelope.Kind, signer: s.Envelope.Signer, id: s.Envelope.ID()}
+		if err := c.readStatement(s, &at, byKey); err != nil {
+			return fmt.Errorf("%s %s: %w", at.kind, at.id, err)
 		}
+		if i > 0 && comparePlaces(last, at) >= 0 {
+			return fmt.Errorf("%s %s is not in canonical order", at.kind, at.id)
+		}
+		last = at
 	}
 	for _, w := range byKey {
 		c.workers = append(c.workers, w)
@@ -84,19 +95,23 @@ func (c *court) read() error {
 	return nil
 }
 
-func (c *court) readStatement(s *Statement, byKey map[ionet.Key]*workerCase) error {
+// maxEpoch keeps the arithmetic of the clock far from overflow.
+const maxEpoch = 1 << 32
+
+func (c *court) readStatement(s *Statement, at *place, byKey map[ionet.Key]*workerCase) error {
 	e := &s.Envelope
+	if s.Arrival.Epoch > maxEpoch || s.Arrival.Sample >= c.clock.Samples {
+		return fmt.Errorf("arrival in epoch %d, sample %d can't be", s.Arrival.Epoch, s.Arrival.Sample)
+	}
 	switch e.Kind {
 	case KindDelegation:
 		d, err := ParseDelegation(c.in.Network, e.Signer, e.Body)
-		c.delegations[e.ID()] = d
+		c.delegations[at.id] = d
 		return err
 	case KindRevocation:
 		r, err := ParseRevocation(c.in.Network, e.Signer, e.Body)
-		if d, ok := c.delegations[r.Delegation]; ok && d.Provider == r.Provider && s.Arrival.Epoch < c.in.Epoch {
-			if _, earlier := c.revocations[r.Delegation]; !earlier {
-				c.revocations[r.Delegation] = e.ID()
-			}
+		if err == nil {
+			c.revoke(r, at.id, s.Arrival)
 		}
 		return err
 	case KindRelease:
@@ -105,18 +120,28 @@ func (c *court) readStatement(s *Statement, byKey map[ionet.Key]*workerCase) err
 	case KindInventory:
 		v, err := ParseInventory(e.Body)
 		w := caseOf(byKey, e.Signer)
-		w.inventories = append(w.inventories, inventory{id: e.ID(), arrival: s.Arrival, Inventory: v})
+		w.inventories = append(w.inventories, inventory{id: at.id, arrival: s.Arrival, Inventory: v})
 		return err
 	case KindUptime:
 		u, err := ParseUptime(e.Body)
 		if err == nil && u.Epoch != c.in.Epoch {
 			err = fmt.Errorf("it is of epoch %d", u.Epoch)
 		}
+		at.epoch, at.sample = u.Epoch, u.Sample
 		w := caseOf(byKey, e.Signer)
-		w.uptimes = append(w.uptimes, uptime{id: e.ID(), arrival: s.Arrival, Uptime: u})
+		w.uptimes = append(w.uptimes, uptime{id: at.id, arrival: s.Arrival, Uptime: u})
 		return err
 	}
-	return fmt.Errorf("this kind is no input of an epoch")
+	return errors.New("this kind is no input of an epoch")
+}
+
+// revoke notes the first revocation, in canonical order, that arrived before the
+// epoch. Delegations come before revocations in that order.
+func (c *court) revoke(r Revocation, id ionet.Hash, arrival Arrival) {
+	d, ok := c.delegations[r.Delegation]
+	if _, earlier := c.revocations[r.Delegation]; ok && !earlier && d.Provider == r.Provider && arrival.Epoch < c.in.Epoch {
+		c.revocations[r.Delegation] = id
+	}
 }
 
 func caseOf(byKey map[ionet.Key]*workerCase, key ionet.Key) *workerCase {
@@ -172,7 +197,7 @@ func (c *court) split(emission ionet.Amount) (*Judgement, error) {
 		return nil, fmt.Errorf("judge epoch %d: %w", c.in.Epoch, err)
 	}
 	slices.SortFunc(c.cases, func(a, b *deviceCase) int {
-		return compareDevices(a.verdict.UUID, a.verdict.Worker, b.verdict.UUID, b.verdict.Worker)
+		return compareVerdicts(a.verdict, b.verdict)
 	})
 	for i, pool := range c.policy.Pools {
 		if err := c.splitPool(pool.Name, shares[i]); err != nil {
@@ -209,11 +234,4 @@ func (c *court) splitPool(name string, share ionet.Amount) error {
 		d.verdict.Amount = amounts[i]
 	}
 	return nil
-}
-
-func compareDevices(au ionet.UUID, aw ionet.Key, bu ionet.UUID, bw ionet.Key) int {
-	if c := bytes.Compare(au[:], bu[:]); c != 0 {
-		return c
-	}
-	return bytes.Compare(aw[:], bw[:])
 }
