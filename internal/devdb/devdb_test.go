@@ -29,6 +29,21 @@ func launchTest(t *testing.T, dir string) *DB {
 	return db
 }
 
+// testDir is a folder that every user can enter: were it out of reach of the server's
+// user, the data would lie elsewhere, which only one test is about.
+func testDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/var/tmp", "ionet-devdb-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 func stopTest(t *testing.T, db *DB) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -65,7 +80,7 @@ func query[V any](t *testing.T, url, sql string) (v V) {
 
 func TestKeepsDataFromStartToStart(t *testing.T) {
 	t.Parallel()
-	dir := filepath.Join(t.TempDir(), "a folder's \"name\"", "db")
+	dir := filepath.Join(testDir(t), "a folder's \"name\"", "db")
 	db, err := Start(t.Context(), Config{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
@@ -95,7 +110,7 @@ func TestKeepsDataFromStartToStart(t *testing.T) {
 
 func TestRecoversFromKill(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir := testDir(t)
 	db := launchTest(t, dir)
 	run(t, db.URL(), `CREATE TABLE kept (n int)`)
 	if err := syscall.Kill(db.server.pid(), syscall.SIGKILL); err != nil {
@@ -111,7 +126,7 @@ func TestRecoversFromKill(t *testing.T) {
 
 func TestStopAtOnceWhenContextEnds(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir := testDir(t)
 	db := launchTest(t, dir)
 	run(t, db.URL(), `CREATE TABLE kept (n int)`)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -128,7 +143,7 @@ func TestStopAtOnceWhenContextEnds(t *testing.T) {
 
 func TestRefusesStrangers(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir := testDir(t)
 	db := launchTest(t, dir)
 
 	_, err := pgx.Connect(t.Context(), strings.Replace(db.URL(), db.password, "wrong", 1))
@@ -162,7 +177,7 @@ func TestRefusesStrangers(t *testing.T) {
 
 func TestSnapshotAndBack(t *testing.T) {
 	t.Parallel()
-	db := launchTest(t, t.TempDir())
+	db := launchTest(t, testDir(t))
 	pool, err := pgxpool.New(t.Context(), db.URL())
 	if err != nil {
 		t.Fatal(err)
@@ -241,7 +256,7 @@ func TestStartErrors(t *testing.T) {
 			t.Parallel()
 			c.cfg.NoFsync = true
 			if c.prepare != nil || c.name != "no folder" {
-				c.cfg.Dir = t.TempDir()
+				c.cfg.Dir = testDir(t)
 			}
 			if c.prepare != nil {
 				if err := c.prepare(c.cfg.Dir); err != nil {
@@ -268,7 +283,7 @@ func TestStartErrors(t *testing.T) {
 
 func TestRemovesWhatAKilledInitdbLeft(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir := testDir(t)
 	if err := os.MkdirAll(filepath.Join(dir, "data.new", "base"), 0o700); err != nil {
 		t.Fatal(err)
 	}

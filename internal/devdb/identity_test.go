@@ -16,10 +16,10 @@ func TestRunsAsAnyIdentity(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shelter := filepath.Dir(dirWithParent(t, false))
+	shelter := testDir(t)
 	for _, c := range []struct {
 		name    string
-		private bool // the folder's parent lets only its owner in
+		private bool // the folder's parent lets in its owner alone
 		choose  func(string) (identity, error)
 	}{
 		{"our own", true, identityOf},
@@ -36,10 +36,17 @@ func TestRunsAsAnyIdentity(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := c.choose(filepath.Join(bin, "postgres")); err != nil {
+			id, err := c.choose(filepath.Join(bin, "postgres"))
+			if err != nil {
 				t.Skipf("not possible here: %v", err)
 			}
-			dir := dirWithParent(t, c.private)
+			parent := testDir(t)
+			if c.private {
+				if err := os.Chmod(parent, 0o700); err != nil {
+					t.Fatal(err)
+				}
+			}
+			dir := filepath.Join(parent, "db")
 			for _, sql := range []string{`CREATE TABLE kept (n int)`, `DROP TABLE kept`} {
 				db, err := start(t.Context(), dir, Config{NoFsync: true}, c.choose)
 				if err != nil {
@@ -57,7 +64,7 @@ func TestRunsAsAnyIdentity(t *testing.T) {
 					t.Errorf("Remove left %s", place)
 				}
 			}
-			if want := c.private && strings.HasPrefix(c.name, "another"); (moved == nil) != want {
+			if want := c.private && id.other; (moved == nil) != want {
 				t.Errorf("data moved elsewhere: %v, want %v", moved == nil, want)
 			}
 		})
@@ -73,23 +80,6 @@ func needRoot(ids [2]int, shelter string) func(string) (identity, error) {
 		id.shelter = shelter
 		return id, nil
 	}
-}
-
-// dirWithParent returns a folder's name in the temp folder, which every user can
-// enter up to its parent and beyond that only if it is not private.
-func dirWithParent(t *testing.T, private bool) string {
-	t.Helper()
-	parent, err := os.MkdirTemp("/var/tmp", "ionet-devdb-test-") // 0700
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(parent) })
-	if !private {
-		if err := os.Chmod(parent, 0o711); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return filepath.Join(parent, "db")
 }
 
 func TestPlatform(t *testing.T) {

@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 // end all the same, leaving a folder that the next owner can use.
 func TestEndsWithItsOwner(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir := testDir(t)
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
