@@ -11,6 +11,7 @@ import (
 	"github.com/ionet-settlement/ionet/chain"
 	"github.com/ionet-settlement/ionet/chain/localnet"
 	"github.com/ionet-settlement/ionet/chain/rpc"
+	"github.com/ionet-settlement/ionet/emissions"
 	"github.com/ionet-settlement/ionet/publish"
 )
 
@@ -45,7 +46,12 @@ func newClient(t testing.TB, cfg rpc.Config) *rpc.Client {
 }
 
 func testConfig(dir, name string) Config {
-	return Config{Dir: dir, Name: name, Cluster: ionet.Key(node.GenesisHash()), Start: time.Now().Add(time.Minute), EpochSeconds: 3600, Samples: 60, PayLanes: 2, ClaimLanes: 2}
+	schedule, err := emissions.Hourly(8)
+	if err != nil {
+		panic(err)
+	}
+	schedule.Epochs = 1000 // to hash it is what Prepare takes time for
+	return Config{Dir: dir, Schedule: schedule, Name: name, Cluster: ionet.Key(node.GenesisHash()), Start: time.Now().Add(time.Minute), EpochSeconds: 3600, Samples: 60, PayLanes: 2, ClaimLanes: 2}
 }
 
 // checkSupply compares the chain, at finalized, with the network file.
@@ -106,4 +112,10 @@ func TestGenesisAndAgain(t *testing.T) {
 		}
 		checkSupply(t, p)
 	}
+}
+
+// params are the schedule parameters that the network file tells.
+func (p *Prepared) params() (s emissions.Params) {
+	i := p.Network.Schedule
+	return emissions.Params{Genesis: i.Genesis, Cap: i.Cap, Epochs: i.Epochs, FirstYearRate: i.FirstYearRate, Decay: i.Decay}
 }
