@@ -54,8 +54,12 @@ CREATE TABLE contents (
     kind smallint NOT NULL,
     bytes bytea NOT NULL,
     state text NOT NULL,
+    signature bytea,
+    slot bigint,
     CONSTRAINT contents_pkey PRIMARY KEY (hash),
-    CONSTRAINT content_state CHECK ((state = ANY (ARRAY['open'::text, 'won'::text, 'lost'::text])))
+    CONSTRAINT content_hash_is_32_bytes CHECK ((octet_length(hash) = 32)),
+    CONSTRAINT content_state CHECK ((state = ANY (ARRAY['open'::text, 'won'::text, 'lost'::text]))),
+    CONSTRAINT only_winners_landed CHECK (((state = 'won'::text) OR ((signature IS NULL) AND (slot IS NULL))))
 );
 CREATE INDEX contents_by_position ON contents USING btree (lane, "position");
 CREATE UNIQUE INDEX one_winner_per_position ON contents USING btree (lane, "position") WHERE (state = 'won'::text);
@@ -65,6 +69,7 @@ CREATE TABLE delegation_workers (
     delegation bytea NOT NULL,
     CONSTRAINT delegation_workers_pkey PRIMARY KEY (worker, delegation)
 );
+CREATE INDEX delegation_workers_by_delegation ON delegation_workers USING btree (delegation);
 
 CREATE TABLE delegations (
     id bytea NOT NULL,
@@ -73,10 +78,10 @@ CREATE TABLE delegations (
     issued bigint NOT NULL,
     expires bigint NOT NULL,
     arrival_epoch bigint NOT NULL,
-    revoked_epoch bigint,
     CONSTRAINT delegations_pkey PRIMARY KEY (id),
     CONSTRAINT delegation_has_a_life CHECK ((issued < expires))
 );
+CREATE INDEX delegations_by_payee ON delegations USING btree (payee);
 
 CREATE TABLE epochs (
     epoch bigint NOT NULL,
@@ -96,7 +101,9 @@ CREATE TABLE epochs (
     CONSTRAINT epoch_is_positive CHECK ((epoch > 0)),
     CONSTRAINT epoch_state CHECK ((state = ANY (ARRAY['frozen'::text, 'published'::text, 'sealed'::text]))),
     CONSTRAINT epoch_sum_within_emission CHECK (((sum >= 0) AND (unissued >= 0) AND ((sum + unissued) = emission))),
-    CONSTRAINT published_has_memo CHECK (((state = 'frozen'::text) OR ((memo IS NOT NULL) AND (verdicts_root IS NOT NULL))))
+    CONSTRAINT policy_is_a_hash CHECK ((octet_length(policy) = 32)),
+    CONSTRAINT published_has_memo CHECK (((state = 'frozen'::text) OR ((memo IS NOT NULL) AND (verdicts_root IS NOT NULL)))),
+    CONSTRAINT unsealed_has_inputs CHECK (((state = 'sealed'::text) OR (inputs IS NOT NULL)))
 );
 
 CREATE TABLE held_payees (
@@ -122,10 +129,10 @@ CREATE TABLE inventories (
     devices integer NOT NULL,
     arrival_epoch bigint NOT NULL,
     arrival_sample integer NOT NULL,
-    last_epoch bigint NOT NULL,
     CONSTRAINT inventories_pkey PRIMARY KEY (id),
     CONSTRAINT inventory_has_devices CHECK (((devices >= 1) AND (devices <= 64)))
 );
+CREATE INDEX inventories_by_arrival ON inventories USING btree (arrival_epoch);
 CREATE INDEX inventories_by_worker ON inventories USING btree (worker, arrival_epoch, arrival_sample);
 
 CREATE TABLE inventory_devices (
@@ -142,6 +149,8 @@ CREATE TABLE lanes (
     address bytea NOT NULL,
     "position" bigint NOT NULL,
     chain bytea NOT NULL,
+    slot bigint NOT NULL DEFAULT 0,
+    fenced bigint NOT NULL DEFAULT 0,
     CONSTRAINT lanes_pkey PRIMARY KEY (name),
     CONSTRAINT lanes_address_key UNIQUE (address),
     CONSTRAINT lane_address_is_32_bytes CHECK ((octet_length(address) = 32)),
@@ -215,6 +224,15 @@ CREATE TABLE payments (
 CREATE INDEX payments_by_content ON payments USING btree (content);
 CREATE INDEX payments_by_payee ON payments USING btree (payee, created_at);
 
+CREATE TABLE payout_runs (
+    id bytea NOT NULL,
+    asked_at timestamp with time zone NOT NULL,
+    done_at timestamp with time zone,
+    CONSTRAINT payout_runs_pkey PRIMARY KEY (id),
+    CONSTRAINT run_id_is_16_bytes CHECK ((octet_length(id) = 16))
+);
+CREATE INDEX payout_runs_open ON payout_runs USING btree (asked_at) WHERE (done_at IS NULL);
+
 CREATE TABLE prepared_claims (
     message bytea NOT NULL,
     wallet bytea NOT NULL,
@@ -231,7 +249,26 @@ CREATE TABLE prepared_claims (
     CONSTRAINT prepared_claims_pkey PRIMARY KEY (message),
     CONSTRAINT claim_is_positive CHECK ((amount > 0))
 );
+CREATE INDEX prepared_claims_by_blockhash ON prepared_claims USING btree (blockhash);
 CREATE INDEX prepared_claims_by_wallet ON prepared_claims USING btree (wallet, created_at);
+
+CREATE TABLE releases (
+    id bytea NOT NULL,
+    worker bytea NOT NULL,
+    uuid bytea NOT NULL,
+    arrival_epoch bigint NOT NULL,
+    CONSTRAINT releases_pkey PRIMARY KEY (id),
+    CONSTRAINT release_uuid_is_16_bytes CHECK ((octet_length(uuid) = 16))
+);
+CREATE INDEX releases_by_arrival ON releases USING btree (arrival_epoch);
+
+CREATE TABLE revocations (
+    id bytea NOT NULL,
+    delegation bytea NOT NULL,
+    arrival_epoch bigint NOT NULL,
+    CONSTRAINT revocations_pkey PRIMARY KEY (id)
+);
+CREATE INDEX revocations_by_delegation ON revocations USING btree (delegation, arrival_epoch);
 
 CREATE TABLE statements (
     epoch bigint NOT NULL,
@@ -267,13 +304,23 @@ CREATE TABLE verdicts (
 CREATE INDEX verdicts_by_payee ON verdicts USING btree (payee, epoch);
 CREATE INDEX verdicts_by_worker ON verdicts USING btree (worker, epoch);
 
+CREATE TABLE workers (
+    key bytea NOT NULL,
+    heard bigint NOT NULL,
+    CONSTRAINT workers_pkey PRIMARY KEY (key),
+    CONSTRAINT worker_is_32_bytes CHECK ((octet_length(key) = 32))
+);
+CREATE INDEX workers_by_heard ON workers USING btree (heard);
+
 ALTER TABLE attempt_steps ADD CONSTRAINT attempt_steps_content_fkey FOREIGN KEY (content) REFERENCES contents(hash);
 ALTER TABLE attempt_steps ADD CONSTRAINT attempt_steps_message_fkey FOREIGN KEY (message) REFERENCES attempts(message);
 ALTER TABLE contents ADD CONSTRAINT contents_lane_fkey FOREIGN KEY (lane) REFERENCES lanes(name);
 ALTER TABLE delegation_workers ADD CONSTRAINT delegation_workers_delegation_fkey FOREIGN KEY (delegation) REFERENCES delegations(id);
 ALTER TABLE inventories ADD CONSTRAINT inventories_delegation_fkey FOREIGN KEY (delegation) REFERENCES delegations(id);
+ALTER TABLE inventories ADD CONSTRAINT inventories_worker_fkey FOREIGN KEY (worker) REFERENCES workers(key);
 ALTER TABLE inventory_devices ADD CONSTRAINT inventory_devices_inventory_fkey FOREIGN KEY (inventory) REFERENCES inventories(id);
 ALTER TABLE ledger_transfers ADD CONSTRAINT ledger_transfers_entry_fkey FOREIGN KEY (entry) REFERENCES ledger_entries(id);
 ALTER TABLE payments ADD CONSTRAINT payments_content_fkey FOREIGN KEY (content) REFERENCES contents(hash);
 ALTER TABLE prepared_claims ADD CONSTRAINT prepared_claims_lane_fkey FOREIGN KEY (lane) REFERENCES lanes(name);
+ALTER TABLE revocations ADD CONSTRAINT revocations_delegation_fkey FOREIGN KEY (delegation) REFERENCES delegations(id);
 ALTER TABLE verdicts ADD CONSTRAINT verdicts_epoch_fkey FOREIGN KEY (epoch) REFERENCES epochs(epoch);
