@@ -17,7 +17,6 @@ var (
 	sysvarOwner  = solana.MustPublicKeyFromBase58("Sysvar1111111111111111111111111111111111111")
 	epochRewards = solana.MustPublicKeyFromBase58("SysvarEpochRewards1111111111111111111111111")
 	lastRestart  = solana.MustPublicKeyFromBase58("SysvarLastRestartS1ot1111111111111111111111")
-	incinerator  = solana.MustPublicKeyFromBase58("1nc1nerator11111111111111111111111111111111")
 )
 
 // builtins are the programs whose instructions count 3,000 compute units, not

@@ -5,10 +5,94 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
+
+// TestMain lets a test run this binary as the command itself.
+func TestMain(m *testing.M) {
+	if os.Getenv("IONET_TEST_RUN_MAIN") != "" {
+		main()
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// command starts the command as a process and waits for its addresses.
+func command(t *testing.T) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], "--listen", "127.0.0.1:0")
+	cmd.Env = append(os.Environ(), "IONET_TEST_RUN_MAIN=1")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	readLines(t, out, 3)
+	return cmd
+}
+
+// childOf finds the virtual machine's process, where the system shows it.
+func childOf(t *testing.T, pid int) string {
+	t.Helper()
+	tasks, err := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/*/children")
+	if err != nil || len(tasks) == 0 {
+		t.Skip("this system does not list a process's children")
+	}
+	for _, task := range tasks {
+		b, err := os.ReadFile(task)
+		if err != nil {
+			t.Skip("this system does not list a process's children")
+		}
+		if child := strings.TrimSpace(string(b)); child != "" {
+			return child
+		}
+	}
+	t.Fatal("the command has no child")
+	return ""
+}
+
+// gone reports whether a process has ended; one that nobody has reaped yet has.
+func gone(pid string) bool {
+	b, err := os.ReadFile("/proc/" + pid + "/stat")
+	if err != nil {
+		return true
+	}
+	_, state, _ := strings.Cut(string(b), ") ")
+	return strings.HasPrefix(state, "Z")
+}
+
+// However the command ends, its virtual machine ends too.
+func TestChildEndsWithTheCommand(t *testing.T) {
+	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGKILL} {
+		t.Run(signal.String(), func(t *testing.T) {
+			t.Parallel()
+			cmd := command(t)
+			child := childOf(t, cmd.Process.Pid)
+			if err := cmd.Process.Signal(signal); err != nil {
+				t.Fatal(err)
+			}
+			err := cmd.Wait()
+			if signal != syscall.SIGKILL && err != nil {
+				t.Errorf("ended with %v", err)
+			}
+			for deadline := time.Now().Add(5 * time.Second); !gone(child); time.Sleep(5 * time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatalf("process %s still runs", child)
+				}
+			}
+		})
+	}
+}
 
 func TestRunServesUntilCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
