@@ -24,31 +24,52 @@ CREATE TABLE intake (
 
 -- What the text and inventory statements say, for lookup; the statement row is the truth.
 CREATE TABLE delegations (
-    id             bytea PRIMARY KEY,
-    provider       bytea NOT NULL,
-    payee          bytea NOT NULL,
-    issued         bigint NOT NULL,
-    expires        bigint NOT NULL,
-    arrival_epoch  bigint NOT NULL,
-    revoked_epoch  bigint, -- arrival epoch of the first revocation; it counts from the next on
+    id            bytea PRIMARY KEY,
+    provider      bytea NOT NULL,
+    payee         bytea NOT NULL,
+    issued        bigint NOT NULL,
+    expires       bigint NOT NULL,
+    arrival_epoch bigint NOT NULL,
     CONSTRAINT delegation_has_a_life CHECK (issued < expires)
 );
+CREATE INDEX delegations_by_payee ON delegations (payee);
 CREATE TABLE delegation_workers (
     worker     bytea NOT NULL,
     delegation bytea NOT NULL REFERENCES delegations (id),
     PRIMARY KEY (worker, delegation)
 );
+CREATE INDEX delegation_workers_by_delegation ON delegation_workers (delegation);
+-- A revocation counts from the epoch after arrival_epoch on.
+CREATE TABLE revocations (
+    id            bytea PRIMARY KEY,
+    delegation    bytea NOT NULL REFERENCES delegations (id),
+    arrival_epoch bigint NOT NULL
+);
+CREATE INDEX revocations_by_delegation ON revocations (delegation, arrival_epoch);
+CREATE TABLE releases (
+    id            bytea PRIMARY KEY,
+    worker        bytea NOT NULL,
+    uuid          bytea NOT NULL CONSTRAINT release_uuid_is_16_bytes CHECK (octet_length(uuid) = 16),
+    arrival_epoch bigint NOT NULL
+);
+CREATE INDEX releases_by_arrival ON releases (arrival_epoch);
+-- heard is the last epoch whose book holds an uptime statement of the worker; 0: none.
+CREATE TABLE workers (
+    key   bytea PRIMARY KEY CONSTRAINT worker_is_32_bytes CHECK (octet_length(key) = 32),
+    heard bigint NOT NULL
+);
+CREATE INDEX workers_by_heard ON workers (heard);
 CREATE TABLE inventories (
     id             bytea PRIMARY KEY,
-    worker         bytea NOT NULL,
+    worker         bytea NOT NULL REFERENCES workers (key),
     delegation     bytea NOT NULL REFERENCES delegations (id),
     simulated      boolean NOT NULL,
     devices        integer NOT NULL CONSTRAINT inventory_has_devices CHECK (devices BETWEEN 1 AND 64),
     arrival_epoch  bigint NOT NULL,
-    arrival_sample integer NOT NULL,
-    last_epoch     bigint NOT NULL -- last epoch in which the worker was heard
+    arrival_sample integer NOT NULL
 );
 CREATE INDEX inventories_by_worker ON inventories (worker, arrival_epoch, arrival_sample);
+CREATE INDEX inventories_by_arrival ON inventories (arrival_epoch);
 CREATE TABLE inventory_devices (
     inventory bytea NOT NULL REFERENCES inventories (id),
     uuid      bytea NOT NULL CONSTRAINT uuid_is_16_bytes CHECK (octet_length(uuid) = 16),

@@ -7,16 +7,17 @@ CREATE TABLE epochs (
     emission      bigint NOT NULL,
     sum           bigint NOT NULL,
     unissued      bigint NOT NULL,
-    policy        bytea NOT NULL,
+    policy        bytea NOT NULL CONSTRAINT policy_is_a_hash CHECK (octet_length(policy) = 32),
     inputs_root   bytea NOT NULL,
     verdicts_root bytea,
     verdicts      integer NOT NULL,
     memo          text,
-    inputs        bytea, -- the encoded input records, until the epoch is sealed
+    inputs        bytea, -- a book of the inputs alone, until the epoch is sealed
     signature     bytea,
     slot          bigint,
     CONSTRAINT epoch_sum_within_emission CHECK (sum >= 0 AND unissued >= 0 AND sum + unissued = emission),
-    CONSTRAINT published_has_memo CHECK (state = 'frozen' OR (memo IS NOT NULL AND verdicts_root IS NOT NULL))
+    CONSTRAINT published_has_memo CHECK (state = 'frozen' OR (memo IS NOT NULL AND verdicts_root IS NOT NULL)),
+    CONSTRAINT unsealed_has_inputs CHECK (state = 'sealed' OR inputs IS NOT NULL)
 );
 
 CREATE TABLE verdicts (
@@ -35,7 +36,7 @@ CREATE TABLE verdicts (
 CREATE INDEX verdicts_by_payee ON verdicts (payee, epoch);
 CREATE INDEX verdicts_by_worker ON verdicts (worker, epoch);
 
--- The bindings in force when epoch intake.frozen_through + 1 begins.
+-- The bindings in force when the epoch after the last sealed one begins.
 CREATE TABLE bindings (
     uuid   bytea PRIMARY KEY,
     worker bytea NOT NULL,

@@ -1,0 +1,253 @@
+package settlement
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/chain/rpc"
+	"github.com/ionet-settlement/ionet/proofs"
+)
+
+// maxLookups bounds the blocks that one request may make us read from the
+// chain: workers of ours name beacons that we handed out.
+const maxLookups = 16
+
+// beaconCache remembers the last beacon that Beacon found, and makes one look-up
+// of all calls that come in while it runs: each worker asks each sample.
+type beaconCache struct {
+	flights singleflight.Group
+	mu      sync.Mutex
+	sample  sampleOf
+	answer  proofs.Beacon
+}
+
+func (c *beaconCache) get(at sampleOf) (proofs.Beacon, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.answer, c.sample == at
+}
+
+func (c *beaconCache) put(at sampleOf, b proofs.Beacon) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sample, c.answer = at, b
+}
+
+type sampleOf struct {
+	epoch  uint64
+	sample uint16
+}
+
+func (a sampleOf) String() string { return fmt.Sprintf("sample %d of epoch %d", a.sample, a.epoch) }
+
+const selectBeacon = `
+SELECT slot, blockhash, time FROM beacons WHERE epoch = $1 AND sample = $2 ORDER BY slot LIMIT 1`
+
+const selectBeacons = `
+SELECT slot, blockhash, time FROM beacons WHERE slot = ANY ($1::bigint[])`
+
+const insertBeacons = `
+INSERT INTO beacons (slot, blockhash, time, epoch, sample)
+SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bigint[], $4::bigint[], $5::integer[])
+ON CONFLICT (slot) DO NOTHING`
+
+// Beacon returns a finalized block whose time lies in the sample: the same one
+// on every call, unless two instances look for it at once. Before there is one
+// it is a beacon-not-ready Problem that says when to ask again.
+func (s *Service) Beacon(ctx context.Context, epoch uint64, sample uint16) (proofs.Beacon, error) {
+	if epoch == 0 || epoch > s.intake.schedule.Epochs() || sample >= s.clock.Samples {
+		return proofs.Beacon{}, NewProblem(ProblemBeaconNotReady, "sample", "there is no sample %d of epoch %d: epochs are 1..%d, samples 0..%d", sample, epoch, s.intake.schedule.Epochs(), s.clock.Samples-1)
+	}
+	if wait := s.until(epoch, sample); wait > 0 {
+		return proofs.Beacon{}, notReady(sampleOf{epoch, sample}, wait)
+	}
+	c, at := &s.intake.beacons, sampleOf{epoch, sample}
+	if b, ok := c.get(at); ok {
+		return b, nil
+	}
+	flight := c.flights.DoChan(fmt.Sprintf("%d/%d", epoch, sample), func() (any, error) {
+		// The look-up is for all who wait: it does not end with the first of them.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), beaconTimeout)
+		defer cancel()
+		return s.findBeacon(ctx, at)
+	})
+	select {
+	case <-ctx.Done():
+		return proofs.Beacon{}, ctx.Err()
+	case r := <-flight:
+		if r.Err != nil {
+			return proofs.Beacon{}, r.Err
+		}
+		b := r.Val.(proofs.Beacon)
+		c.put(at, b)
+		return b, nil
+	}
+}
+
+// beaconTimeout bounds one look-up on chain.
+const beaconTimeout = 20 * time.Second
+
+// until returns how long it takes until the sample begins, 0 once it has.
+func (s *Service) until(epoch uint64, sample uint16) time.Duration {
+	return max(0, time.Unix(s.clock.SampleStart(epoch, sample), 0).Sub(s.now()))
+}
+
+// beaconRetry is when to ask again for the beacon of a sample that has begun.
+const beaconRetry = time.Second
+
+func notReady(at sampleOf, wait time.Duration) *Problem {
+	return NewProblem(ProblemBeaconNotReady, "sample", "%s has no finalized block yet", at).after(max(wait, beaconRetry))
+}
+
+func (s *Service) findBeacon(ctx context.Context, at sampleOf) (proofs.Beacon, error) {
+	rows, err := s.pool.Query(ctx, selectBeacon, int64(at.epoch), int32(at.sample))
+	if err != nil {
+		return proofs.Beacon{}, fmt.Errorf("read the beacon of %s: %w", at, err)
+	}
+	found := map[uint64]proofs.Beacon{}
+	if err := scanBeacons(found)(rows); err != nil {
+		return proofs.Beacon{}, fmt.Errorf("read the beacon of %s: %w", at, err)
+	}
+	for _, b := range found {
+		return b, nil
+	}
+	start := s.clock.SampleStart(at.epoch, at.sample)
+	block, err := s.cfg.Chain.BlockAt(ctx, start, start+s.clock.SampleSeconds())
+	switch {
+	case errors.Is(err, rpc.ErrNotYet):
+		return proofs.Beacon{}, notReady(at, 0)
+	case errors.Is(err, rpc.ErrNoBlock):
+		return proofs.Beacon{}, NewProblem(ProblemBeaconNotReady, "sample", "the chain has no block in %s: it can't be proven", at)
+	case err != nil:
+		return proofs.Beacon{}, fmt.Errorf("find the beacon of %s: %w", at, err)
+	}
+	b := proofs.Beacon{Slot: block.Slot, Hash: block.Hash, Time: block.Time}
+	if _, err := s.pool.Exec(ctx, insertBeacons, []int64{int64(b.Slot)}, [][]byte{b.Hash[:]}, []int64{b.Time}, []int64{int64(at.epoch)}, []int32{int32(at.sample)}); err != nil {
+		return proofs.Beacon{}, fmt.Errorf("store the beacon of %s: %w", at, err)
+	}
+	return b, nil
+}
+
+func scanBeacons(into map[uint64]proofs.Beacon) func(pgx.Rows) error {
+	return func(rows pgx.Rows) error {
+		var slot, at int64
+		var hash []byte
+		_, err := pgx.ForEachRow(rows, []any{&slot, &hash, &at}, func() error {
+			into[uint64(slot)] = proofs.Beacon{Slot: uint64(slot), Hash: ionet.Key(hash), Time: at}
+			return nil
+		})
+		return err
+	}
+}
+
+// checkBeacons holds the beacon of each new uptime statement against the table
+// and, where the table lacks its slot, against the chain. A block from there is
+// kept on the item, to be stored with the statement.
+func (s *Service) checkBeacons(ctx context.Context, items []*item) error {
+	var slots []int64
+	for _, it := range items {
+		if u, ok := it.body.(proofs.Uptime); ok && it.problem == nil && !it.stored {
+			slots = append(slots, int64(u.BeaconSlot))
+		}
+	}
+	if len(slots) == 0 {
+		return nil
+	}
+	rows, err := s.pool.Query(ctx, selectBeacons, slots)
+	if err != nil {
+		return fmt.Errorf("read beacons: %w", err)
+	}
+	stored := map[uint64]proofs.Beacon{}
+	if err := scanBeacons(stored)(rows); err != nil {
+		return fmt.Errorf("read beacons: %w", err)
+	}
+	l := lookups{s: s, done: map[uint64]lookup{}}
+	for _, it := range items {
+		u, ok := it.body.(proofs.Uptime)
+		if !ok || it.problem != nil || it.stored {
+			continue
+		}
+		b, ok := stored[u.BeaconSlot]
+		if !ok {
+			if b, it.problem, err = l.block(ctx, u.BeaconSlot); err != nil {
+				return fmt.Errorf("check beacons: %w", err)
+			}
+			if it.problem != nil {
+				continue
+			}
+		}
+		if it.problem = s.checkBeacon(u, b); it.problem == nil && !ok {
+			it.beacon = &b
+		}
+	}
+	return nil
+}
+
+// checkBeacon compares the beacon that u names with the block of that slot.
+func (s *Service) checkBeacon(u proofs.Uptime, b proofs.Beacon) *Problem {
+	if b.Hash != u.BeaconHash {
+		return NewProblem(ProblemForeignBeacon, "body.beacon_hash", "the block of slot %d is %s, the statement says %s", u.BeaconSlot, b.Hash, u.BeaconHash)
+	}
+	epoch, sample, ok := s.clock.At(time.Unix(b.Time, 0))
+	if !ok || epoch != u.Epoch || sample != u.Sample {
+		return NewProblem(ProblemStaleBeacon, "body.beacon_slot", "the block of slot %d has time %d, which is not in sample %d of epoch %d", u.BeaconSlot, b.Time, u.Sample, u.Epoch)
+	}
+	return nil
+}
+
+// lookups reads blocks of one request from the chain, each slot once.
+type lookups struct {
+	s    *Service
+	done map[uint64]lookup
+}
+
+type lookup struct {
+	beacon  proofs.Beacon
+	problem *Problem
+}
+
+func (l *lookups) block(ctx context.Context, slot uint64) (proofs.Beacon, *Problem, error) {
+	if d, ok := l.done[slot]; ok {
+		return d.beacon, d.problem, nil
+	}
+	if len(l.done) == maxLookups {
+		return proofs.Beacon{}, NewProblem(ProblemBusy, "body.beacon_slot", "the statements of one request name more than %d blocks that are not known here: send fewer at once", maxLookups).after(beaconRetry), nil
+	}
+	var d lookup
+	block, err := l.s.cfg.Chain.Block(ctx, slot)
+	switch {
+	case errors.Is(err, rpc.ErrSkipped), errors.Is(err, rpc.ErrNotFound):
+		d.problem = NewProblem(ProblemForeignBeacon, "body.beacon_slot", "slot %d has no finalized block", slot)
+	case errors.Is(err, rpc.ErrNotYet):
+		d.problem = NewProblem(ProblemForeignBeacon, "body.beacon_slot", "slot %d is not finalized yet", slot).after(beaconRetry)
+	case err != nil:
+		return proofs.Beacon{}, nil, err
+	}
+	d.beacon = proofs.Beacon{Slot: block.Slot, Hash: block.Hash, Time: block.Time}
+	l.done[slot] = d
+	return d.beacon, d.problem, nil
+}
+
+// queueBeacons stores the blocks that were read from the chain for items.
+func queueBeacons(b *pgx.Batch, items []*item) {
+	var slots, times, epochs []int64
+	var hashes [][]byte
+	var samples []int32
+	for _, it := range items {
+		if it.beacon == nil {
+			continue
+		}
+		slots, times, hashes = append(slots, int64(it.beacon.Slot)), append(times, it.beacon.Time), append(hashes, it.beacon.Hash[:])
+		epochs, samples = append(epochs, int64(it.epoch())), append(samples, int32(it.sample()))
+	}
+	if len(slots) > 0 {
+		b.Queue(insertBeacons, slots, hashes, times, epochs, samples)
+	}
+}

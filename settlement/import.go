@@ -1,0 +1,173 @@
+package settlement
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/chain"
+	"github.com/ionet-settlement/ionet/proofs"
+	"github.com/ionet-settlement/ionet/publish"
+)
+
+// importEpoch makes this database know an epoch that the chain sealed with
+// content and that it holds no book of, or another one: it reads the book from
+// the published store, checks it against the memo, takes over its statements,
+// and seals it. The order of epochs is the caller's: k after k-1.
+func (s *Service) importEpoch(ctx context.Context, tx pgx.Tx, memo proofs.EpochMemo, content chain.Content) error {
+	return s.importBook(ctx, tx, memo, content.Hash(), chain.Signature{}, 0)
+}
+
+func (s *Service) importBook(ctx context.Context, tx pgx.Tx, memo proofs.EpochMemo, content ionet.Hash, signature chain.Signature, slot uint64) error {
+	book, err := s.fetchBook(ctx, memo)
+	if err != nil {
+		return fmt.Errorf("import epoch %d: %w", memo.Epoch, err)
+	}
+	if err := s.replaceEpoch(ctx, tx, memo, book); err != nil {
+		return fmt.Errorf("import epoch %d: %w", memo.Epoch, err)
+	}
+	if err := s.importStatements(ctx, tx, book.Inputs); err != nil {
+		return fmt.Errorf("import epoch %d: %w", memo.Epoch, err)
+	}
+	if err := s.seal(ctx, tx, book, content, signature, slot); err != nil {
+		return fmt.Errorf("import epoch %d: %w", memo.Epoch, err)
+	}
+	return nil
+}
+
+// fetchBook reads the book that the memo commits to.
+func (s *Service) fetchBook(ctx context.Context, memo proofs.EpochMemo) (*proofs.Book, error) {
+	name := publish.BookName(proofs.BookRoot(memo.Inputs, memo.Verdicts))
+	file, err := s.cfg.Store.Get(ctx, name)
+	if errors.Is(err, publish.ErrNotFound) {
+		return nil, fmt.Errorf("the published store lacks %s, the book that the chain sealed: put that file back from a copy of the store: %w", name, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	book, err := proofs.ParseBook(file)
+	if err != nil {
+		return nil, fmt.Errorf("%s is damaged: put that file back from a copy of the store: %w", name, err)
+	}
+	in := book.Inputs
+	sum, err := sumOf(book.Verdicts)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	switch {
+	case in.Root() != memo.Inputs || book.VerdictsRoot() != memo.Verdicts:
+		return nil, fmt.Errorf("%s is not the book that its name says: put that file back from a copy of the store", name)
+	case in.Network != s.cfg.Network.ID() || in.Epoch != memo.Epoch || ionet.HashOf(in.Policy) != memo.Policy:
+		return nil, fmt.Errorf("%s is of another network, epoch or policy than its memo says", name)
+	case sum != memo.Sum || uint64(len(book.Verdicts)) != memo.Count:
+		return nil, fmt.Errorf("%s has %d verdicts over %s, its memo says %d over %s", name, len(book.Verdicts), sum, memo.Count, memo.Sum)
+	}
+	return book, nil
+}
+
+const deleteVerdicts = `DELETE FROM verdicts WHERE epoch = $1`
+
+const upsertEpoch = `
+INSERT INTO epochs (epoch, state, emission, sum, unissued, policy, inputs_root, verdicts_root, verdicts, memo, inputs)
+VALUES ($1, 'published', $2, $3, $4, $5, $6, $7, $8, $9, '')
+ON CONFLICT (epoch) DO UPDATE SET state = excluded.state, emission = excluded.emission, sum = excluded.sum, unissued = excluded.unissued,
+    policy = excluded.policy, inputs_root = excluded.inputs_root, verdicts_root = excluded.verdicts_root, verdicts = excluded.verdicts,
+    memo = excluded.memo, inputs = excluded.inputs`
+
+func (s *Service) replaceEpoch(ctx context.Context, tx pgx.Tx, memo proofs.EpochMemo, book *proofs.Book) error {
+	k := int64(memo.Epoch)
+	emission, err := s.intake.schedule.Emission(memo.Epoch)
+	if err != nil {
+		return err
+	}
+	unissued, err := emission.Sub(memo.Sum)
+	if err != nil {
+		return fmt.Errorf("sum %s is more than the emission %s: %w", memo.Sum, emission, err)
+	}
+	if _, err := tx.Exec(ctx, deleteVerdicts, k); err != nil {
+		return fmt.Errorf("delete former verdicts: %w", err)
+	}
+	if _, err := tx.Exec(ctx, upsertEpoch, k, emission.Int64(), memo.Sum.Int64(), unissued.Int64(), memo.Policy[:], memo.Inputs[:], memo.Verdicts[:], len(book.Verdicts), memo.String()); err != nil {
+		return fmt.Errorf("store the epoch: %w", err)
+	}
+	return copyVerdicts(ctx, tx, memo.Epoch, book.Verdicts)
+}
+
+// The book's arrivals are those that were acked: they replace what a statement
+// got that came again, without its ack, before this import.
+const correctStatements = `
+UPDATE statements s SET arrival_epoch = t.arrival_epoch, arrival_sample = t.arrival_sample
+FROM unnest($1::bigint[], $2::bytea[], $3::bigint[], $4::integer[]) AS t (epoch, id, arrival_epoch, arrival_sample)
+WHERE s.epoch = t.epoch AND s.id = t.id AND (s.arrival_epoch, s.arrival_sample) <> (t.arrival_epoch, t.arrival_sample)`
+
+const correctDelegations = `
+UPDATE delegations d SET arrival_epoch = s.arrival_epoch FROM statements s
+WHERE s.epoch = 0 AND s.id = d.id AND d.id = ANY ($1::bytea[]) AND d.arrival_epoch <> s.arrival_epoch`
+
+const correctRevocations = `
+UPDATE revocations r SET arrival_epoch = s.arrival_epoch FROM statements s
+WHERE s.epoch = 0 AND s.id = r.id AND r.id = ANY ($1::bytea[]) AND r.arrival_epoch <> s.arrival_epoch`
+
+const correctReleases = `
+UPDATE releases r SET arrival_epoch = s.arrival_epoch FROM statements s
+WHERE s.epoch = 0 AND s.id = r.id AND r.id = ANY ($1::bytea[]) AND r.arrival_epoch <> s.arrival_epoch`
+
+const correctInventories = `
+UPDATE inventories i SET arrival_epoch = s.arrival_epoch, arrival_sample = s.arrival_sample FROM statements s
+WHERE s.epoch = 0 AND s.id = i.id AND i.id = ANY ($1::bytea[]) AND (i.arrival_epoch, i.arrival_sample) <> (s.arrival_epoch, s.arrival_sample)`
+
+// importStatements stores the book's statements, what they say and the beacons
+// that they name, and closes intake for the epoch.
+func (s *Service) importStatements(ctx context.Context, tx pgx.Tx, in *proofs.Inputs) error {
+	items := make([]*item, len(in.Statements))
+	for i, st := range in.Statements {
+		body, problem := s.parse(&st.Envelope)
+		if problem != nil {
+			return fmt.Errorf("statement %s: %w", st.Envelope.ID(), problem)
+		}
+		items[i] = &item{envelope: st.Envelope, id: st.Envelope.ID(), body: body, arrival: st.Arrival}
+	}
+	slices.SortFunc(items, compareItems)
+	var epochs, arrivedEpochs []int64
+	var arrivedSamples []int32
+	var ids [][]byte
+	for _, it := range items {
+		epochs, ids = append(epochs, int64(it.epoch())), append(ids, it.id[:])
+		arrivedEpochs, arrivedSamples = append(arrivedEpochs, int64(it.arrival.Epoch)), append(arrivedSamples, int32(it.arrival.Sample))
+	}
+	var b pgx.Batch
+	b.Queue(freezeIntake, int64(in.Epoch))
+	queueStatements(&b, rowsOf(items), map[ionet.Hash]bool{}, map[ionet.Hash]proofs.Arrival{})
+	b.Queue(correctStatements, epochs, ids, arrivedEpochs, arrivedSamples)
+	queueRegistry(&b, items)
+	for _, sql := range []string{correctDelegations, correctRevocations, correctReleases, correctInventories} {
+		b.Queue(sql, ids)
+	}
+	s.queueImportedBeacons(&b, in.Beacons)
+	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
+		return fmt.Errorf("store %d statements: %w", len(items), err)
+	}
+	return nil
+}
+
+func (s *Service) queueImportedBeacons(b *pgx.Batch, beacons []proofs.Beacon) {
+	var slots, times, epochs []int64
+	var hashes [][]byte
+	var samples []int32
+	for i := range beacons {
+		epoch, sample, ok := s.clock.At(time.Unix(beacons[i].Time, 0))
+		if !ok {
+			continue
+		}
+		slots, times, hashes = append(slots, int64(beacons[i].Slot)), append(times, beacons[i].Time), append(hashes, beacons[i].Hash[:])
+		epochs, samples = append(epochs, int64(epoch)), append(samples, int32(sample))
+	}
+	if len(slots) > 0 {
+		b.Queue(insertBeacons, slots, hashes, times, epochs, samples)
+	}
+}

@@ -1,0 +1,280 @@
+package settlement
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/proofs"
+)
+
+// known is what the database and the earlier statements of a request say about
+// what the request names. Registrations are never deleted, so it cannot become
+// wrong; what may change meanwhile (a binding, a revocation) judging looks at
+// again.
+type known struct {
+	delegations map[ionet.Hash]delegationRow
+	inventories map[ionet.Hash]inventoryRow
+	workers     map[ionet.Key]bool
+	providers   map[workerProvider]bool // an inventory of the worker names a delegation of the provider
+	bindings    map[ionet.UUID]ionet.Key
+	uptimes     map[workerSample]int // uptime statements that are stored for a sample
+}
+
+type delegationRow struct {
+	provider ionet.Key
+	issued   int64
+	expires  int64
+	revoked  uint64 // arrival epoch of the first revocation; 0: none
+	workers  map[ionet.Key]bool
+}
+
+type inventoryRow struct {
+	worker     ionet.Key
+	delegation ionet.Hash
+	devices    int
+}
+
+type workerProvider struct{ worker, provider ionet.Key }
+
+type workerSample struct {
+	worker ionet.Key
+	epoch  uint64
+	sample uint16
+}
+
+// names is what the items of a request name, as SQL takes it.
+type names struct {
+	epochs      []int64
+	ids         [][]byte
+	delegations [][]byte
+	inventories [][]byte
+	workers     [][]byte
+	uuids       [][]byte
+	// of uptime statements, one element each
+	signers []([]byte)
+	at      []int64
+	samples []int32
+}
+
+func namesIn(items []*item) names {
+	var n names
+	for _, it := range items {
+		n.epochs, n.ids = append(n.epochs, int64(it.epoch())), append(n.ids, it.id[:])
+		signer := it.envelope.Signer[:]
+		switch b := it.body.(type) {
+		case proofs.Revocation:
+			n.delegations = append(n.delegations, b.Delegation[:])
+		case proofs.Release:
+			n.workers = append(n.workers, b.Worker[:])
+			n.uuids = append(n.uuids, b.Device[:])
+		case proofs.Inventory:
+			n.delegations = append(n.delegations, b.Delegation[:])
+			for i := range b.Devices {
+				n.uuids = append(n.uuids, b.Devices[i].UUID[:])
+			}
+		case proofs.Uptime:
+			n.inventories = append(n.inventories, b.Inventory[:])
+			n.delegations = append(n.delegations, b.Delegation[:])
+			n.workers = append(n.workers, signer)
+			n.signers, n.at, n.samples = append(n.signers, signer), append(n.at, int64(b.Epoch)), append(n.samples, int32(b.Sample))
+		}
+	}
+	return n
+}
+
+const selectStored = `
+SELECT s.id, s.arrival_epoch, s.arrival_sample
+FROM unnest($1::bigint[], $2::bytea[]) AS t (epoch, id)
+JOIN statements s ON s.epoch = t.epoch AND s.id = t.id`
+
+const selectDelegations = `
+SELECT d.id, d.provider, d.issued, d.expires,
+       coalesce((SELECT min(r.arrival_epoch) FROM revocations r WHERE r.delegation = d.id), 0)
+FROM delegations d WHERE d.id = ANY ($1::bytea[])`
+
+const selectDelegationWorkers = `
+SELECT delegation, worker FROM delegation_workers WHERE delegation = ANY ($1::bytea[])`
+
+const selectInventories = `
+SELECT id, worker, delegation, devices FROM inventories WHERE id = ANY ($1::bytea[])`
+
+const selectWorkers = `SELECT key FROM workers WHERE key = ANY ($1::bytea[])`
+
+const selectProviders = `
+SELECT DISTINCT i.worker, d.provider FROM inventories i JOIN delegations d ON d.id = i.delegation
+WHERE i.worker = ANY ($1::bytea[])`
+
+const selectBindings = `SELECT uuid, worker FROM bindings WHERE uuid = ANY ($1::bytea[])`
+
+const selectUptimes = `
+SELECT s.signer, s.epoch, s.sample, count(*)
+FROM (SELECT DISTINCT * FROM unnest($1::bytea[], $2::bigint[], $3::integer[]) AS t (signer, epoch, sample)) t
+JOIN statements s ON s.signer = t.signer AND s.kind = $4 AND s.epoch = t.epoch AND s.sample = t.sample
+GROUP BY s.signer, s.epoch, s.sample`
+
+// lookUp reads all that the items name in one round trip, and marks those that
+// are stored already.
+func (s *Service) lookUp(ctx context.Context, items []*item) (*known, error) {
+	k := &known{
+		delegations: map[ionet.Hash]delegationRow{}, inventories: map[ionet.Hash]inventoryRow{}, workers: map[ionet.Key]bool{},
+		providers: map[workerProvider]bool{}, bindings: map[ionet.UUID]ionet.Key{}, uptimes: map[workerSample]int{},
+	}
+	n := namesIn(items)
+	if len(n.ids) == 0 {
+		return k, nil
+	}
+	var b pgx.Batch
+	stored := map[ionet.Hash]proofs.Arrival{}
+	b.Queue(selectStored, n.epochs, n.ids).Query(scanArrivals(stored))
+	k.queue(&b, n)
+	if err := s.pool.SendBatch(ctx, &b).Close(); err != nil {
+		return nil, fmt.Errorf("look up what %d statements name: %w", len(n.ids), err)
+	}
+	for _, it := range items {
+		if arrival, ok := stored[it.id]; ok {
+			it.arrival, it.stored = arrival, true
+		}
+	}
+	return k, nil
+}
+
+// queue adds the queries for what n names to b.
+func (k *known) queue(b *pgx.Batch, n names) {
+	if len(n.delegations) > 0 {
+		b.Queue(selectDelegations, n.delegations).Query(k.scanDelegations)
+		b.Queue(selectDelegationWorkers, n.delegations).Query(k.scanDelegationWorkers)
+	}
+	if len(n.inventories) > 0 {
+		b.Queue(selectInventories, n.inventories).Query(k.scanInventories)
+	}
+	if len(n.workers) > 0 {
+		b.Queue(selectWorkers, n.workers).Query(k.scanWorkers)
+	}
+	if len(n.uuids) > 0 {
+		b.Queue(selectBindings, n.uuids).Query(k.scanBindings)
+	}
+	if len(n.workers) > len(n.signers) { // releases are among them
+		b.Queue(selectProviders, n.workers).Query(k.scanProviders)
+	}
+	if len(n.signers) > 0 {
+		b.Queue(selectUptimes, n.signers, n.at, n.samples, int16(proofs.KindUptime)).Query(k.scanUptimes)
+	}
+}
+
+// scanArrivals returns a scanner of rows (id, arrival_epoch, arrival_sample).
+func scanArrivals(into map[ionet.Hash]proofs.Arrival) func(pgx.Rows) error {
+	return func(rows pgx.Rows) error {
+		var id []byte
+		var epoch int64
+		var sample int32
+		_, err := pgx.ForEachRow(rows, []any{&id, &epoch, &sample}, func() error {
+			into[ionet.Hash(id)] = proofs.Arrival{Epoch: uint64(epoch), Sample: uint16(sample)}
+			return nil
+		})
+		return err
+	}
+}
+
+func (k *known) scanDelegations(rows pgx.Rows) error {
+	var id, provider []byte
+	var issued, expires, revoked int64
+	_, err := pgx.ForEachRow(rows, []any{&id, &provider, &issued, &expires, &revoked}, func() error {
+		k.delegations[ionet.Hash(id)] = delegationRow{
+			provider: ionet.Key(provider), issued: issued, expires: expires, revoked: uint64(revoked), workers: map[ionet.Key]bool{},
+		}
+		return nil
+	})
+	return err
+}
+
+// scanDelegationWorkers comes after scanDelegations: a delegation that another
+// request committed between the two queries stays unknown.
+func (k *known) scanDelegationWorkers(rows pgx.Rows) error {
+	var id, worker []byte
+	_, err := pgx.ForEachRow(rows, []any{&id, &worker}, func() error {
+		if d, ok := k.delegations[ionet.Hash(id)]; ok {
+			d.workers[ionet.Key(worker)] = true
+		}
+		return nil
+	})
+	return err
+}
+
+func (k *known) scanInventories(rows pgx.Rows) error {
+	var id, worker, delegation []byte
+	var devices int
+	_, err := pgx.ForEachRow(rows, []any{&id, &worker, &delegation, &devices}, func() error {
+		k.inventories[ionet.Hash(id)] = inventoryRow{worker: ionet.Key(worker), delegation: ionet.Hash(delegation), devices: devices}
+		return nil
+	})
+	return err
+}
+
+func (k *known) scanWorkers(rows pgx.Rows) error {
+	var worker []byte
+	_, err := pgx.ForEachRow(rows, []any{&worker}, func() error {
+		k.workers[ionet.Key(worker)] = true
+		return nil
+	})
+	return err
+}
+
+func (k *known) scanProviders(rows pgx.Rows) error {
+	var worker, provider []byte
+	_, err := pgx.ForEachRow(rows, []any{&worker, &provider}, func() error {
+		k.providers[workerProvider{ionet.Key(worker), ionet.Key(provider)}] = true
+		return nil
+	})
+	return err
+}
+
+func (k *known) scanBindings(rows pgx.Rows) error {
+	var uuid, worker []byte
+	_, err := pgx.ForEachRow(rows, []any{&uuid, &worker}, func() error {
+		k.bindings[ionet.UUID(uuid)] = ionet.Key(worker)
+		return nil
+	})
+	return err
+}
+
+func (k *known) scanUptimes(rows pgx.Rows) error {
+	var signer []byte
+	var epoch, count int64
+	var sample int32
+	_, err := pgx.ForEachRow(rows, []any{&signer, &epoch, &sample, &count}, func() error {
+		k.uptimes[workerSample{ionet.Key(signer), uint64(epoch), uint16(sample)}] = int(count)
+		return nil
+	})
+	return err
+}
+
+// learn adds an item that passed, so that later ones of the request may name it.
+func (k *known) learn(it *item) {
+	signer := it.envelope.Signer
+	switch b := it.body.(type) {
+	case proofs.Delegation:
+		if _, ok := k.delegations[it.id]; ok {
+			return
+		}
+		workers := make(map[ionet.Key]bool, len(b.Workers))
+		for _, w := range b.Workers {
+			workers[w] = true
+		}
+		k.delegations[it.id] = delegationRow{provider: b.Provider, issued: b.Issued, expires: b.Expires, workers: workers}
+	case proofs.Revocation:
+		if d := k.delegations[b.Delegation]; d.revoked == 0 || it.arrival.Epoch < d.revoked {
+			d.revoked = it.arrival.Epoch
+			k.delegations[b.Delegation] = d
+		}
+	case proofs.Inventory:
+		k.inventories[it.id] = inventoryRow{worker: signer, delegation: b.Delegation, devices: len(b.Devices)}
+		k.workers[signer] = true
+	case proofs.Uptime:
+		if !it.stored {
+			k.uptimes[workerSample{signer, b.Epoch, b.Sample}]++
+		}
+	}
+}

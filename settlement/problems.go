@@ -1,0 +1,110 @@
+package settlement
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// Problem is an error that somebody outside caused. Type is stable: programs
+// branch on it. Detail is a sentence that names the field and the rule. Any
+// other error of this package is ours, and says nothing to outsiders.
+type Problem struct {
+	Type   string
+	Status int    // of HTTP
+	Title  string // the same for every problem of the type
+	Detail string
+	Field  string        // the part of the request that broke the rule; "" where it is all of it
+	Retry  time.Duration // when asking again may help; 0 where it will not
+}
+
+// Error returns the detail.
+func (p *Problem) Error() string { return p.Type + ": " + p.Detail }
+
+// The stable types of problems.
+const (
+	ProblemMalformedEnvelope  = "malformed-envelope"
+	ProblemMalformedStatement = "malformed-statement"
+	ProblemMalformedJSON      = "malformed-json"
+	ProblemBodyTooLarge       = "body-too-large"
+	ProblemUnknownKind        = "unknown-kind"
+	ProblemWrongSignature     = "wrong-signature"
+	ProblemWrongNetwork       = "wrong-network"
+	ProblemWrongAck           = "wrong-ack"
+	ProblemWeakKey            = "weak-key"
+	ProblemUnknownWorker      = "unknown-worker"
+	ProblemUnknownDelegation  = "unknown-delegation"
+	ProblemForeignDelegation  = "foreign-delegation"
+	ProblemDelegationExpired  = "delegation-expired"
+	ProblemDelegationRevoked  = "delegation-revoked"
+	ProblemUnknownInventory   = "unknown-inventory"
+	ProblemWrongDeviceCount   = "wrong-device-count"
+	ProblemDeviceBound        = "device-bound"
+	ProblemDeviceNotBound     = "device-not-bound"
+	ProblemStaleBeacon        = "stale-beacon"
+	ProblemForeignBeacon      = "foreign-beacon"
+	ProblemBeaconNotReady     = "beacon-not-ready"
+	ProblemEpochClosed        = "epoch-closed"
+	ProblemFutureSample       = "future-sample"
+	ProblemTooManyStatements  = "too-many-statements"
+	ProblemUnknownEpoch       = "unknown-epoch"
+	ProblemUnknownDevice      = "unknown-device"
+	ProblemNothingToClaim     = "nothing-to-claim"
+	ProblemClaimChanged       = "claim-changed"
+	ProblemClaimExpired       = "claim-expired"
+	ProblemNotYourClaim       = "not-your-claim"
+	ProblemUnknownClaim       = "unknown-claim"
+	ProblemNotLeader          = "not-leader"
+	ProblemBusy               = "busy"
+)
+
+var problemTypes = map[string]struct {
+	status int
+	title  string
+}{
+	ProblemMalformedEnvelope:  {http.StatusBadRequest, "The envelope is malformed"},
+	ProblemMalformedStatement: {http.StatusUnprocessableEntity, "The statement's body is malformed"},
+	ProblemMalformedJSON:      {http.StatusBadRequest, "The request is not the JSON that is expected"},
+	ProblemBodyTooLarge:       {http.StatusRequestEntityTooLarge, "The request is too large"},
+	ProblemUnknownKind:        {http.StatusUnprocessableEntity, "The kind of statement is not accepted"},
+	ProblemWrongSignature:     {http.StatusForbidden, "The signature does not verify"},
+	ProblemWrongNetwork:       {http.StatusConflict, "The statement is of another network"},
+	ProblemWrongAck:           {http.StatusUnprocessableEntity, "The presented ack is not ours for this statement"},
+	ProblemWeakKey:            {http.StatusUnprocessableEntity, "The key is not fit for signing"},
+	ProblemUnknownWorker:      {http.StatusNotFound, "The worker is not known"},
+	ProblemUnknownDelegation:  {http.StatusNotFound, "The delegation is not known"},
+	ProblemForeignDelegation:  {http.StatusForbidden, "The delegation belongs to somebody else"},
+	ProblemDelegationExpired:  {http.StatusForbidden, "The delegation is not in force at this time"},
+	ProblemDelegationRevoked:  {http.StatusForbidden, "The delegation was revoked"},
+	ProblemUnknownInventory:   {http.StatusNotFound, "The inventory is not known"},
+	ProblemWrongDeviceCount:   {http.StatusUnprocessableEntity, "The number of devices differs from the inventory's"},
+	ProblemDeviceBound:        {http.StatusConflict, "The device is bound to another worker"},
+	ProblemDeviceNotBound:     {http.StatusConflict, "The device is not bound to this worker"},
+	ProblemStaleBeacon:        {http.StatusUnprocessableEntity, "The beacon's block is not of this sample"},
+	ProblemForeignBeacon:      {http.StatusUnprocessableEntity, "The beacon is not a finalized block of this cluster"},
+	ProblemBeaconNotReady:     {http.StatusNotFound, "The sample has no finalized block yet"},
+	ProblemEpochClosed:        {http.StatusGone, "The epoch is closed"},
+	ProblemFutureSample:       {http.StatusTooEarly, "The sample has not begun"},
+	ProblemTooManyStatements:  {http.StatusConflict, "There are too many statements"},
+	ProblemUnknownEpoch:       {http.StatusNotFound, "The epoch has no books yet"},
+	ProblemUnknownDevice:      {http.StatusNotFound, "The device is not in the epoch's books"},
+	ProblemNothingToClaim:     {http.StatusConflict, "There is nothing to claim"},
+	ProblemClaimChanged:       {http.StatusConflict, "The claim is not the one that was prepared"},
+	ProblemClaimExpired:       {http.StatusGone, "The claim can no longer land"},
+	ProblemNotYourClaim:       {http.StatusForbidden, "The claim is another wallet's"},
+	ProblemUnknownClaim:       {http.StatusNotFound, "The claim is not known"},
+	ProblemNotLeader:          {http.StatusServiceUnavailable, "Another instance leads at the moment"},
+	ProblemBusy:               {http.StatusTooManyRequests, "The service is busy"},
+}
+
+// NewProblem makes a problem of a type of the table; field may be "".
+func NewProblem(kind, field, format string, args ...any) *Problem {
+	t := problemTypes[kind]
+	return &Problem{Type: kind, Status: t.status, Title: t.title, Detail: fmt.Sprintf(format, args...), Field: field}
+}
+
+// after says when asking again may help.
+func (p *Problem) after(d time.Duration) *Problem {
+	p.Retry = d
+	return p
+}

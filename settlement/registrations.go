@@ -1,0 +1,118 @@
+package settlement
+
+import (
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ionet-settlement/ionet/proofs"
+)
+
+const insertDelegations = `
+INSERT INTO delegations (id, provider, payee, issued, expires, arrival_epoch)
+SELECT t.id, t.provider, t.payee, t.issued, t.expires, s.arrival_epoch
+FROM unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::bigint[], $5::bigint[]) AS t (id, provider, payee, issued, expires)
+JOIN statements s ON s.epoch = 0 AND s.id = t.id
+ON CONFLICT (id) DO NOTHING`
+
+const insertDelegationWorkers = `
+INSERT INTO delegation_workers (worker, delegation)
+SELECT * FROM unnest($1::bytea[], $2::bytea[])
+ON CONFLICT (worker, delegation) DO NOTHING`
+
+const insertRevocations = `
+INSERT INTO revocations (id, delegation, arrival_epoch)
+SELECT t.id, t.delegation, s.arrival_epoch
+FROM unnest($1::bytea[], $2::bytea[]) AS t (id, delegation)
+JOIN statements s ON s.epoch = 0 AND s.id = t.id
+ON CONFLICT (id) DO NOTHING`
+
+const insertReleases = `
+INSERT INTO releases (id, worker, uuid, arrival_epoch)
+SELECT t.id, t.worker, t.uuid, s.arrival_epoch
+FROM unnest($1::bytea[], $2::bytea[], $3::bytea[]) AS t (id, worker, uuid)
+JOIN statements s ON s.epoch = 0 AND s.id = t.id
+ON CONFLICT (id) DO NOTHING`
+
+const insertWorkers = `
+INSERT INTO workers (key, heard)
+SELECT DISTINCT t.key, 0 FROM unnest($1::bytea[]) AS t (key) ORDER BY t.key
+ON CONFLICT (key) DO NOTHING`
+
+const insertInventories = `
+INSERT INTO inventories (id, worker, delegation, simulated, devices, arrival_epoch, arrival_sample)
+SELECT t.id, t.worker, t.delegation, t.simulated, t.devices, s.arrival_epoch, s.arrival_sample
+FROM unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::boolean[], $5::integer[]) AS t (id, worker, delegation, simulated, devices)
+JOIN statements s ON s.epoch = 0 AND s.id = t.id
+ON CONFLICT (id) DO NOTHING`
+
+const insertInventoryDevices = `
+INSERT INTO inventory_devices (inventory, uuid, name)
+SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::text[])
+ON CONFLICT (inventory, uuid) DO NOTHING`
+
+// queueRegistry inserts what the statements of items say into the tables that
+// answer questions about it. Their arrival is that of the stored statement,
+// which queueStatements put there before.
+func queueRegistry(b *pgx.Batch, items []*item) {
+	var g registrations
+	for _, it := range items {
+		g.add(it)
+	}
+	if d := g.delegations; len(d.ids) > 0 {
+		b.Queue(insertDelegations, d.ids, d.providers, d.payees, d.issued, d.expires)
+		b.Queue(insertDelegationWorkers, d.workers, d.workersOf)
+	}
+	if r := g.revocations; len(r.ids) > 0 {
+		b.Queue(insertRevocations, r.ids, r.delegations)
+	}
+	if r := g.releases; len(r.ids) > 0 {
+		b.Queue(insertReleases, r.ids, r.workers, r.uuids)
+	}
+	if v := g.inventories; len(v.ids) > 0 {
+		b.Queue(insertWorkers, v.workers)
+		b.Queue(insertInventories, v.ids, v.workers, v.delegations, v.simulated, v.devices)
+		b.Queue(insertInventoryDevices, v.devicesOf, v.uuids, v.names)
+	}
+}
+
+// registrations are the columns of the registry's rows, one slice each.
+type registrations struct {
+	delegations struct {
+		ids, providers, payees [][]byte
+		issued, expires        []int64
+		workers, workersOf     [][]byte
+	}
+	revocations struct{ ids, delegations [][]byte }
+	releases    struct{ ids, workers, uuids [][]byte }
+	inventories struct {
+		ids, workers, delegations [][]byte
+		simulated                 []bool
+		devices                   []int32
+		devicesOf, uuids          [][]byte
+		names                     []string
+	}
+}
+
+func (g *registrations) add(it *item) {
+	id := it.id[:]
+	switch body := it.body.(type) {
+	case proofs.Delegation:
+		d := &g.delegations
+		d.ids, d.providers, d.payees = append(d.ids, id), append(d.providers, body.Provider[:]), append(d.payees, body.Payout[:])
+		d.issued, d.expires = append(d.issued, body.Issued), append(d.expires, body.Expires)
+		for i := range body.Workers {
+			d.workers, d.workersOf = append(d.workers, body.Workers[i][:]), append(d.workersOf, id)
+		}
+	case proofs.Revocation:
+		g.revocations.ids, g.revocations.delegations = append(g.revocations.ids, id), append(g.revocations.delegations, body.Delegation[:])
+	case proofs.Release:
+		r := &g.releases
+		r.ids, r.workers, r.uuids = append(r.ids, id), append(r.workers, body.Worker[:]), append(r.uuids, body.Device[:])
+	case proofs.Inventory:
+		v := &g.inventories
+		v.ids, v.workers, v.delegations = append(v.ids, id), append(v.workers, it.envelope.Signer[:]), append(v.delegations, body.Delegation[:])
+		v.simulated, v.devices = append(v.simulated, body.Simulated), append(v.devices, int32(len(body.Devices)))
+		for i := range body.Devices {
+			v.devicesOf, v.uuids, v.names = append(v.devicesOf, id), append(v.uuids, body.Devices[i].UUID[:]), append(v.names, body.Devices[i].Name)
+		}
+	}
+}

@@ -1,0 +1,239 @@
+package settlement
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/proofs"
+)
+
+// perSample is how many uptime statements of one worker and sample are kept: two
+// prove equivocation, a third proves nothing more.
+const perSample = 2
+
+// judge holds a statement against what is known: the rules that make an honest
+// mistake an answer now instead of a refusal in the books. A statement with an
+// ack of ours passed them before; for it only what storing it needs is checked.
+func (s *Service) judge(it *item, k *known) *Problem {
+	switch b := it.body.(type) {
+	case proofs.Delegation:
+		return s.judgeDelegation(it, b)
+	case proofs.Revocation:
+		return s.judgeRevocation(it, b, k)
+	case proofs.Release:
+		return s.judgeRelease(it, b, k)
+	case proofs.Inventory:
+		return s.judgeInventory(it, b, k)
+	case proofs.Uptime:
+		return s.judgeUptime(it, b, k)
+	}
+	return NewProblem(ProblemUnknownKind, "kind", "a statement of kind %s is not yet accepted by this service", it.envelope.Kind)
+}
+
+func (s *Service) judgeDelegation(it *item, d proofs.Delegation) *Problem {
+	if now := s.now().Unix(); !it.acked && d.Expires <= now {
+		return NewProblem(ProblemDelegationExpired, "body.expires", "the delegation expired at %d, it is %d now", d.Expires, now)
+	}
+	return nil
+}
+
+func (s *Service) judgeRevocation(it *item, r proofs.Revocation, k *known) *Problem {
+	d, ok := k.delegations[r.Delegation]
+	if !ok {
+		return NewProblem(ProblemUnknownDelegation, "body.delegation", "delegation %s is not known: send it first", r.Delegation)
+	}
+	if d.provider != it.envelope.Signer {
+		return NewProblem(ProblemForeignDelegation, "body.delegation", "delegation %s is that of provider %s, the revocation is signed by %s", r.Delegation, d.provider, it.envelope.Signer)
+	}
+	return nil
+}
+
+func (s *Service) judgeRelease(it *item, r proofs.Release, k *known) *Problem {
+	if it.acked {
+		return nil
+	}
+	if !k.providers[workerProvider{r.Worker, r.Provider}] {
+		return NewProblem(ProblemForeignDelegation, "body.worker", "worker %s has no inventory under a delegation of provider %s", r.Worker, r.Provider)
+	}
+	if bound, ok := k.bindings[r.Device]; !ok || bound != r.Worker {
+		return NewProblem(ProblemDeviceNotBound, "body.device", "device %s is not bound to worker %s", r.Device, r.Worker)
+	}
+	return nil
+}
+
+func (s *Service) judgeInventory(it *item, v proofs.Inventory, k *known) *Problem {
+	worker := it.envelope.Signer
+	d, ok := k.delegations[v.Delegation]
+	if !ok {
+		return NewProblem(ProblemUnknownDelegation, "body.delegation", "delegation %s is not known: send it first", v.Delegation)
+	}
+	if !d.workers[worker] {
+		return NewProblem(ProblemForeignDelegation, "body.delegation", "delegation %s does not name worker %s", v.Delegation, worker)
+	}
+	if it.acked {
+		return nil
+	}
+	if d.revoked != 0 {
+		return NewProblem(ProblemDelegationRevoked, "body.delegation", "delegation %s was revoked in epoch %d", v.Delegation, d.revoked)
+	}
+	if now := s.now().Unix(); d.expires <= now {
+		return NewProblem(ProblemDelegationExpired, "body.delegation", "delegation %s expired at %d, it is %d now", v.Delegation, d.expires, now)
+	}
+	for i, device := range v.Devices {
+		if bound, ok := k.bindings[device.UUID]; ok && bound != worker {
+			return NewProblem(ProblemDeviceBound, fmt.Sprintf("body.devices[%d].uuid", i), "device %s is bound to worker %s until its provider releases it or it stays silent for %d epochs", device.UUID, bound, s.cfg.Policy.BindingIdleEpochs)
+		}
+	}
+	return nil
+}
+
+func (s *Service) judgeUptime(it *item, u proofs.Uptime, k *known) *Problem {
+	worker := it.envelope.Signer
+	if !k.workers[worker] {
+		return NewProblem(ProblemUnknownWorker, "signer", "worker %s has no inventory here: send delegation and inventory first", worker)
+	}
+	if u.Sample >= s.clock.Samples {
+		return NewProblem(ProblemMalformedStatement, "body.sample", "sample is %d, an epoch has samples 0..%d", u.Sample, s.clock.Samples-1)
+	}
+	if last := s.intake.schedule.Epochs(); u.Epoch > last {
+		return NewProblem(ProblemEpochClosed, "body.epoch", "epoch %d comes after the last of the schedule, %d", u.Epoch, last)
+	}
+	if a := it.arrival; a.Epoch < u.Epoch || a.Epoch == u.Epoch && a.Sample < u.Sample {
+		return NewProblem(ProblemFutureSample, "body.sample", "sample %d of epoch %d has not begun: it is sample %d of epoch %d", u.Sample, u.Epoch, a.Sample, a.Epoch).after(s.until(u.Epoch, u.Sample))
+	}
+	if p := checkInventory(worker, u, k); p != nil || it.acked {
+		return p
+	}
+	if k.uptimes[workerSample{worker, u.Epoch, u.Sample}] >= perSample {
+		return NewProblem(ProblemTooManyStatements, "body.sample", "worker %s has %d statements of sample %d of epoch %d: one is right, two are equivocation, more are not kept", worker, perSample, u.Sample, u.Epoch)
+	}
+	return s.checkDelegation(u, k.delegations[u.Delegation])
+}
+
+// checkInventory compares an uptime statement with the inventory it names.
+func checkInventory(worker ionet.Key, u proofs.Uptime, k *known) *Problem {
+	v, ok := k.inventories[u.Inventory]
+	switch {
+	case !ok:
+		return NewProblem(ProblemUnknownInventory, "body.inventory", "inventory %s is not known: send it first", u.Inventory)
+	case v.worker != worker:
+		return NewProblem(ProblemUnknownInventory, "body.inventory", "inventory %s is that of worker %s, the statement is signed by %s", u.Inventory, v.worker, worker)
+	case u.Delegation != v.delegation:
+		return NewProblem(ProblemForeignDelegation, "body.delegation", "the statement names delegation %s, its inventory %s", u.Delegation, v.delegation)
+	case len(u.Devices) != v.devices:
+		return NewProblem(ProblemWrongDeviceCount, "body.devices", "the statement has %d devices, its inventory %d", len(u.Devices), v.devices)
+	}
+	return nil
+}
+
+// checkDelegation checks that the delegation is in force in the sample:
+// FORMAT.md, section 7, rule 2 of counting.
+func (s *Service) checkDelegation(u proofs.Uptime, d delegationRow) *Problem {
+	start := s.clock.SampleStart(u.Epoch, u.Sample)
+	if start < d.issued || start >= d.expires {
+		return NewProblem(ProblemDelegationExpired, "body.delegation", "delegation %s is in force from %d until %d, the sample begins at %d", u.Delegation, d.issued, d.expires, start)
+	}
+	if d.revoked != 0 && d.revoked < u.Epoch {
+		return NewProblem(ProblemDelegationRevoked, "body.delegation", "delegation %s was revoked in epoch %d, before epoch %d", u.Delegation, d.revoked, u.Epoch)
+	}
+	return nil
+}
+
+func compareItems(a, b *item) int {
+	return cmp.Or(cmp.Compare(a.epoch(), b.epoch()), bytes.Compare(a.id[:], b.id[:]))
+}
+
+// lockIntake keeps a freeze out until the transaction ends.
+const lockIntake = `SELECT frozen_through FROM intake FOR SHARE`
+
+const insertStatements = `
+INSERT INTO statements (epoch, id, kind, signer, sample, signature, body, arrival_epoch, arrival_sample)
+SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::smallint[], $4::bytea[], $5::integer[], $6::bytea[], $7::bytea[], $8::bigint[], $9::integer[])
+ON CONFLICT (epoch, id) DO NOTHING
+RETURNING id`
+
+// insert stores items, ordered by epoch and id, in tx. It sets on each item
+// whether it was new and the arrival that the database holds, or why it came
+// too late. tx may be run again.
+func (s *Service) insert(ctx context.Context, tx pgx.Tx, items []*item) error {
+	var frozen int64
+	if err := tx.QueryRow(ctx, lockIntake).Scan(&frozen); err != nil {
+		return fmt.Errorf("lock intake: %w", err)
+	}
+	open := make([]*item, 0, len(items))
+	for _, it := range items {
+		it.problem, it.inserted = nil, false
+		if _, ok := it.body.(proofs.Uptime); ok && it.epoch() <= uint64(frozen) {
+			it.problem = NewProblem(ProblemEpochClosed, "body.epoch", "epoch %d is closed: its books are made, the next is %d", it.epoch(), frozen+1)
+			continue
+		}
+		if !it.acked && it.arrival.Epoch <= uint64(frozen) {
+			// Our clock is behind the chain's: nothing new arrives in an epoch whose
+			// inputs are fixed.
+			it.arrival = proofs.Arrival{Epoch: uint64(frozen) + 1}
+		}
+		open = append(open, it)
+	}
+	inserted, arrivals := map[ionet.Hash]bool{}, map[ionet.Hash]proofs.Arrival{}
+	var b pgx.Batch
+	queueStatements(&b, rowsOf(open), inserted, arrivals)
+	queueRegistry(&b, open)
+	queueBeacons(&b, open)
+	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
+		return err
+	}
+	for _, it := range open {
+		arrival, ok := arrivals[it.id]
+		if !ok {
+			return fmt.Errorf("statement %s is missing after it was stored", it.id)
+		}
+		it.inserted, it.arrival = inserted[it.id], arrival
+	}
+	return nil
+}
+
+// row is a statement as the table holds it.
+type row struct {
+	epoch     uint64
+	sample    uint16
+	id        ionet.Hash
+	statement proofs.Statement
+}
+
+func rowsOf(items []*item) []row {
+	rows := make([]row, len(items))
+	for i, it := range items {
+		rows[i] = row{it.epoch(), it.sample(), it.id, proofs.Statement{Arrival: it.arrival, Envelope: it.envelope}}
+	}
+	return rows
+}
+
+// queueStatements inserts rows and reads back what is there; inserted and
+// arrivals are filled when the batch is read.
+func queueStatements(b *pgx.Batch, rows []row, inserted map[ionet.Hash]bool, arrivals map[ionet.Hash]proofs.Arrival) {
+	n := len(rows)
+	epochs, kinds, samples := make([]int64, n), make([]int16, n), make([]int32, n)
+	ids, signers, signatures, bodies := make([][]byte, n), make([][]byte, n), make([][]byte, n), make([][]byte, n)
+	arrivedEpochs, arrivedSamples := make([]int64, n), make([]int32, n)
+	for i := range rows {
+		r := &rows[i]
+		e := &r.statement.Envelope
+		epochs[i], samples[i], ids[i], kinds[i] = int64(r.epoch), int32(r.sample), r.id[:], int16(e.Kind)
+		signers[i], signatures[i], bodies[i] = e.Signer[:], e.Signature[:], e.Body
+		arrivedEpochs[i], arrivedSamples[i] = int64(r.statement.Arrival.Epoch), int32(r.statement.Arrival.Sample)
+	}
+	b.Queue(insertStatements, epochs, ids, kinds, signers, samples, signatures, bodies, arrivedEpochs, arrivedSamples).Query(func(rows pgx.Rows) error {
+		var id []byte
+		_, err := pgx.ForEachRow(rows, []any{&id}, func() error {
+			inserted[ionet.Hash(id)] = true
+			return nil
+		})
+		return err
+	})
+	b.Queue(selectStored, epochs, ids).Query(scanArrivals(arrivals))
+}
