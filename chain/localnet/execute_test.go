@@ -254,3 +254,47 @@ func TestBlockhashLivesFor150Blocks(t *testing.T) {
 		t.Errorf("two blocks later: got %q, want BlockhashNotFound", got)
 	}
 }
+
+// A transaction passes with the limit that its simulation says was loaded: clients put
+// one into the other. It is the smallest such limit, but for upgradeable programs, whose
+// code a validator counts and LiteSVM does not.
+func TestLoadedSizeIsALimitThatPasses(t *testing.T) {
+	n := sharedNode(t)
+	payer := funded(t, n)
+	mint, account := newMint(t, n, payer, 1000)
+	for name, ix := range map[string]solana.Instruction{
+		"system":    transfer(1_000_000, payer.PublicKey(), newKey(t).PublicKey()),
+		"token":     token.NewTransferCheckedInstruction(1, 8, account, mint, account, payer.PublicKey(), nil).Build(),
+		"memo":      memoIx("x", payer.PublicKey()),
+		"no effect": transfer(0, payer.PublicKey(), payer.PublicKey()),
+	} {
+		simulate := func(limit uint32) (size uint32, failure string) {
+			tx := build(t, n, []solana.PrivateKey{payer}, []solana.Instruction{ix}, solana.TransactionMessageVersion(solana.MessageVersionV1),
+				solana.TransactionV1Config(solana.TransactionConfig{}.WithComputeUnitLimit(50_000).WithLoadedAccountsDataSizeLimit(limit)))
+			var r struct {
+				Value struct {
+					Err  json.RawMessage
+					Size uint32 `json:"loadedAccountsDataSize"`
+				}
+			}
+			if err := ask(t, n, &r, "simulateTransaction", tx.MustToBase64(), map[string]any{"encoding": "base64", "commitment": "processed"}); err != nil {
+				t.Fatal(err)
+			}
+			return r.Value.Size, string(r.Value.Err)
+		}
+		size, failure := simulate(10 << 20)
+		if failure != "null" {
+			t.Fatalf("%s: %s", name, failure)
+		}
+		if _, failure := simulate(size); failure != "null" {
+			t.Errorf("%s: with its own size %d: %s", name, size, failure)
+		}
+		if name == "token" {
+			if size < 100_000 {
+				t.Errorf("token: %d does not count the program's code", size)
+			}
+		} else if _, failure := simulate(size - 1); failure != `"MaxLoadedAccountsDataSizeExceeded"` {
+			t.Errorf("%s: with one byte less than %d: %s", name, size, failure)
+		}
+	}
+}

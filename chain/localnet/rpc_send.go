@@ -193,14 +193,35 @@ func (n *Node) simulated(s *simulation, t *wireTx, c simulateConfig) map[string]
 	return result
 }
 
-// loadedSize is the account data that t loads, in bytes, with the 64 that the runtime
-// counts for each account.
+// What counts as loaded beside an account's data, in bytes.
+const (
+	accountOverhead = 64
+	tableLoaded     = 8248 // each lookup table, whatever its length
+)
+
+// loadedSize is the account data that t loads, in bytes, as the limit on it counts: an
+// upgradeable program brings the account that holds its code.
 func (b *bank) loadedSize(t *wireTx, slot uint64) int {
-	size := 0
-	for _, k := range t.keys {
-		if a := b.accounts.at(k, slot); a != nil {
-			size += len(a.Data) + 64
+	size := tableLoaded * len(t.Message.AddressTableLookups)
+	counted := map[solana.PublicKey]bool{}
+	add := func(k solana.PublicKey) *Account {
+		a := b.accounts.at(k, slot)
+		if a == nil || counted[k] {
+			return nil
 		}
+		counted[k] = true
+		size += len(a.Data) + accountOverhead
+		return a
+	}
+	var code []solana.PublicKey
+	for _, k := range t.keys {
+		a := add(k)
+		if a != nil && a.Owner == solana.BPFLoaderUpgradeableProgramID && len(a.Data) == 36 && a.Data[0] == 2 {
+			code = append(code, solana.PublicKeyFromBytes(a.Data[4:]))
+		}
+	}
+	for _, k := range code {
+		add(k)
 	}
 	return size
 }
