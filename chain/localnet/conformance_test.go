@@ -90,7 +90,7 @@ func TestReadmeListsEveryMethod(t *testing.T) {
 // README's table to what they really called.
 func TestClients(t *testing.T) {
 	seen := &calls{seen: map[string]bool{}}
-	n := ownNode(t, Config{SlotTime: 10 * time.Millisecond, Logger: slog.New(seen)})
+	n := ownNode(t, Config{SlotTime: 20 * time.Millisecond, Logger: slog.New(seen)})
 	called := map[string]map[string]bool{}
 	t.Run("solana-go", func(t *testing.T) { useSolanaGo(t, n) })
 	called["solana-go"] = seen.take()
