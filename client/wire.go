@@ -68,9 +68,10 @@ type Results struct {
 // WorkerStatus is what the service has of a worker.
 type WorkerStatus struct {
 	Worker        ionet.Key  `json:"worker"`
+	Provider      ionet.Key  `json:"provider"`
+	Payee         ionet.Key  `json:"payee" doc:"The payout wallet"`
 	Delegation    ionet.Hash `json:"delegation" doc:"The delegation of its last inventory"`
 	Inventory     ionet.Hash `json:"inventory" doc:"Its last inventory"`
-	Simulated     bool       `json:"simulated"`
 	Devices       int        `json:"devices"`
 	LastStatement ionet.Hash `json:"last_statement" doc:"Its latest uptime statement, zeros for none"`
 	LastEpoch     uint64     `json:"last_epoch"`
@@ -93,7 +94,6 @@ type Epoch struct {
 	Sum          ionet.Amount `json:"sum" doc:"What was minted"`
 	Unissued     ionet.Amount `json:"unissued" doc:"Emission less sum"`
 	Verdicts     int          `json:"verdicts"`
-	Accepted     int          `json:"accepted" doc:"Verdicts with rule 0"`
 	InputsRoot   ionet.Hash   `json:"inputs_root"`
 	VerdictsRoot ionet.Hash   `json:"verdicts_root"`
 	Book         ionet.Hash   `json:"book" doc:"Book root: /files/books/<root>.zst"`
@@ -163,6 +163,7 @@ type Provider struct {
 	Paid      ionet.Amount `json:"paid" doc:"Final on chain"`
 	InFlight  ionet.Amount `json:"in_flight" doc:"Signed, not final"`
 	Claimable ionet.Amount `json:"claimable"`
+	Devices   int          `json:"devices" doc:"With a verdict for this wallet in the newest epoch"`
 	Decimals  int          `json:"decimals" doc:"Decimals of the token"`
 }
 
@@ -202,4 +203,5 @@ type ClaimState struct {
 	State     string     `json:"state" enum:"prepared,live,paid,lost,dead"`
 	Signature string     `json:"signature,omitempty" doc:"Transaction signature, base58"`
 	Slot      uint64     `json:"slot,omitempty"`
+	Reason    string     `json:"reason,omitempty" doc:"Why a node refused it"`
 }

@@ -12,7 +12,6 @@ import (
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/client"
-	"github.com/ionet-settlement/ionet/proofs"
 	"github.com/ionet-settlement/ionet/settlement"
 )
 
@@ -109,8 +108,4 @@ func register[In, Out any](h *handler, api huma.API, method, path, summary strin
 		}
 		return &output{out}, nil
 	})
-}
-
-func wireBeacon(b proofs.Beacon) client.Beacon {
-	return client.Beacon{Slot: b.Slot, Blockhash: b.Hash, Time: b.Time}
 }

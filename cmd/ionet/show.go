@@ -55,10 +55,10 @@ func (c *epochsCmd) Run(s *stage) error {
 		return err
 	}
 	t := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "epoch\tstate\temission\tminted\tunissued\taccepted\tverdicts\tsignature")
+	fmt.Fprintln(t, "epoch\tstate\temission\tminted\tunissued\tverdicts\tsignature")
 	for _, e := range list {
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%d\t%d\t%s\n", e.Epoch, e.State, e.Emission.Tokens(network.Decimals), e.Sum.Tokens(network.Decimals),
-			e.Unissued.Tokens(network.Decimals), e.Accepted, e.Verdicts, e.Signature)
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%d\t%s\n", e.Epoch, e.State, e.Emission.Tokens(network.Decimals), e.Sum.Tokens(network.Decimals),
+			e.Unissued.Tokens(network.Decimals), e.Verdicts, e.Signature)
 	}
 	return t.Flush()
 }
