@@ -1,0 +1,151 @@
+package settlement
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/chain"
+	"github.com/ionet-settlement/ionet/chain/rpc"
+	"github.com/ionet-settlement/ionet/proofs"
+	"github.com/ionet-settlement/ionet/settlement/ledger"
+)
+
+// Prepared is a claim for a wallet to sign. It reserves nothing.
+type Prepared struct {
+	Transaction     []byte     // version 0, all signatures zero
+	Message         ionet.Hash // H of its message bytes
+	Lane            string
+	Position        uint64
+	Amount          ionet.Amount // base units that the wallet gets
+	LastValidHeight uint64       // block height after which it can't land
+}
+
+// PrepareClaim makes the transaction with which wallet gets all that it is
+// owed: lifetime earned, less paid, less in flight. The wallet pays the fee and,
+// where it has none, the rent of its token account. The same request gives the
+// same bytes while they can land and the amount is right.
+func (s *Service) PrepareClaim(ctx context.Context, wallet ionet.Key) (Prepared, error) {
+	if err := proofs.CheckKey(wallet); err != nil {
+		return Prepared{}, NewProblem(ProblemWeakKey, "wallet", "wallet %s: %v", wallet, err)
+	}
+	if !s.view.isReady() {
+		return Prepared{}, s.notReady()
+	}
+	s.claims.Lock()
+	defer s.claims.Unlock()
+	amount, err := ledger.Balance(ctx, s.pool, ledger.Owed(wallet))
+	if err != nil {
+		return Prepared{}, err
+	}
+	if amount.IsZero() || wallet == s.cfg.Network.Keys.Operator {
+		return Prepared{}, NewProblem(ProblemNothingToClaim, "wallet", "wallet %s is owed nothing that is not on its way already", wallet)
+	}
+	l, err := s.claimLane(ctx, wallet)
+	if err != nil {
+		return Prepared{}, err
+	}
+	blockhash, err := s.cfg.Chain.LatestBlockhash(ctx)
+	if err != nil {
+		return Prepared{}, fmt.Errorf("prepare a claim: %w", err)
+	}
+	p, ok, err := s.findPrepared(ctx, wallet, l, amount, blockhash)
+	if err != nil || ok {
+		return p, err
+	}
+	return s.newClaim(ctx, wallet, l, amount, blockhash)
+}
+
+// notReady is the problem of an instance that may not sign claims now.
+func (s *Service) notReady() *Problem {
+	if why := s.view.why(); why != "" {
+		return NewProblem(ProblemBusy, "", "claims are halted: %s", why).after(s.cfg.LeaseTime)
+	}
+	return NewProblem(ProblemNotLeader, "", "this instance does not lead, or does not know yet what its predecessor sent; try again in a few seconds").after(s.cfg.LeaseTime)
+}
+
+// claimLane returns the lane of a wallet's claims: its hash picks it.
+func (s *Service) claimLane(ctx context.Context, wallet ionet.Key) (lane, error) {
+	all := s.cfg.Network.LanesOf("claim")
+	h := ionet.HashOf(wallet[:])
+	name := all[(uint64(h[0])<<24|uint64(h[1])<<16|uint64(h[2])<<8|uint64(h[3]))%uint64(len(all))].Name
+	lanes, err := s.loadLanes(ctx)
+	if err != nil {
+		return lane{}, err
+	}
+	return laneNamed(lanes, name), nil
+}
+
+// claimMargin is how many blocks a claim must have left to be handed out again.
+const claimMargin = 75
+
+// findPrepared returns the claim that was handed out before, while it can be
+// signed and landed in time.
+func (s *Service) findPrepared(ctx context.Context, wallet ionet.Key, l lane, amount ionet.Amount, now rpc.Blockhash) (Prepared, bool, error) {
+	p := Prepared{Lane: l.name, Position: l.position, Amount: amount}
+	var message []byte
+	var height int64
+	// A blockhash lives for 150 blocks: now's LastValidHeight tells the height.
+	oldest := int64(now.LastValidHeight) - 150 + claimMargin
+	err := s.pool.QueryRow(ctx, selectPrepared, wallet[:], l.name, int64(l.position), amount.Int64(), oldest).Scan(&message, &p.Transaction, &height)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Prepared{}, false, nil
+	}
+	if err != nil {
+		return Prepared{}, false, fmt.Errorf("look for a prepared claim: %w", err)
+	}
+	p.Message, p.LastValidHeight = ionet.Hash(message), uint64(height)
+	return p, true, nil
+}
+
+const selectPrepared = `
+SELECT message, bytes, last_valid_height FROM prepared_claims
+WHERE wallet = $1 AND lane = $2 AND position = $3 AND amount = $4 AND last_valid_height >= $5
+ORDER BY created_at DESC LIMIT 1`
+
+// newClaim builds and stores a claim for the lane's open position.
+func (s *Service) newClaim(ctx context.Context, wallet ionet.Key, l lane, amount ionet.Amount, blockhash rpc.Blockhash) (Prepared, error) {
+	n := s.cfg.Network
+	plan := chain.Plan{
+		Kind: chain.KindClaim, Version: 0, FeePayer: wallet, Memo: proofs.ClaimMemo{Wallet: wallet, Sum: amount}.String(),
+		Movements: []chain.Movement{{Op: chain.Transfer, Source: n.Vaults.Reward, Destination: chain.TokenAccount(wallet, n.Mint), Amount: amount}},
+		Mint:      n.Mint, Decimals: uint8(n.Decimals), Owners: map[ionet.Key]ionet.Key{n.Vaults.Reward: n.Keys.Operator},
+		CreateDestinationFor: wallet, Blockhash: blockhash.Hash,
+	}
+	steps, err := s.addSteps(&plan, []lane{l})
+	if err != nil {
+		return Prepared{}, fmt.Errorf("prepare a claim: %w", err)
+	}
+	plan.Budget = plan.DefaultBudget()
+	message, err := plan.Message()
+	if err != nil {
+		return Prepared{}, fmt.Errorf("prepare a claim: %w", err)
+	}
+	tx, _, err := chain.SignMessage(message)
+	if err != nil {
+		return Prepared{}, fmt.Errorf("prepare a claim: %w", err)
+	}
+	p := Prepared{Transaction: tx, Message: ionet.HashOf(message), Lane: l.name, Position: l.position, Amount: amount, LastValidHeight: blockhash.LastValidHeight}
+	content := steps[0].content
+	hash := content.Hash()
+	err = s.asLeader(ctx, func(t pgx.Tx, _ int64) error {
+		_, err := t.Exec(ctx, insertPrepared, p.Message[:], wallet[:], hash[:], l.name, int64(l.position), tx, content.Encode(), amount.Int64(),
+			blockhash.Hash[:], int64(blockhash.LastValidHeight), int64(blockhash.ContextSlot), s.now())
+		return err
+	})
+	if errors.Is(err, errNotLeader) {
+		return Prepared{}, s.notReady()
+	}
+	if err != nil {
+		return Prepared{}, fmt.Errorf("store a prepared claim: %w", err)
+	}
+	return p, nil
+}
+
+const insertPrepared = `
+INSERT INTO prepared_claims (message, wallet, content, lane, position, bytes, content_bytes, amount, blockhash, last_valid_height, context_slot, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+ON CONFLICT (message) DO NOTHING`

@@ -1,0 +1,141 @@
+package settlement
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ionet-settlement/ionet/chain"
+	"github.com/ionet-settlement/ionet/proofs"
+)
+
+// fence passes every pay and claim lane with an empty content that names this
+// instance, and reports whether all of them are passed, finally, under the
+// lease that is held now.
+//
+// Why: this database may be an older copy, or a former leader may have signed
+// what it could not write down. Such a forgotten transaction names the open
+// position of its lane, or a later one built on it. Once our empty content is
+// the final winner of a position, neither can land ever again; if it landed
+// first instead, the lane says so, recovery imports it, and the next position
+// is fenced. Debts that are signed after that can't be paid a second time by
+// anything that we do not know.
+func (s *Service) fence(ctx context.Context, lanes []lane, live []attempt) (bool, error) {
+	number := s.leaseNumber()
+	var need []lane
+	done := true
+	for _, l := range lanes {
+		if !l.carriesDebts() || l.fenced == number {
+			continue
+		}
+		done = false
+		if a, ok := liveOn(live, l, chain.KindFence); !ok || !s.isOurFence(a) {
+			need = append(need, l)
+		}
+	}
+	if done {
+		if !s.view.isReady() {
+			s.emit(Event{Kind: EventFence, Count: countDebtLanes(lanes)})
+		}
+		return true, nil
+	}
+	memo := proofs.FenceMemo{Instance: s.cfg.Instance}.String()
+	return false, s.passEmpty(ctx, chain.KindFence, memo, need)
+}
+
+func (s *Service) isOurFence(a attempt) bool {
+	return a.steps[0].content.Memo == proofs.FenceMemo{Instance: s.cfg.Instance}.String()
+}
+
+func countDebtLanes(lanes []lane) int {
+	n := 0
+	for _, l := range lanes {
+		if l.carriesDebts() {
+			n++
+		}
+	}
+	return n
+}
+
+// passEmpty sends transactions that pass the open positions of lanes without
+// moving anything, as many lanes at once as one transaction takes.
+func (s *Service) passEmpty(ctx context.Context, kind chain.Kind, memo string, lanes []lane) error {
+	var errs []error
+	for part := range slices.Chunk(lanes, chain.MaxSteps) {
+		if _, err := s.launch(ctx, draft{kind: kind, memo: memo, lanes: part}); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// openDebt is an open content of a lane's open position that carries debts.
+type openDebt struct {
+	lane    string
+	content chain.Content
+	held    bool // one of its payees is held
+}
+
+// openDebts returns them for all lanes.
+func (s *Service) openDebts(ctx context.Context) ([]openDebt, error) {
+	rows, err := s.pool.Query(ctx, selectOpenDebts, s.now())
+	if err != nil {
+		return nil, fmt.Errorf("load open debts: %w", err)
+	}
+	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (openDebt, error) {
+		var d openDebt
+		var data []byte
+		if err := row.Scan(&d.lane, &data, &d.held); err != nil {
+			return d, err
+		}
+		var err error
+		d.content, err = chain.ParseContent(data)
+		return d, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("load open debts: %w", err)
+	}
+	return list, nil
+}
+
+const selectOpenDebts = `
+SELECT c.lane, c.bytes, bool_or(h.payee IS NOT NULL)
+FROM lanes l JOIN contents c ON c.lane = l.name AND c.position = l.position AND c.state = 'open'
+JOIN payments p ON p.content = c.hash AND p.state = 'signed'
+LEFT JOIN held_payees h ON h.payee = p.payee AND h.retry_at > $1
+GROUP BY c.lane, c.hash, c.bytes ORDER BY c.lane, c.hash`
+
+// retry looks after open positions whose contents carry debts:
+//   - a payout without a live attempt is dead: the same content is signed again
+//     for the same position, over a new blockhash;
+//   - a payout with a payee that can't be paid is raced by an empty content. One
+//     of the two wins; if it is the empty one, all its debts are free again;
+//   - claims without a live attempt expired in their wallets' hands: an empty
+//     content passes them.
+func (s *Service) retry(ctx context.Context, lanes []lane, live []attempt) error {
+	debts, err := s.openDebts(ctx)
+	if err != nil {
+		return err
+	}
+	var skip []lane
+	var errs []error
+	for _, d := range debts {
+		l := laneNamed(lanes, d.lane)
+		_, alive := liveOn(live, l)
+		switch {
+		case d.content.N != l.position: // passed since the lanes were loaded
+		case d.held || d.content.Kind == chain.KindClaim && !alive:
+			if _, skipping := liveOn(live, l, chain.KindSkip); !skipping && !slices.Contains(skip, l) {
+				skip = append(skip, l)
+			}
+		case !alive:
+			_, err := s.launch(ctx, draft{kind: d.content.Kind, movements: d.content.Movements, memo: d.content.Memo, lanes: []lane{l}})
+			errs = append(errs, err)
+		}
+	}
+	memo := proofs.SkipMemo{Instance: s.cfg.Instance}.String()
+	return errors.Join(append(errs, s.passEmpty(ctx, chain.KindSkip, memo, skip))...)
+}

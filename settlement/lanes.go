@@ -1,0 +1,181 @@
+package settlement
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/chain"
+	"github.com/ionet-settlement/ionet/chain/rpc"
+)
+
+// The names of lanes; see proofs/FORMAT.md, section 9.
+const (
+	epochLane   = "epoch"
+	payPrefix   = "pay-"
+	claimPrefix = "claim-"
+)
+
+// lane is a row of lanes: the open position as of the last finalized state
+// that was settled.
+type lane struct {
+	name     string
+	address  ionet.Key
+	position uint64
+	c        ionet.Hash // C(position)
+	slot     uint64     // finalized slot at which it was seen there
+	fenced   int64      // lease number under which the leader passed it with an empty content
+}
+
+// carriesDebts reports whether contents of the lane may pay, so that the lane
+// has to be fenced.
+func (l lane) carriesDebts() bool {
+	return strings.HasPrefix(l.name, payPrefix) || strings.HasPrefix(l.name, claimPrefix)
+}
+
+// loadLanes returns all lanes in the network file's order.
+func (s *Service) loadLanes(ctx context.Context) ([]lane, error) {
+	rows, err := s.pool.Query(ctx, selectLanes)
+	if err != nil {
+		return nil, fmt.Errorf("load lanes: %w", err)
+	}
+	byName := map[string]lane{}
+	var l lane
+	var address, c []byte
+	var position, slot int64
+	_, err = pgx.ForEachRow(rows, []any{&l.name, &address, &position, &c, &slot, &l.fenced}, func() error {
+		l.address, l.position, l.c, l.slot = ionet.Key(address), uint64(position), ionet.Hash(c), uint64(slot)
+		byName[l.name] = l
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("load lanes: %w", err)
+	}
+	lanes := make([]lane, 0, len(byName))
+	for _, n := range s.cfg.Network.Lanes {
+		row, ok := byName[n.Name]
+		if !ok || row.address != n.Address {
+			return nil, fmt.Errorf("load lanes: lane %s of the network is not in the database, or at another address", n.Name)
+		}
+		lanes = append(lanes, row)
+	}
+	return lanes, nil
+}
+
+const selectLanes = `SELECT name, address, position, chain, slot, fenced FROM lanes`
+
+// finalView is what the chain says at one finalized slot.
+type finalView struct {
+	slot   uint64
+	states map[string]ionet.Key // by lane name: the public half of the open position's key
+	reward ionet.Amount         // balance of the reward vault
+}
+
+// readFinal reads lanes and reward vault at one finalized slot, not older than
+// what was settled before: a node that lags gives an error, never an old state.
+func (s *Service) readFinal(ctx context.Context, lanes []lane) (finalView, error) {
+	keys := []ionet.Key{s.cfg.Network.Vaults.Reward}
+	var oldest uint64
+	for _, l := range lanes {
+		keys, oldest = append(keys, l.address), max(oldest, l.slot)
+	}
+	accounts, slot, err := s.cfg.Chain.Accounts(ctx, keys, rpc.Finalized, oldest)
+	if err != nil {
+		return finalView{}, fmt.Errorf("read lanes: %w", err)
+	}
+	v := finalView{slot: slot, states: make(map[string]ionet.Key, len(lanes))}
+	if v.reward, err = s.vaultBalance(accounts[0]); err != nil {
+		return finalView{}, fmt.Errorf("read the reward vault: %w", err)
+	}
+	for i, l := range lanes {
+		if v.states[l.name], err = chain.ParseLane(accounts[1+i].Owner, accounts[1+i].Data); err != nil {
+			return finalView{}, fmt.Errorf("read lane %s: %w", l.name, err)
+		}
+	}
+	return v, nil
+}
+
+func (s *Service) vaultBalance(a rpc.Account) (ionet.Amount, error) {
+	state, err := chain.ParseTokenAccount(a.Owner, a.Data)
+	if err != nil {
+		return ionet.Amount{}, err
+	}
+	if state.Mint != s.cfg.Network.Mint {
+		return ionet.Amount{}, errors.New("it is of another mint")
+	}
+	return ionet.NewAmount(state.Amount)
+}
+
+// public returns the public half of the key of the position whose C is c.
+func (s *Service) public(c ionet.Hash) ionet.Key { return s.cfg.Keys.Lane.Public(c) }
+
+// winnerOf returns which stored content of l's open position brought the lane
+// to state; ok is false where none did.
+//
+// The contents are read after the state was: a content is committed before its
+// first byte goes out, so that one that landed is there.
+func (s *Service) winnerOf(ctx context.Context, l lane, state ionet.Key) (c chain.Content, ok bool, err error) {
+	list, err := s.contentsAt(ctx, l)
+	if err != nil {
+		return chain.Content{}, false, err
+	}
+	for _, stored := range list {
+		if s.public(stored.Next()) == state {
+			return stored.Content, true, nil
+		}
+	}
+	return chain.Content{}, false, nil
+}
+
+// storedContent is a row of contents.
+type storedContent struct {
+	chain.Content
+	hash  ionet.Hash
+	state string
+}
+
+// contentsAt returns the contents of l's open position.
+func (s *Service) contentsAt(ctx context.Context, l lane) ([]storedContent, error) {
+	rows, err := s.pool.Query(ctx, selectContents, l.name, int64(l.position))
+	if err != nil {
+		return nil, fmt.Errorf("load contents of %s position %d: %w", l.name, l.position, err)
+	}
+	list, err := pgx.CollectRows(rows, scanContent)
+	if err != nil {
+		return nil, fmt.Errorf("load contents of %s position %d: %w", l.name, l.position, err)
+	}
+	return list, nil
+}
+
+const selectContents = `SELECT hash, bytes, state FROM contents WHERE lane = $1 AND position = $2 ORDER BY hash`
+
+func scanContent(row pgx.CollectableRow) (storedContent, error) {
+	var hash, data []byte
+	var c storedContent
+	if err := row.Scan(&hash, &data, &c.state); err != nil {
+		return c, err
+	}
+	c.hash = ionet.Hash(hash)
+	var err error
+	if c.Content, err = chain.ParseContent(data); err != nil {
+		return c, err
+	}
+	if c.Content.Hash() != c.hash {
+		return c, fmt.Errorf("content %s has other bytes than its hash says", c.hash)
+	}
+	return c, nil
+}
+
+// laneNamed returns the lane of that name; names come from the network file.
+func laneNamed(lanes []lane, name string) lane {
+	for _, l := range lanes {
+		if l.name == name {
+			return l
+		}
+	}
+	return lane{}
+}

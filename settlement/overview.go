@@ -1,0 +1,125 @@
+package settlement
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/settlement/ledger"
+)
+
+// Overview is the state of settlement as the database has it. Any instance,
+// and any program with access to the database, can ask for it.
+type Overview struct {
+	Leader   [16]byte // instance that holds the lease, or held it last
+	Lease    int64    // its number; 0: nobody ever held it
+	Expires  time.Time
+	Lanes    []LaneStatus
+	Live     []AttemptStatus
+	Vault    ionet.Amount // of the reward vault, by the ledger
+	Owed     ionet.Amount // to all payees
+	InFlight ionet.Amount // in signed transactions whose outcome is open
+	Held     []HeldPayee
+	Sealed   uint64 // last epoch whose seal is final
+	Halted   string // why this instance sends nothing; "" where it may, or does not lead
+	Ready    bool   // this instance leads and is fenced
+}
+
+// LaneStatus is where a lane stands.
+type LaneStatus struct {
+	Name     string
+	Address  ionet.Key
+	Position uint64
+	Fenced   bool // under the lease that is in force, or the lane needs no fence
+}
+
+// AttemptStatus is a signed transaction whose outcome is open.
+type AttemptStatus struct {
+	Kind            string
+	Signature       string
+	LastValidHeight uint64
+	Created         time.Time
+	Reason          string // why a node refused it; "" where none did
+}
+
+// HeldPayee is a payee that payouts leave out for now.
+type HeldPayee struct {
+	Payee   ionet.Key
+	Reason  string
+	RetryAt time.Time
+}
+
+// Overview reads it.
+func (s *Service) Overview(ctx context.Context) (Overview, error) {
+	o := Overview{Halted: s.view.why(), Ready: s.view.isReady()}
+	var leader []byte
+	err := s.pool.QueryRow(ctx, selectLease, leaseName).Scan(&leader, &o.Lease, &o.Expires)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return o, fmt.Errorf("read the lease: %w", err)
+	}
+	copy(o.Leader[:], leader)
+	lanes, err := s.loadLanes(ctx)
+	if err != nil {
+		return o, err
+	}
+	for _, l := range lanes {
+		o.Lanes = append(o.Lanes, LaneStatus{l.name, l.address, l.position, !l.carriesDebts() || l.fenced == o.Lease && o.Lease > 0})
+	}
+	o.Sealed = max(laneNamed(lanes, epochLane).position, 1) - 1
+	live, err := s.liveAttempts(ctx)
+	if err != nil {
+		return o, err
+	}
+	for _, a := range live {
+		o.Live = append(o.Live, AttemptStatus{a.kind.String(), a.signature.String(), a.blockhash.LastValidHeight, a.created, a.reason})
+	}
+	return o, errors.Join(s.readTotals(ctx, &o), s.readHeld(ctx, &o))
+}
+
+const selectLease = `SELECT instance, number, expires_at FROM lease WHERE name = $1`
+
+func (s *Service) readTotals(ctx context.Context, o *Overview) error {
+	var err error
+	if o.Vault, err = ledger.Balance(ctx, s.pool, ledger.VaultReward()); err != nil {
+		return err
+	}
+	var owed, flying int64
+	if err := s.pool.QueryRow(ctx, sumDebts).Scan(&owed, &flying); err != nil {
+		return fmt.Errorf("sum the debts: %w", err)
+	}
+	if o.Owed, err = ionet.NewAmount(uint64(owed)); err != nil {
+		return err
+	}
+	o.InFlight, err = ionet.NewAmount(uint64(flying))
+	return err
+}
+
+const sumDebts = `
+SELECT coalesce(sum(balance) FILTER (WHERE starts_with(account, 'owed:')), 0)::bigint,
+    coalesce(sum(balance) FILTER (WHERE starts_with(account, 'inflight:')), 0)::bigint
+FROM ledger_balances`
+
+func (s *Service) readHeld(ctx context.Context, o *Overview) error {
+	rows, err := s.pool.Query(ctx, selectAllHeld, s.now())
+	if err != nil {
+		return fmt.Errorf("load held payees: %w", err)
+	}
+	o.Held, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (HeldPayee, error) {
+		var payee []byte
+		var h HeldPayee
+		err := row.Scan(&payee, &h.Reason, &h.RetryAt)
+		copy(h.Payee[:], payee)
+		return h, err
+	})
+	if err != nil {
+		return fmt.Errorf("load held payees: %w", err)
+	}
+	return nil
+}
+
+const selectAllHeld = `SELECT payee, reason, retry_at FROM held_payees WHERE retry_at > $1 ORDER BY payee LIMIT 1000`
+

@@ -1,0 +1,307 @@
+package settlement
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/chain"
+	"github.com/ionet-settlement/ionet/chain/rpc"
+	"github.com/ionet-settlement/ionet/proofs"
+)
+
+// passedPosition is a position that the chain passed, as its history tells.
+type passedPosition struct {
+	lane    lane // as it was open
+	content chain.Content
+	landing landing
+}
+
+// recover brings the database to where the chain is, for lanes whose state no
+// stored content explains: it is an older copy, or a new one. Nothing of it is
+// signed or sent. In this order, each durable before the next:
+//
+//	epochs         each with its book, so that everybody's earnings are known;
+//	freed debts    of contents that this database knew at positions which other
+//	               contents won: what they carried may be in one of those;
+//	all positions  of the other lanes, one by one: payments that this database
+//	               never signed are taken from what is owed.
+//
+// Cut anywhere it begins again where the lanes' rows are.
+func (s *Service) recover(ctx context.Context, lanes []lane, final finalView) error {
+	paths := make([][]passedPosition, len(lanes))
+	for i, l := range lanes {
+		path, err := s.walk(ctx, l, final.states[l.name])
+		if err != nil {
+			return err
+		}
+		paths[i] = path
+		s.log.Info("lane went on without this database", "lane", l.name, "from", l.position, "to", l.position+uint64(len(path)))
+	}
+	for i, l := range lanes {
+		if l.name == epochLane {
+			if err := s.resolvePath(ctx, paths[i], final.slot); err != nil {
+				return err
+			}
+		}
+	}
+	if err := s.freePassed(ctx, paths); err != nil {
+		return err
+	}
+	for i, l := range lanes {
+		if l.name != epochLane {
+			if err := s.resolvePath(ctx, paths[i], final.slot); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (s *Service) resolvePath(ctx context.Context, path []passedPosition, slot uint64) error {
+	for _, p := range path {
+		if err := s.resolve(ctx, p.lane, p.content, p.landing, slot); err != nil {
+			return err
+		}
+	}
+	last := path[len(path)-1]
+	s.emit(Event{Kind: EventRecovery, Lane: last.lane.name, Position: last.lane.position, Count: len(path), Signature: last.landing.signature,
+		Detail: fmt.Sprintf("%d positions read from the chain's history", len(path))})
+	return nil
+}
+
+// freePassed frees the debts of all contents that lost a position of the paths.
+func (s *Service) freePassed(ctx context.Context, paths [][]passedPosition) error {
+	return s.asLeader(ctx, func(tx pgx.Tx, _ int64) error {
+		for _, path := range paths {
+			for _, p := range path {
+				if err := s.freeLosers(ctx, tx, p.lane.name, int64(p.lane.position), p.content.Hash()); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// walk reads the lane's history back to its position in the database and
+// returns what passed each position since, the oldest first. Each content is
+// computed from the transaction that landed and proved by the key that the
+// lane was handed to: C(n+1) holds the content, K(n+1) follows from C(n+1).
+func (s *Service) walk(ctx context.Context, l lane, state ionet.Key) ([]passedPosition, error) {
+	var found []laneStep
+	from := s.public(l.c)
+	for st, err := range s.stepsOf(ctx, l) {
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, st)
+		if st.step.From == from {
+			break
+		}
+	}
+	if len(found) == 0 || found[len(found)-1].step.From != from {
+		return nil, fmt.Errorf("lane %s (%s): its history at the RPC endpoint does not reach back to position %d: add an endpoint with full history (--rpc)", l.name, l.address, l.position)
+	}
+	if found[0].step.To != state {
+		return nil, fmt.Errorf("lane %s (%s): its history at the RPC endpoint is behind its state; this ends by itself", l.name, l.address)
+	}
+	slices.Reverse(found)
+	var path []passedPosition
+	for _, st := range found {
+		content, err := st.decoded.Content(l.address, l.position, l.c)
+		if err != nil {
+			return nil, fmt.Errorf("lane %s position %d: %w", l.name, l.position, err)
+		}
+		next := content.Next()
+		if st.step.From != s.public(l.c) || st.step.To != s.public(next) {
+			return nil, fmt.Errorf("lane %s position %d: transaction %s steps from %s to %s, its content %s leads to %s: the lane secret is not that of this network, or another program signs with it",
+				l.name, l.position, st.landing.signature, st.step.From, st.step.To, content.Hash(), s.public(next))
+		}
+		path = append(path, passedPosition{l, content, st.landing})
+		l.position, l.c = l.position+1, next
+	}
+	return path, nil
+}
+
+// laneStep is a transaction that landed and stepped a lane.
+type laneStep struct {
+	decoded *chain.Decoded
+	step    chain.Step
+	landing landing
+}
+
+// stepsOf yields the finalized transactions that stepped l, the newest first,
+// and ends after the first error. Others may name the lane's address in theirs;
+// those step nothing and are left out.
+func (s *Service) stepsOf(ctx context.Context, l lane) iter.Seq2[laneStep, error] {
+	return func(yield func(laneStep, error) bool) {
+		for e, err := range s.cfg.Chain.History(ctx, l.address, chain.Signature{}) {
+			if err != nil {
+				yield(laneStep{}, fmt.Errorf("read the history of lane %s: %w", l.name, err))
+				return
+			}
+			if e.Err != nil {
+				continue
+			}
+			st, ok, err := s.readStep(ctx, l, e)
+			if err != nil {
+				yield(laneStep{}, fmt.Errorf("read the history of lane %s: %w", l.name, err))
+				return
+			}
+			if ok && !yield(st, nil) {
+				return
+			}
+		}
+	}
+}
+
+// readStep reads one transaction of the lane's history; ok is false where it
+// does not step the lane.
+func (s *Service) readStep(ctx context.Context, l lane, e rpc.Entry) (laneStep, bool, error) {
+	t, err := s.cfg.Chain.Transaction(ctx, e.Signature)
+	if err != nil {
+		return laneStep{}, false, err
+	}
+	d, err := chain.Decode(t.Bytes)
+	if err != nil {
+		if handsOver(t.Raw, l.address) {
+			return laneStep{}, false, fmt.Errorf("transaction %s hands the lane over, but is none of ours: %w", e.Signature, err)
+		}
+		return laneStep{}, false, nil
+	}
+	for _, st := range d.Plan.Steps {
+		if st.Lane == l.address {
+			return laneStep{d, st, landing{e.Signature, e.Slot}}, true, nil
+		}
+	}
+	return laneStep{}, false, nil
+}
+
+// handsOver reports whether a transaction names the lane first in an
+// instruction of the token program and writes to it: a SetAuthority.
+func handsOver(t *chain.Raw, address ionet.Key) bool {
+	for _, in := range t.Instructions {
+		if in.Program == chain.TokenProgram() && len(in.Accounts) > 1 && in.Accounts[0].Key == address && in.Accounts[1].Signer {
+			return true
+		}
+	}
+	return false
+}
+
+// findStep looks up the transaction that passed l's open position.
+func (s *Service) findStep(ctx context.Context, l lane) (landing, error) {
+	from := s.public(l.c)
+	for st, err := range s.stepsOf(ctx, l) {
+		if err != nil {
+			return landing{}, err
+		}
+		if st.step.From == from {
+			return st.landing, nil
+		}
+	}
+	return landing{}, rpc.ErrNotFound
+}
+
+// importPayments stores the payments of a content that this database never
+// signed, as paid. Payees are found by the token accounts that they are paid to.
+func (s *Service) importPayments(ctx context.Context, tx pgx.Tx, c chain.Content) ([]payment, error) {
+	payees, err := s.payeesByAccount(ctx, tx, c)
+	if err != nil {
+		return nil, err
+	}
+	var list []payment
+	for i, m := range c.Movements {
+		if m.Source != s.cfg.Network.Vaults.Reward {
+			return nil, fmt.Errorf("import %s %s: movement %d leaves %s, which this version does not keep books of", c.Kind, c.Hash(), i, m.Source)
+		}
+		payee, ok := payees[m.Destination]
+		if !ok {
+			return nil, fmt.Errorf("import %s %s: movement %d pays %s, which is the token account of nobody who ever earned: an epoch's book is missing, or this is not the network's database", c.Kind, c.Hash(), i, m.Destination)
+		}
+		list = append(list, payment{payee, m.Destination, m.Amount})
+	}
+	if err := insertPayments(ctx, tx, c.Kind, c.Hash(), "paid", list, s.now()); err != nil {
+		return nil, err
+	}
+	return list, nil
+}
+
+// payeesByAccount maps token accounts to everybody who ever earned; a claim
+// names its wallet itself.
+func (s *Service) payeesByAccount(ctx context.Context, tx pgx.Tx, c chain.Content) (map[ionet.Key]ionet.Key, error) {
+	memo, err := proofs.ParseMemo(c.Memo)
+	if err != nil {
+		return nil, err
+	}
+	if m, ok := memo.(proofs.ClaimMemo); ok {
+		return map[ionet.Key]ionet.Key{chain.TokenAccount(m.Wallet, s.cfg.Network.Mint): m.Wallet}, nil
+	}
+	rows, err := tx.Query(ctx, selectEarners)
+	if err != nil {
+		return nil, fmt.Errorf("load payees: %w", err)
+	}
+	payees := map[ionet.Key]ionet.Key{}
+	var payee []byte
+	_, err = pgx.ForEachRow(rows, []any{&payee}, func() error {
+		payees[chain.TokenAccount(ionet.Key(payee), s.cfg.Network.Mint)] = ionet.Key(payee)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("load payees: %w", err)
+	}
+	return payees, nil
+}
+
+const selectEarners = `SELECT DISTINCT payee FROM verdicts WHERE amount > 0`
+
+// Recover makes passes until every lane is explained and fenced, and nothing
+// else: no epoch is closed, nobody is paid. Serving does the same at its start;
+// this is for a person who wants to see that it succeeds.
+func (s *Service) Recover(ctx context.Context) error {
+	waited := s.now().Add(2 * s.cfg.LeaseTime)
+	for {
+		done, err := s.recoverOnce(ctx)
+		switch {
+		case done:
+			return nil
+		case err != nil && !errors.Is(err, errNotLeader):
+			return err
+		case err != nil && s.now().After(waited):
+			return fmt.Errorf("%w: stop the running ionetd first", err)
+		}
+		if err := sleep(ctx, s.cfg.Poll); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *Service) recoverOnce(ctx context.Context) (bool, error) {
+	s.pass.Lock()
+	defer s.pass.Unlock()
+	held, err := s.hold(ctx)
+	if err != nil {
+		return false, err
+	}
+	if !held {
+		return false, errNotLeader
+	}
+	lanes, final, err := s.catchUp(ctx)
+	if err != nil {
+		return false, err
+	}
+	if err := s.reconcile(ctx, final); err != nil {
+		return false, err
+	}
+	live, err := s.tend(ctx)
+	if err != nil {
+		return false, err
+	}
+	fenced, err := s.fence(ctx, lanes, live)
+	return fenced && err == nil, err
+}

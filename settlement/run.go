@@ -1,0 +1,92 @@
+package settlement
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/robfig/cron/v3"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/chain"
+)
+
+// Run settles until ctx ends: a pass every Config.Poll, one at once when an
+// epoch may close, and payout runs as often as Config.PayoutEvery says. Errors
+// of passes are logged and the pass repeated. When ctx ends the pass at hand is
+// cut off, which is safe, and the lease released.
+func (s *Service) Run(ctx context.Context) {
+	wake := make(chan struct{}, 1)
+	tick := cron.New(cron.WithLogger(cron.DiscardLogger))
+	tick.Schedule(closings{s.clock, time.Duration(s.cfg.Policy.Close.GraceSeconds) * time.Second}, cron.FuncJob(func() {
+		select {
+		case wake <- struct{}{}:
+		default: // a pass is asked for already
+		}
+	}))
+	if s.cfg.PayoutEvery > 0 {
+		tick.Schedule(cron.Every(s.cfg.PayoutEvery), cron.FuncJob(func() { s.requestOwnPayout(ctx) }))
+	}
+	tick.Start()
+	s.loop(ctx, wake)
+	<-tick.Stop().Done()
+	s.view.reset()
+	done, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if err := s.Release(done); err != nil {
+		s.log.Warn("lease is left to expire", "error", err)
+	}
+}
+
+// requestOwnPayout asks for a run unless one is open. Every instance ticks; only
+// the leader asks.
+func (s *Service) requestOwnPayout(ctx context.Context) {
+	if !s.view.isReady() {
+		return
+	}
+	var open int
+	err := s.pool.QueryRow(ctx, countOpenRuns, s.now()).Scan(&open)
+	if err == nil && open == 0 {
+		_, err = s.RequestPayout(ctx)
+	}
+	if err != nil && ctx.Err() == nil {
+		s.log.Warn("no payout run was asked for", "error", err)
+	}
+}
+
+// closings is a cron schedule: the moments at which an epoch may close. The
+// chain's time decides then; passes go on asking while it lags.
+type closings struct {
+	clock ionet.Clock
+	grace time.Duration
+}
+
+// Next returns the first epoch's end plus grace after t.
+func (c closings) Next(t time.Time) time.Time {
+	k, _, ok := c.clock.At(t.Add(-c.grace))
+	if !ok {
+		k = 1
+	}
+	return time.Unix(c.clock.EpochEnd(k), 0).Add(c.grace)
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+func collectSignatures(rows pgx.Rows) ([]chain.Signature, error) {
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (chain.Signature, error) {
+		var b []byte
+		if err := row.Scan(&b); err != nil {
+			return chain.Signature{}, err
+		}
+		return chain.Signature(b), nil
+	})
+}

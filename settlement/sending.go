@@ -1,0 +1,199 @@
+package settlement
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/chain"
+	"github.com/ionet-settlement/ionet/chain/rpc"
+)
+
+// insertAttempt stores the attempt and its steps.
+func insertAttempt(ctx context.Context, tx pgx.Tx, a attempt, number int64, now time.Time) error {
+	_, err := tx.Exec(ctx, insertAttemptRow, a.message[:], int16(a.kind), a.tx, a.signature[:], a.blockhash.Hash[:],
+		int64(a.blockhash.LastValidHeight), int64(a.blockhash.ContextSlot), number, now)
+	if err != nil {
+		return fmt.Errorf("store attempt: %w", err)
+	}
+	hashes := make([][]byte, len(a.steps))
+	for i, st := range a.steps {
+		h := st.content.Hash()
+		hashes[i] = h[:]
+	}
+	if _, err := tx.Exec(ctx, insertSteps, a.message[:], hashes); err != nil {
+		return fmt.Errorf("store the attempt's steps: %w", err)
+	}
+	return nil
+}
+
+const insertAttemptRow = `
+INSERT INTO attempts (message, kind, state, transaction, signature, blockhash, last_valid_height, context_slot, lease, created_at)
+VALUES ($1, $2, 'live', $3, $4, $5, $6, $7, $8, $9)`
+
+const insertSteps = `
+INSERT INTO attempt_steps (message, content)
+SELECT $1, t.content FROM unnest($2::bytea[]) AS t (content)`
+
+// send hands the bytes of a live attempt to the network. The first time, and
+// where a node refused it before, the node simulates it, so that what would
+// fail costs no fee; else resending is blind. Whatever the answer, the attempt
+// stays live: only the lane or the dead rule ends it.
+func (s *Service) send(ctx context.Context, a *attempt) error {
+	s.metrics.sent.Inc()
+	err := s.cfg.Chain.Send(ctx, a.tx, rpc.SendOptions{MinContextSlot: a.blockhash.ContextSlot, SkipPreflight: a.sent && a.reason == ""})
+	var refused *rpc.PreflightError
+	switch {
+	case errors.As(err, &refused):
+		return s.noteRefusal(ctx, a, refused.Err)
+	case err != nil && !errors.Is(err, rpc.ErrAlreadyProcessed) && !errors.Is(err, rpc.ErrBlockhashNotFound):
+		s.log.Debug("outcome of sending is open", "kind", a.kind.String(), "signature", a.signature.String(), "error", err)
+		return nil
+	}
+	if a.sent {
+		return nil
+	}
+	a.sent = true
+	if _, err := s.pool.Exec(ctx, markSent, a.message[:], ""); err != nil {
+		return fmt.Errorf("mark %s as sent: %w", a.kind, err)
+	}
+	return nil
+}
+
+const markSent = `UPDATE attempts SET sent = sent + 1, reason = $2 WHERE message = $1`
+
+// noteRefusal keeps why a node would not take the attempt. Where a payee of a
+// payout broke it, that payee is held: the position is then passed without
+// paying anybody, and the others are paid after it.
+func (s *Service) noteRefusal(ctx context.Context, a *attempt, why *rpc.TransactionError) error {
+	a.sent = true
+	if a.reason == why.Error() {
+		return nil
+	}
+	a.reason = why.Error()
+	s.log.Warn("attempt refused by simulation", "kind", a.kind.String(), "signature", a.signature.String(), "reason", a.reason)
+	payee, broken, err := s.brokenPayee(ctx, a, why)
+	if err != nil {
+		return err
+	}
+	err = s.asLeader(ctx, func(tx pgx.Tx, _ int64) error {
+		if _, err := tx.Exec(ctx, markSent, a.message[:], a.reason); err != nil {
+			return fmt.Errorf("note a refusal: %w", err)
+		}
+		if broken {
+			return s.holdPayee(ctx, tx, payee, a.reason)
+		}
+		return nil
+	})
+	if err == nil && broken {
+		s.emit(Event{Kind: EventHeld, Payee: payee, Detail: a.reason})
+	}
+	return err
+}
+
+// brokenPayee tells which payee the failed instruction pays: instructions of a
+// payout are one lane step, then one transfer for each payment.
+func (s *Service) brokenPayee(ctx context.Context, a *attempt, why *rpc.TransactionError) (ionet.Key, bool, error) {
+	if a.kind != chain.KindPayout || why.Instruction < 1 {
+		return ionet.Key{}, false, nil
+	}
+	d, err := chain.Decode(a.tx)
+	if err != nil {
+		return ionet.Key{}, false, fmt.Errorf("read an attempt: %w", err)
+	}
+	i := why.Instruction - len(d.Plan.Steps)
+	if i < 0 || i >= len(d.Plan.Movements) {
+		return ionet.Key{}, false, nil
+	}
+	var payee []byte
+	account := d.Plan.Movements[i].Destination
+	err = s.pool.QueryRow(ctx, selectPayeeOf, a.message[:], account[:]).Scan(&payee)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return ionet.Key{}, false, nil
+	}
+	if err != nil {
+		return ionet.Key{}, false, fmt.Errorf("find the payee of %s: %w", account, err)
+	}
+	return ionet.Key(payee), true, nil
+}
+
+const selectPayeeOf = `
+SELECT p.payee FROM payments p JOIN attempt_steps t ON t.content = p.content
+WHERE t.message = $1 AND p.account = $2 LIMIT 1`
+
+// liveAttempts returns all attempts whose outcome is open, the oldest first,
+// each with those of its steps whose position is open.
+func (s *Service) liveAttempts(ctx context.Context) ([]attempt, error) {
+	rows, err := s.pool.Query(ctx, selectLive)
+	if err != nil {
+		return nil, fmt.Errorf("load live attempts: %w", err)
+	}
+	list, err := pgx.CollectRows(rows, scanAttempt)
+	if err != nil {
+		return nil, fmt.Errorf("load live attempts: %w", err)
+	}
+	return list, nil
+}
+
+const selectLive = `
+SELECT a.message, a.kind, a.transaction, a.signature, a.blockhash, a.last_valid_height, a.context_slot, a.sent, a.reason, a.created_at,
+    array_agg(c.lane ORDER BY c.lane), array_agg(c.bytes ORDER BY c.lane)
+FROM attempts a JOIN attempt_steps p ON p.message = a.message JOIN contents c ON c.hash = p.content AND c.state = 'open'
+WHERE a.state = 'live' GROUP BY a.message ORDER BY a.created_at, a.message`
+
+func scanAttempt(row pgx.CollectableRow) (attempt, error) {
+	var a attempt
+	var kind int16
+	var message, signature, blockhash []byte
+	var height, slot int64
+	var sent int32
+	var lanes []string
+	var contents [][]byte
+	if err := row.Scan(&message, &kind, &a.tx, &signature, &blockhash, &height, &slot, &sent, &a.reason, &a.created, &lanes, &contents); err != nil {
+		return a, err
+	}
+	a.message, a.kind, a.signature, a.sent = ionet.Hash(message), chain.Kind(kind), chain.Signature(signature), sent > 0
+	a.blockhash = rpc.Blockhash{Hash: ionet.Key(blockhash), LastValidHeight: uint64(height), ContextSlot: uint64(slot)}
+	for i, data := range contents {
+		c, err := chain.ParseContent(data)
+		if err != nil {
+			return a, err
+		}
+		a.steps = append(a.steps, step{lane{name: lanes[i], address: c.Lane, position: c.N, c: c.C}, c})
+	}
+	return a, nil
+}
+
+// isDead applies the dead rule. One lane that still shows the attempt's key is
+// enough: a transaction passes all of its lanes or none.
+func (s *Service) isDead(ctx context.Context, a attempt) (bool, error) {
+	l := a.steps[0].lane
+	err := s.cfg.Chain.CheckDead(ctx, l.address, s.public(l.c), a.blockhash.LastValidHeight)
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, rpc.ErrAlive), errors.Is(err, rpc.ErrPassed):
+		return false, nil
+	}
+	return false, fmt.Errorf("%s of %s position %d: %w", a.kind, l.name, l.position, err)
+}
+
+// bury marks an attempt dead: its position may be tried again. Its debts stay
+// in flight until the position's winner is known.
+func (s *Service) bury(ctx context.Context, a attempt) error {
+	err := s.asLeader(ctx, func(tx pgx.Tx, _ int64) error {
+		_, err := tx.Exec(ctx, markDead, a.message[:])
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("bury an attempt: %w", err)
+	}
+	s.log.Info("attempt is dead", "kind", a.kind.String(), "lane", a.steps[0].lane.name, "position", a.steps[0].lane.position, "signature", a.signature.String(), "reason", a.reason)
+	return nil
+}
+
+const markDead = `UPDATE attempts SET state = 'dead' WHERE message = $1 AND state = 'live'`

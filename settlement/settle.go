@@ -1,0 +1,361 @@
+package settlement
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/chain"
+	"github.com/ionet-settlement/ionet/settlement/ledger"
+)
+
+// view is what the last pass of this instance found. Claims are signed only
+// while it is ready: lanes explained and fenced, books and vault agree.
+type view struct {
+	mu     sync.Mutex
+	ready  bool
+	halted string // why nothing is sent; "" where all is well
+}
+
+func (v *view) reset() { v.set(false, v.why()) }
+
+func (v *view) set(ready bool, halted string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.ready, v.halted = ready, halted
+}
+
+func (v *view) isReady() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.ready
+}
+
+func (v *view) why() string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.halted
+}
+
+// ErrHalted reports books and chain that disagree: nothing is signed or sent
+// until a person has found out why.
+var ErrHalted = errors.New("books and chain disagree: nothing is sent")
+
+// Settle makes one pass: it finds out what happened on chain, writes down what
+// follows from it, and sends what is due. A pass that is cut anywhere is
+// mended by the next one, of this instance or another; an error means that
+// something is open, never that something is lost. An instance without the
+// lease does nothing.
+func (s *Service) Settle(ctx context.Context) error {
+	s.pass.Lock()
+	defer s.pass.Unlock()
+	err := s.settle(ctx)
+	if errors.Is(err, errNotLeader) {
+		s.lease.suspect()
+	}
+	result := "ok"
+	if err != nil {
+		result = "error"
+	}
+	s.metrics.passes.WithLabelValues(result).Inc()
+	return err
+}
+
+// settle is the pass. The order of its steps is the design.
+func (s *Service) settle(ctx context.Context) error {
+	// 1. The lease. Durable: its number. Everything below that writes checks it
+	// again in its own SQL transaction, so a pass may lose it at any line.
+	held, err := s.hold(ctx)
+	s.metrics.leader.Set(number(held))
+	if err != nil || !held {
+		s.view.reset()
+		return err
+	}
+
+	// 2. What landed, from the state of the lanes at finalized. Durable: each
+	// winner with its payments and its ledger entries. Where the chain went on
+	// without this database, history and published files tell what happened.
+	// On an error nothing may be signed: a winner may be unknown.
+	lanes, final, err := s.catchUp(ctx)
+	if err != nil {
+		s.view.reset()
+		return err
+	}
+
+	// 3. Books against vault, both as of the slot of that read. A shortfall
+	// stops here, before anything more is sent.
+	if err := s.reconcile(ctx, final); err != nil {
+		return err
+	}
+
+	// 4. Signed transactions whose outcome is open. Durable: those that can
+	// never land. The others are sent again, byte for byte.
+	live, err := s.tend(ctx)
+	if err != nil {
+		s.view.reset()
+		return err
+	}
+
+	// 5. The next epoch. Durable, each before the next: its inputs and verdicts,
+	// its book, the attempt that mints. It needs no fence: what it carries
+	// never changes position.
+	epochErr := s.sealNext(ctx, lanes, live)
+
+	// 6. The fence. Until an empty content of this leader passed every lane that
+	// may carry debts, a transaction that this database forgot could still land.
+	fenced, err := s.fence(ctx, lanes, live)
+	s.metrics.fenced.Set(number(fenced))
+	s.view.set(fenced, "")
+	if err != nil || !fenced {
+		return errors.Join(epochErr, err)
+	}
+
+	// 7. Debts. Payouts that died are signed again for the same position; claims
+	// that died, and payouts that a payee broke, are passed, which frees their
+	// debts once that is final. Then free lanes take new batches.
+	return errors.Join(epochErr, s.retry(ctx, lanes, live), s.payDue(ctx, lanes, live))
+}
+
+func number(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// maxReads bounds how often one pass reads the chain to come to rest.
+const maxReads = 16
+
+// catchUp settles positions until the lanes, read at one finalized slot, are
+// all where the database has them.
+func (s *Service) catchUp(ctx context.Context) ([]lane, finalView, error) {
+	for range maxReads {
+		lanes, err := s.loadLanes(ctx)
+		if err != nil {
+			return nil, finalView{}, err
+		}
+		final, err := s.readFinal(ctx, lanes)
+		if err != nil {
+			return nil, finalView{}, err
+		}
+		moved, unexplained, err := s.settleWinners(ctx, lanes, final)
+		if err != nil {
+			return nil, finalView{}, err
+		}
+		if len(unexplained) > 0 {
+			if err := s.recover(ctx, unexplained, final); err != nil {
+				return nil, finalView{}, fmt.Errorf("recover: %w", err)
+			}
+			continue
+		}
+		if !moved {
+			for _, l := range lanes {
+				s.metrics.positions.WithLabelValues(l.name).Set(float64(l.position))
+			}
+			s.metrics.sealed.Set(float64(max(laneNamed(lanes, epochLane).position, 1) - 1))
+			return lanes, final, nil
+		}
+	}
+	return nil, finalView{}, errors.New("read lanes: they move faster than they are read")
+}
+
+// settleWinners resolves the lanes whose state a stored content explains and
+// returns those that none explains.
+func (s *Service) settleWinners(ctx context.Context, lanes []lane, final finalView) (moved bool, unexplained []lane, err error) {
+	for _, l := range lanes {
+		state := final.states[l.name]
+		if state == s.public(l.c) {
+			continue
+		}
+		won, ok, err := s.winnerOf(ctx, l, state)
+		if err != nil {
+			return moved, nil, err
+		}
+		if !ok {
+			unexplained = append(unexplained, l)
+			continue
+		}
+		if err := s.resolve(ctx, l, won, s.findLanding(ctx, l, won), final.slot); err != nil {
+			return moved, nil, err
+		}
+		moved = true
+	}
+	return moved, unexplained, nil
+}
+
+// reconcile compares the reward vault with the ledger. Both are exact: the
+// ledger holds what every final winner did, the vault was read at the slot at
+// which those were the winners.
+func (s *Service) reconcile(ctx context.Context, final finalView) error {
+	held, err := ledger.Balance(ctx, s.pool, ledger.VaultReward())
+	if err != nil {
+		return err
+	}
+	s.metrics.halted.Set(number(final.reward.Cmp(held) < 0))
+	switch final.reward.Cmp(held) {
+	case -1:
+		why := fmt.Sprintf("the reward vault %s holds %s base units at slot %d, the ledger says %s: tokens left it that no content of ours moved",
+			s.cfg.Network.Vaults.Reward, final.reward, final.slot, held)
+		if s.view.why() != why {
+			s.log.Error("sending is halted", "reason", why)
+			s.emit(Event{Kind: EventHalted, Detail: why})
+		}
+		s.view.set(false, why)
+		return fmt.Errorf("%w: %s", ErrHalted, why)
+	case 1:
+		s.log.Debug("the reward vault holds more than the ledger says: a credit by somebody else", "vault", final.reward.String(), "ledger", held.String())
+	}
+	return nil
+}
+
+// tend buries the attempts that can never land and sends the others again; it
+// returns those that live.
+func (s *Service) tend(ctx context.Context) ([]attempt, error) {
+	all, err := s.liveAttempts(ctx)
+	if err != nil || len(all) == 0 {
+		s.metrics.attempts.Set(0)
+		return nil, err
+	}
+	head, err := s.cfg.Chain.FinalizedHead(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the finalized height: %w", err)
+	}
+	var live []attempt
+	for _, a := range all {
+		if head.BlockHeight > a.blockhash.LastValidHeight {
+			dead, err := s.isDead(ctx, a)
+			if err != nil {
+				// Not known is not dead: the others are tended all the same.
+				s.log.Warn("dead rule could not be applied", "error", err)
+			}
+			if dead {
+				if err := s.bury(ctx, a); err != nil {
+					return nil, err
+				}
+				continue
+			}
+		} else if err := s.send(ctx, &a); err != nil {
+			return nil, err
+		}
+		live = append(live, a)
+	}
+	s.metrics.attempts.Set(float64(len(live)))
+	return live, nil
+}
+
+// liveOn returns the live attempt on l's open position, if there is one; a
+// fence or skip of this instance comes before others.
+func liveOn(live []attempt, l lane, kinds ...chain.Kind) (attempt, bool) {
+	for _, a := range live {
+		for _, st := range a.steps {
+			if st.lane.name == l.name && st.lane.position == l.position && (len(kinds) == 0 || hasKind(kinds, a.kind)) {
+				return a, true
+			}
+		}
+	}
+	return attempt{}, false
+}
+
+func hasKind(kinds []chain.Kind, k chain.Kind) bool {
+	for _, have := range kinds {
+		if have == k {
+			return true
+		}
+	}
+	return false
+}
+
+// sealNext closes the next epoch where that is due and sends its seal.
+func (s *Service) sealNext(ctx context.Context, lanes []lane, live []attempt) error {
+	l := laneNamed(lanes, epochLane)
+	if l.position == 0 {
+		return errors.New("the genesis transaction is not final yet: run ionetd genesis, or wait")
+	}
+	if _, ok := liveOn(live, l); ok {
+		return nil
+	}
+	closing, err := s.CloseDue(ctx)
+	if err != nil {
+		return fmt.Errorf("close epoch %d: %w", l.position, err)
+	}
+	if closing == nil {
+		return nil
+	}
+	if closing.Epoch != l.position {
+		return fmt.Errorf("close epoch %d: the epoch lane is at position %d", closing.Epoch, l.position)
+	}
+	_, err = s.launch(ctx, draft{kind: chain.KindEpoch, movements: closing.Movements, memo: closing.Memo, lanes: []lane{l}})
+	return err
+}
+
+// findLanding looks up which transaction brought won on chain; the zero value
+// where nobody tells.
+func (s *Service) findLanding(ctx context.Context, l lane, won chain.Content) landing {
+	hash := won.Hash()
+	rows, err := s.pool.Query(ctx, selectSignatures, hash[:])
+	if err != nil {
+		return landing{}
+	}
+	signatures, err := collectSignatures(rows)
+	if err == nil && len(signatures) > 0 {
+		statuses, err := s.cfg.Chain.Statuses(ctx, signatures)
+		for i, st := range statuses {
+			if err == nil && st != nil && st.Err == nil && st.Commitment == "finalized" {
+				return landing{signatures[i], st.Slot}
+			}
+		}
+	}
+	// A wallet may have signed the same message anew: then only history has it.
+	at, err := s.findStep(ctx, l)
+	if err != nil {
+		s.log.Debug("the transaction that landed was not found", "lane", l.name, "position", l.position, "error", err)
+	}
+	return at
+}
+
+const selectSignatures = `
+SELECT a.signature FROM attempts a JOIN attempt_steps p ON p.message = a.message
+WHERE p.content = $1 ORDER BY a.created_at DESC`
+
+// run loops over passes until ctx ends; wake asks for one before its time.
+func (s *Service) loop(ctx context.Context, wake <-chan struct{}) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	var last string
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		case <-wake:
+		}
+		err := s.Settle(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		switch {
+		case err == nil && last != "":
+			s.log.Info("passes succeed again")
+			last = ""
+		case err != nil && err.Error() != last:
+			last = err.Error()
+			s.log.Warn("pass is incomplete and will be repeated", "error", err)
+		}
+		timer.Reset(s.cfg.Poll)
+	}
+}
+
+// debtOf sums what payments carry.
+func debtOf(list []payment) (ionet.Amount, error) {
+	var sum ionet.Amount
+	var err error
+	for _, p := range list {
+		if sum, err = sum.Add(p.amount); err != nil {
+			return ionet.Amount{}, err
+		}
+	}
+	return sum, nil
+}
