@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -117,24 +118,13 @@ func TestClients(t *testing.T) {
 			}
 		}
 	}
-	missing := 0
 	for client, methods := range called {
 		for _, m := range sortedKeys(methods) {
-			if !strings.HasSuffix(m, "Unsubscribe") && !contains(documented(t)[m], client) {
-				missing++
+			if !strings.HasSuffix(m, "Unsubscribe") && !slices.Contains(documented(t)[m], client) {
 				t.Errorf("README.md does not say that %s is tested by %s", m, client)
 			}
 		}
 	}
-}
-
-func contains(list []string, s string) bool {
-	for _, v := range list {
-		if v == s {
-			return true
-		}
-	}
-	return false
 }
 
 func sortedKeys(m map[string]bool) []string {

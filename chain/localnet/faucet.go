@@ -11,8 +11,8 @@ import (
 // faucetLamports is what the faucet holds at genesis: 500 million SOL.
 const faucetLamports = 500_000_000_000_000_000
 
-// airdrop pays from the faucet. Two airdrops alike in one slot would be one message,
-// so each carries a number: the compute-unit price 0 is said by a limit that differs.
+// airdrop pays from the faucet. Two airdrops alike in one slot would be one message
+// and the second a duplicate, so each asks for another compute-unit limit.
 func (n *Node) airdrop(to solana.PublicKey, lamports uint64, blockhash *solana.Hash) (solana.Signature, error) {
 	n.bank.mu.Lock()
 	defer n.bank.mu.Unlock()

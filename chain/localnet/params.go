@@ -29,7 +29,6 @@ const (
 	codeSignature      = -32003
 	codeNotAvailable   = -32004
 	codeSkipped        = -32007
-	codeNotYet         = -32014
 	codeVersion        = -32015
 	codeContextSlot    = -32016
 	codeFilterNotFound = -32020

@@ -91,8 +91,10 @@ const v1Message = kit.setTransactionMessageConfig({ computeUnitLimit: 50_000, lo
 const v1 = await kit.signTransactionMessageWithSigners(v1Message);
 const v1Signature = kit.getSignatureFromTransaction(v1);
 const landed = await listen(rpcSubscriptions.signatureNotifications(v1Signature, { commitment: 'finalized' }));
+const confirmed = await listen(rpcSubscriptions.signatureNotifications(v1Signature, { commitment }));
 const wire = kit.getBase64EncodedWireTransaction(v1);
 assert.equal(await rpc.sendTransaction(wire, { encoding: 'base64', preflightCommitment: commitment, maxRetries: 0n }).send(), v1Signature);
+assert.equal((await confirmed.first).value.err, null);
 
 // Accounts in every encoding.
 const mintInfo = (await rpc.getAccountInfo(mint.address, { commitment, encoding: 'jsonParsed' }).send()).value;
