@@ -234,6 +234,9 @@ func parseAny(tx []byte) (*solana.Transaction, []byte, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("parse transaction: %w", err)
 	}
+	if t.Message.GetVersion() != solana.MessageVersionV1 && len(tx) > MaxSizeV0 {
+		return nil, nil, fmt.Errorf("parse transaction: %d bytes are more than its version allows", len(tx))
+	}
 	if err := t.Message.Sanitize(); err != nil {
 		return nil, nil, fmt.Errorf("parse transaction: %w", err)
 	}

@@ -195,7 +195,7 @@ func (p Plan) DefaultBudget() Budget {
 	if p.Kind == KindClaim {
 		units += 60_000 // room for the assertions that a wallet may append
 	}
-	return Budget{ComputeUnits: uint32(units), LoadedBytes: 2 << 20}
+	return Budget{ComputeUnits: uint32(units), LoadedBytes: 1 << 20}
 }
 
 func compareKeys(a, b ionet.Key) int { return slices.Compare(a[:], b[:]) }
