@@ -123,7 +123,8 @@ func (c *Client) Blocks(ctx context.Context, from, to uint64) ([]uint64, error) 
 
 // BlockAt returns the first finalized block whose time lies in [from, to),
 // Unix seconds: ErrNotYet before the finalized chain has reached to without
-// one, ErrNoBlock when it passed the range without one.
+// one, ErrNoBlock when it passed the range without one. Of an endpoint that no
+// longer knows the time before the range, it is the first one still known.
 func (c *Client) BlockAt(ctx context.Context, from, to int64) (Block, error) {
 	head, err := c.FinalizedHead(ctx)
 	if err != nil {
@@ -143,6 +144,9 @@ func (c *Client) BlockAt(ctx context.Context, from, to int64) (Block, error) {
 	found, err := c.bisect(ctx, low, newest, from)
 	if err != nil {
 		return Block{}, err
+	}
+	if found.Time >= to && found.Slot <= low && found.Height > 0 {
+		return Block{}, fmt.Errorf("block in [%d, %d): endpoint's history begins later, at slot %d", from, to, found.Slot)
 	}
 	if found.Time >= to {
 		return Block{}, fmt.Errorf("block in [%d, %d): %w", from, to, ErrNoBlock)

@@ -40,6 +40,7 @@ type Client struct {
 	cfg       Config
 	endpoints []endpoint
 	http      *http.Client
+	pageSize  int // of histories
 }
 
 // endpoint is a URL and the host that stands for it in errors.
@@ -50,7 +51,7 @@ func New(cfg Config) (*Client, error) {
 	if len(cfg.Endpoints) == 0 {
 		return nil, errors.New("open rpc: no endpoint is given")
 	}
-	c := &Client{cfg: cfg.withDefaults()}
+	c := &Client{cfg: cfg.withDefaults(), pageSize: maxPage}
 	for _, e := range cfg.Endpoints {
 		u, err := url.Parse(e)
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {

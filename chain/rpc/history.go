@@ -21,8 +21,8 @@ type Entry struct {
 	Err       *TransactionError // nil: it succeeded
 }
 
-// pageSize is the limit of getSignaturesForAddress.
-const pageSize = 1000
+// maxPage is the limit of getSignaturesForAddress.
+const maxPage = 1000
 
 // History yields the finalized transactions that name address, the newest
 // first, back to but without until (zero: to the first). It ends after the
@@ -42,7 +42,7 @@ func (c *Client) History(ctx context.Context, address ionet.Key, until chain.Sig
 					return
 				}
 			}
-			if len(page) < pageSize {
+			if len(page) < c.pageSize {
 				return
 			}
 			before = page[len(page)-1].Signature
@@ -51,7 +51,7 @@ func (c *Client) History(ctx context.Context, address ionet.Key, until chain.Sig
 }
 
 func (c *Client) page(ctx context.Context, address ionet.Key, before, until chain.Signature) ([]Entry, error) {
-	config := map[string]any{"commitment": Finalized, "limit": pageSize}
+	config := map[string]any{"commitment": Finalized, "limit": c.pageSize}
 	if !before.IsZero() {
 		config["before"] = before.String()
 	}

@@ -176,3 +176,5 @@ func TestEveryMethodOnLocalnet(t *testing.T) {
 		t.Errorf("TokenBalance of nothing: got %v, want ErrNoAccount", err)
 	}
 }
+
+func chainKey(key ed25519.PrivateKey) ionet.Key { return chain.PublicOf(key) }
