@@ -190,17 +190,17 @@ type ClaimSubmission struct {
 
 // States of a claim.
 const (
-	ClaimPrepared = "prepared" // not handed in
-	ClaimLive     = "live"     // co-signed and sent, not final
-	ClaimPaid     = "paid"     // final on chain
-	ClaimLost     = "lost"     // another transaction has its position: prepare again
-	ClaimDead     = "dead"     // expired and not on chain: prepare again
+	ClaimIsPrepared   = "prepared"   // not handed in
+	ClaimIsPending    = "pending"    // co-signed and sent, not final
+	ClaimIsPaid       = "paid"       // final on chain
+	ClaimIsSuperseded = "superseded" // another transaction has its position: prepare again
+	ClaimIsExpired    = "expired"    // not on chain in time: prepare again
 )
 
 // ClaimState is where a claim is.
 type ClaimState struct {
 	Message   ionet.Hash `json:"message"`
-	State     string     `json:"state" enum:"prepared,live,paid,lost,dead"`
+	State     string     `json:"state" enum:"prepared,pending,paid,superseded,expired"`
 	Signature string     `json:"signature,omitempty" doc:"Transaction signature, base58"`
 	Slot      uint64     `json:"slot,omitempty"`
 	Reason    string     `json:"reason,omitempty" doc:"Why a node refused it"`

@@ -83,10 +83,10 @@ func claimOnce(s *stage, api *client.Client, n *ionet.Network, key ed25519.Priva
 			return false, err
 		}
 		switch state.State {
-		case client.ClaimPaid:
+		case client.ClaimIsPaid:
 			s.print("paid: final in slot %d, transaction %s", state.Slot, state.Signature)
 			return true, nil
-		case client.ClaimLost, client.ClaimDead:
+		case client.ClaimIsSuperseded, client.ClaimIsExpired:
 			s.print("this claim is %s and can't land any more", state.State)
 			return false, nil
 		}
