@@ -54,6 +54,7 @@ const (
 	ProblemClaimExpired       = "claim-expired"
 	ProblemNotYourClaim       = "not-your-claim"
 	ProblemUnknownClaim       = "unknown-claim"
+	ProblemClaimWouldFail     = "claim-would-fail"
 	ProblemNotLeader          = "not-leader"
 	ProblemBusy               = "busy"
 )
@@ -93,6 +94,7 @@ var problemTypes = map[string]struct {
 	ProblemClaimExpired:       {http.StatusGone, "The claim can no longer land"},
 	ProblemNotYourClaim:       {http.StatusForbidden, "The claim is another wallet's"},
 	ProblemUnknownClaim:       {http.StatusNotFound, "The claim is not known"},
+	ProblemClaimWouldFail:     {http.StatusConflict, "The claim would fail on chain"},
 	ProblemNotLeader:          {http.StatusServiceUnavailable, "Another instance leads at the moment"},
 	ProblemBusy:               {http.StatusTooManyRequests, "The service is busy"},
 }
