@@ -1,0 +1,149 @@
+package worker
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/proofs"
+)
+
+// ErrLocked reports a folder that another process uses.
+var ErrLocked = errors.New("another process works in this folder: one key may sign one statement for a sample")
+
+// Folder is where a worker keeps what must outlive it:
+//
+//	key.json        the host key, solana-keygen's format
+//	network.toml    the network that the worker joined; never changes
+//	delegation      envelope of the provider's delegation
+//	spool           statements that are not sealed yet
+//	evidence/       statements and acks that the service broke its word on
+//	lock            held while a process works here
+type Folder struct {
+	dir  string
+	lock *os.File
+}
+
+// OpenFolder makes the folder where it does not exist and takes its lock.
+func OpenFolder(dir string) (*Folder, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make worker folder: %w", err)
+	}
+	lock, err := lockFile(filepath.Join(dir, "lock"))
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", dir, err)
+	}
+	return &Folder{dir: dir, lock: lock}, nil
+}
+
+// ReadFolder opens an existing folder for looking only: it takes no lock.
+func ReadFolder(dir string) (*Folder, error) {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open worker folder: %w", err)
+	}
+	if !info.IsDir() {
+		return nil, fmt.Errorf("open worker folder: %s is not a folder", dir)
+	}
+	return &Folder{dir: dir}, nil
+}
+
+// Close frees the lock.
+func (f *Folder) Close() error {
+	if f.lock == nil {
+		return nil
+	}
+	err := f.lock.Close()
+	if !keepsLock {
+		err = errors.Join(err, os.Remove(filepath.Join(f.dir, "lock")))
+	}
+	return err
+}
+
+// KeyPath is where the host key is.
+func (f *Folder) KeyPath() string { return filepath.Join(f.dir, "key.json") }
+
+// Spool opens the worker's spool; limit 0 is DefaultSpoolBytes.
+func (f *Folder) Spool(network ionet.Hash, worker ionet.Key, limit int64) (*Spool, error) {
+	return openSpool(filepath.Join(f.dir, "spool"), network, worker, limit)
+}
+
+// Network returns the network file that the worker joined, or fs.ErrNotExist.
+func (f *Folder) Network() ([]byte, error) {
+	file, err := os.ReadFile(filepath.Join(f.dir, "network.toml"))
+	if err != nil {
+		return nil, fmt.Errorf("read the joined network: %w", err)
+	}
+	return file, nil
+}
+
+// Join keeps the network file. A folder that has joined another network is refused.
+func (f *Folder) Join(file []byte) error {
+	old, err := f.Network()
+	if err == nil && !bytes.Equal(old, file) {
+		return fmt.Errorf("join network %s: this folder belongs to %s: use another --dir", ionet.Key(ionet.HashOf(file)), ionet.Key(ionet.HashOf(old)))
+	}
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return f.write("network.toml", file)
+}
+
+// Delegation returns the provider's delegation, or fs.ErrNotExist.
+func (f *Folder) Delegation() (proofs.Envelope, error) {
+	b, err := os.ReadFile(filepath.Join(f.dir, "delegation"))
+	if err != nil {
+		return proofs.Envelope{}, fmt.Errorf("read delegation: %w", err)
+	}
+	e, err := oneEnvelope(b)
+	if err != nil {
+		return proofs.Envelope{}, fmt.Errorf("read delegation: %w", err)
+	}
+	return e, nil
+}
+
+// SetDelegation keeps the provider's delegation.
+func (f *Folder) SetDelegation(e proofs.Envelope) error { return f.write("delegation", e.Append(nil)) }
+
+// keepEvidence keeps envelopes that show that the service broke its word and returns
+// the file's path.
+func (f *Folder) keepEvidence(name string, envelopes ...proofs.Envelope) (string, error) {
+	if err := os.MkdirAll(filepath.Join(f.dir, "evidence"), 0o700); err != nil {
+		return "", fmt.Errorf("keep evidence: %w", err)
+	}
+	var b []byte
+	for _, e := range envelopes {
+		b = e.Append(b)
+	}
+	name = filepath.Join("evidence", name)
+	return filepath.Join(f.dir, name), f.write(name, b)
+}
+
+// write puts a whole, synced file in place.
+func (f *Folder) write(name string, data []byte) error {
+	path := filepath.Join(f.dir, name)
+	temp, err := os.CreateTemp(filepath.Dir(path), ".write-*")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	defer os.Remove(temp.Name())
+	_, err = temp.Write(data)
+	err = errors.Join(err, temp.Sync(), temp.Close())
+	if err == nil {
+		err = os.Rename(temp.Name(), path)
+	}
+	if err == nil {
+		err = syncDir(filepath.Dir(path))
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}

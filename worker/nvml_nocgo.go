@@ -1,0 +1,10 @@
+//go:build !cgo || !linux
+
+package worker
+
+import "errors"
+
+// NewNVML says that this build cannot read GPUs: NVML is a C library.
+func NewNVML() (Sampler, error) {
+	return nil, errors.New("read GPUs: this binary was built without cgo and has no NVML: build it on Linux with a C compiler (CGO_ENABLED=1), or make devices up with --simulate")
+}

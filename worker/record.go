@@ -1,0 +1,145 @@
+package worker
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/proofs"
+)
+
+// A spool file is a header and records:
+//
+//	header = "io-spool/1\n" ‖ network id [32] ‖ worker key [32]
+//	record = length u32 ‖ CRC-32C of payload u32 ‖ payload
+//
+// little-endian; the first byte of a payload is its tag:
+//
+//	'S' envelope                                a statement; sent only once this is synced
+//	'A' envelope                                the service's ack of a statement
+//	'R' body of an uptime statement             a reading: beacon and previous are zeros
+//	'X' statement id [32] ‖ problem type        the service refused it for good
+//	'G' epoch u64 ‖ sample u16                  the reading is given up: it got no beacon
+//	'E' epoch u64                               sealed: uptime statements up to it are gone
+//	'N' epoch u64 ‖ sample u16                  the key signed up to there, unknown to this spool
+//	'C' id [32] ‖ epoch u64 ‖ sample u16        the last statement and the last sample read,
+//	                                            when the records that said so are gone
+const (
+	tagStatement = 'S'
+	tagAck       = 'A'
+	tagReading   = 'R'
+	tagRefused   = 'X'
+	tagGivenUp   = 'G'
+	tagSealed    = 'E'
+	tagNewLife   = 'N'
+	tagChain     = 'C'
+)
+
+const (
+	spoolMagic  = "io-spool/1\n"
+	spoolHeader = len(spoolMagic) + 32 + 32
+	recordHead  = 8
+	maxRecord   = 1 << 17 // above the largest envelope
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// appendRecord appends a record with that payload.
+func appendRecord(b []byte, tag byte, payload ...[]byte) []byte {
+	at := len(b)
+	b = append(b, 0, 0, 0, 0, 0, 0, 0, 0, tag)
+	for _, p := range payload {
+		b = append(b, p...)
+	}
+	body := b[at+recordHead:]
+	binary.LittleEndian.PutUint32(b[at:], uint32(len(body)))
+	binary.LittleEndian.PutUint32(b[at+4:], crc32.Checksum(body, castagnoli))
+	return b
+}
+
+// errTorn is a record that is not whole.
+var errTorn = errors.New("record is not whole")
+
+// takeRecord takes the payload of the record at the front of b.
+func takeRecord(b []byte) (payload, rest []byte, err error) {
+	if len(b) < recordHead {
+		return nil, nil, errTorn
+	}
+	n := binary.LittleEndian.Uint32(b)
+	if n == 0 || n > maxRecord || int(n) > len(b)-recordHead {
+		return nil, nil, errTorn
+	}
+	payload, rest = b[recordHead:recordHead+n], b[recordHead+n:]
+	if crc32.Checksum(payload, castagnoli) != binary.LittleEndian.Uint32(b[4:]) {
+		return nil, nil, errTorn
+	}
+	return payload, rest, nil
+}
+
+// wholeAfter reports whether a whole record follows the torn one at the front of
+// b: then this is damage in the middle of the file, not an interrupted write.
+func wholeAfter(b []byte) bool {
+	if len(b) < recordHead {
+		return false
+	}
+	n := binary.LittleEndian.Uint32(b)
+	if n == 0 || n > maxRecord || int(n) > len(b)-recordHead {
+		return false
+	}
+	_, _, err := takeRecord(b[recordHead+n:])
+	return err == nil
+}
+
+func at(epoch uint64, sample uint16) []byte {
+	b := binary.LittleEndian.AppendUint64(nil, epoch)
+	return binary.LittleEndian.AppendUint16(b, sample)
+}
+
+// apply changes the state as the record says.
+func (s *state) apply(payload []byte) error {
+	tag, b := payload[0], payload[1:]
+	switch {
+	case tag == tagStatement:
+		e, err := oneEnvelope(b)
+		if err != nil {
+			return err
+		}
+		return s.addStatement(e)
+	case tag == tagAck:
+		e, err := oneEnvelope(b)
+		if err != nil {
+			return err
+		}
+		return s.addAck(e)
+	case tag == tagReading:
+		u, err := proofs.ParseUptime(b)
+		if err != nil {
+			return err
+		}
+		s.addReading(u)
+	case tag == tagRefused && len(b) > 32:
+		s.refuse(ionet.Hash(b[:32]), string(b[32:]))
+	case tag == tagGivenUp && len(b) == 10:
+		s.dropReading(binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint16(b[8:]))
+	case tag == tagSealed && len(b) == 8:
+		s.seal(binary.LittleEndian.Uint64(b))
+	case tag == tagNewLife && len(b) == 10:
+		s.newLife(moment{binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint16(b[8:])})
+	case tag == tagChain && len(b) == 42:
+		s.last = ionet.Hash(b[:32])
+		s.read = moment{binary.LittleEndian.Uint64(b[32:]), binary.LittleEndian.Uint16(b[40:])}
+	default:
+		return fmt.Errorf("record %q of %d bytes is unknown", tag, len(b))
+	}
+	return nil
+}
+
+func oneEnvelope(b []byte) (proofs.Envelope, error) {
+	e, rest, err := proofs.ParseEnvelope(b)
+	if err == nil && len(rest) != 0 {
+		err = fmt.Errorf("%d bytes follow an envelope", len(rest))
+	}
+	return e, err
+}

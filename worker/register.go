@@ -1,0 +1,59 @@
+package worker
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/proofs"
+)
+
+// takeInventory makes the inventory statement in force from a list of devices. One
+// epoch goes by one inventory: what changes in the middle of an epoch waits for the
+// next, and a device that is missing meanwhile is reported as gone.
+func (w *Worker) takeInventory(list []proofs.InventoryDevice) error {
+	last := w.spool.latest(proofs.KindInventory)
+	inventory := proofs.Inventory{Delegation: w.cfg.Delegation.ID(), Simulated: w.cfg.Sampler.Simulated(), Devices: list}
+	if last != nil {
+		had, err := proofs.ParseInventory(last.e.Body)
+		if err != nil {
+			return fmt.Errorf("take inventory: %w", err)
+		}
+		same := had.Delegation == inventory.Delegation && had.Simulated == inventory.Simulated && slices.Equal(had.Devices, list)
+		if same || w.epochBegun() {
+			w.useInventory(last, had.Devices)
+			return nil
+		}
+	}
+	body, err := inventory.Encode()
+	if err != nil {
+		return fmt.Errorf("take inventory: %w", err)
+	}
+	e := proofs.Sign(w.cfg.Network.ID(), proofs.KindInventory, w.cfg.Key, body)
+	for _, e := range []proofs.Envelope{w.cfg.Delegation, e} {
+		if err := w.spool.AddStatement(e); err != nil {
+			return err
+		}
+	}
+	w.useInventory(w.spool.byID[e.ID()], list)
+	return nil
+}
+
+func (w *Worker) useInventory(it *item, devices []proofs.InventoryDevice) {
+	if w.inventory != nil && w.inventory.id == it.id {
+		return
+	}
+	w.inventory, w.devices = it, devices
+	for _, d := range devices {
+		w.emit(Event{Kind: EventDevice, Text: fmt.Sprintf("%s %s, %d MiB", d.UUID, d.Name, d.MemoryMiB)})
+	}
+}
+
+// epochBegun reports whether a sample of the current epoch was read already.
+func (w *Worker) epochBegun() bool {
+	epoch, _, ok := w.clock.At(w.now())
+	return ok && w.spool.read.epoch >= epoch
+}
+
+// delegationOf returns the id of the delegation that the inventory in force names.
+func (w *Worker) delegationOf() ionet.Hash { return w.inventory.names[0] }

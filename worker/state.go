@@ -1,0 +1,201 @@
+package worker
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/proofs"
+)
+
+// moment is a sample of an epoch.
+type moment struct {
+	epoch  uint64
+	sample uint16
+}
+
+func (m moment) before(o moment) bool {
+	return m.epoch < o.epoch || m.epoch == o.epoch && m.sample < o.sample
+}
+
+// item is a statement in the spool.
+type item struct {
+	id      ionet.Hash
+	e       proofs.Envelope
+	at      moment           // of an uptime statement
+	names   [2]ionet.Hash    // delegation and inventory that it names; zeros for none
+	ack     *proofs.Envelope // the service's promise
+	refused string           // the problem's type, once refused for good
+
+	sent bool // answered by the instance that is running; memory only
+}
+
+// state is what the spool's records add up to.
+type state struct {
+	items    []*item // in the order in which they were signed
+	byID     map[ionet.Hash]*item
+	readings []proofs.Uptime // without beacon and previous, in order of time
+	last     ionet.Hash      // id of the last uptime statement
+	read     moment          // last sample that was read; epoch 0: none
+}
+
+func newState() state { return state{byID: map[ionet.Hash]*item{}} }
+
+func (s *state) addStatement(e proofs.Envelope) error {
+	it := &item{id: e.ID(), e: e}
+	if had := s.byID[it.id]; had != nil {
+		if e.Kind != proofs.KindUptime { // in force once more
+			s.items = append(slices.DeleteFunc(s.items, func(o *item) bool { return o == had }), had)
+		}
+		return nil
+	}
+	switch e.Kind {
+	case proofs.KindDelegation:
+	case proofs.KindInventory:
+		v, err := proofs.ParseInventory(e.Body)
+		if err != nil {
+			return err
+		}
+		it.names[0] = v.Delegation
+	case proofs.KindUptime:
+		u, err := proofs.ParseUptime(e.Body)
+		if err != nil {
+			return err
+		}
+		it.at, it.names = moment{u.Epoch, u.Sample}, [2]ionet.Hash{u.Delegation, u.Inventory}
+		s.dropReading(u.Epoch, u.Sample)
+		s.noteRead(it.at)
+		s.last = it.id
+	default:
+		return fmt.Errorf("statement of kind %s in the spool", e.Kind)
+	}
+	s.items = append(s.items, it)
+	s.byID[it.id] = it
+	return nil
+}
+
+// addAck keeps the first ack of a statement; acks of statements that are gone
+// change nothing.
+func (s *state) addAck(e proofs.Envelope) error {
+	a, err := proofs.ParseAck(e.Body)
+	if err != nil {
+		return err
+	}
+	if it := s.byID[a.Statement]; it != nil && it.ack == nil {
+		it.ack = &e
+	}
+	return nil
+}
+
+func (s *state) addReading(u proofs.Uptime) {
+	s.readings = append(s.readings, u)
+	s.noteRead(moment{u.Epoch, u.Sample})
+}
+
+func (s *state) noteRead(m moment) {
+	if s.read.before(m) {
+		s.read = m
+	}
+}
+
+func (s *state) dropReading(epoch uint64, sample uint16) {
+	s.readings = slices.DeleteFunc(s.readings, func(u proofs.Uptime) bool { return u.Epoch == epoch && u.Sample == sample })
+}
+
+// newLife drops the readings up to that sample and begins the chain anew.
+func (s *state) newLife(upTo moment) {
+	s.readings = slices.DeleteFunc(s.readings, func(u proofs.Uptime) bool { return !upTo.before(moment{u.Epoch, u.Sample}) })
+	s.noteRead(upTo)
+	s.last = ionet.Hash{}
+}
+
+func (s *state) refuse(id ionet.Hash, problem string) {
+	if it := s.byID[id]; it != nil {
+		it.refused = problem
+	}
+}
+
+// seal drops the uptime statements and readings of epochs up to that one, and the
+// inventories and delegations that nothing names any more, but the last of each.
+func (s *state) seal(epoch uint64) {
+	s.readings = slices.DeleteFunc(s.readings, func(u proofs.Uptime) bool { return u.Epoch <= epoch })
+	named := map[ionet.Hash]bool{}
+	for _, kind := range []proofs.Kind{proofs.KindDelegation, proofs.KindInventory} {
+		if it := s.latest(kind); it != nil {
+			named[it.id], named[it.names[0]] = true, true
+		}
+	}
+	for _, u := range s.readings {
+		named[u.Delegation], named[u.Inventory] = true, true
+	}
+	for _, it := range s.items {
+		if it.e.Kind == proofs.KindUptime && it.at.epoch > epoch {
+			named[it.id], named[it.names[0]], named[it.names[1]] = true, true, true
+		}
+	}
+	s.items = slices.DeleteFunc(s.items, func(it *item) bool {
+		if !named[it.id] {
+			delete(s.byID, it.id)
+		}
+		return !named[it.id]
+	})
+}
+
+// knows reports whether this spool signed that statement: it holds it, or it was the
+// last one.
+func (s *state) knows(id ionet.Hash) bool { return s.last == id || s.byID[id] != nil }
+
+// latest returns the statement of that kind that was signed last, or nil.
+func (s *state) latest(kind proofs.Kind) *item {
+	for _, it := range slices.Backward(s.items) {
+		if it.e.Kind == kind {
+			return it
+		}
+	}
+	return nil
+}
+
+// uptimes returns the uptime statements of that epoch.
+func (s *state) uptimes(epoch uint64) []*item {
+	var list []*item
+	for _, it := range s.items {
+		if it.e.Kind == proofs.KindUptime && it.at.epoch == epoch {
+			list = append(list, it)
+		}
+	}
+	return list
+}
+
+// oldest returns the lowest epoch with an uptime statement, 0 for none.
+func (s *state) oldest() uint64 {
+	var epoch uint64
+	for _, it := range s.items {
+		if it.e.Kind == proofs.KindUptime && (epoch == 0 || it.at.epoch < epoch) {
+			epoch = it.at.epoch
+		}
+	}
+	return epoch
+}
+
+// records encodes the state anew.
+func (s *state) records() []byte {
+	var b []byte
+	for _, it := range s.items {
+		b = appendRecord(b, tagStatement, it.e.Append(nil))
+		if it.ack != nil {
+			b = appendRecord(b, tagAck, it.ack.Append(nil))
+		}
+		if it.refused != "" {
+			b = appendRecord(b, tagRefused, it.id[:], []byte(it.refused))
+		}
+	}
+	for _, u := range s.readings {
+		body, err := u.Encode()
+		if err != nil {
+			panic(err) // it was parsed from its encoding
+		}
+		b = appendRecord(b, tagReading, body)
+	}
+	// Last, for it overrules what the records before it imply.
+	return appendRecord(b, tagChain, s.last[:], at(s.read.epoch, s.read.sample))
+}
