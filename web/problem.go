@@ -41,7 +41,11 @@ func newProblem(status int, kind, title, field, detail string) *problem {
 
 // wireProblem is the settlement's problem as the wire has it.
 func wireProblem(p *settlement.Problem) *problem {
-	w := newProblem(p.Status, p.Type, p.Title, p.Field, p.Detail)
+	detail := p.Detail
+	if !strings.Contains(detail, p.Field) {
+		detail = p.Field + ": " + detail // the sentence alone must name the field
+	}
+	w := newProblem(p.Status, p.Type, p.Title, p.Field, detail)
 	if p.Retry > 0 {
 		w.headers = http.Header{"Retry-After": {strconv.Itoa(max(1, int(math.Ceil(p.Retry.Seconds()))))}}
 	}
