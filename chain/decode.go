@@ -89,23 +89,21 @@ func (d *Decoded) check() error {
 // them only too little is refused.
 func (d *Decoded) checkPrivileges() error {
 	need := map[ionet.Key]bool{d.FeePayer: true} // address -> writable
-	add := func(in Instruction) {
-		need[in.Program] = need[in.Program]
+	name := func(key ionet.Key, writable bool) { need[key] = need[key] || writable }
+	for _, in := range d.Plan.instructions() {
+		name(in.Program, false)
 		for _, a := range in.Accounts {
-			need[a.Key] = need[a.Key] || a.Writable
+			name(a.Key, a.Writable)
 		}
 	}
-	for _, in := range d.Plan.instructions() {
-		add(in)
-	}
 	if d.Plan.Version == 0 {
-		need[budgetProgram] = false
+		name(budgetProgram, false)
 	}
 	extra := len(d.Lighthouse) > 0
 	for _, in := range d.Lighthouse {
-		add(Instruction{Program: in.Program})
+		name(in.Program, false)
 		for _, a := range in.Accounts {
-			need[a.Key] = need[a.Key]
+			name(a.Key, false)
 		}
 	}
 	granted := d.writable()

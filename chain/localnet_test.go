@@ -22,14 +22,14 @@ import (
 
 // world is a network on a fresh local chain whose slots pass by hand.
 type world struct {
-	t                   *testing.T
-	node                *localnet.Node
-	client              *rpc.Client
-	operator, lane      ed25519.PrivateKey
-	secret              chain.Secret
-	mint, reward        ionet.Key
-	mintRent, tokenRent uint64
-	hash                rpc.Blockhash
+	t              *testing.T
+	node           *localnet.Node
+	client         *rpc.Client
+	operator, lane ed25519.PrivateKey
+	secret         chain.Secret
+	mint, reward   ionet.Key
+	mintRent       uint64
+	hash           rpc.Blockhash
 }
 
 func newKey(t testing.TB) ed25519.PrivateKey {
