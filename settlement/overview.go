@@ -122,4 +122,3 @@ func (s *Service) readHeld(ctx context.Context, o *Overview) error {
 }
 
 const selectAllHeld = `SELECT payee, reason, retry_at FROM held_payees WHERE retry_at > $1 ORDER BY payee LIMIT 1000`
-

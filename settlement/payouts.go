@@ -22,9 +22,8 @@ import (
 const batchLimit = 57
 
 // RequestPayout asks for a payout run: whoever leads pays every payee that is
-// owed at least the policy's minimum and can be paid, batch after batch. A run
-// that was asked for is done once (IsPayoutDone) no payee is left to pay and
-// nothing is on its way.
+// owed at least the policy's minimum and can be paid, batch after batch. The
+// run is done once no payee is left to pay and nothing is on its way.
 func (s *Service) RequestPayout(ctx context.Context) (id [16]byte, err error) {
 	rand.Read(id[:]) // never fails: crypto/rand ends the program instead
 	if _, err := s.pool.Exec(ctx, insertRun, id[:], s.now()); err != nil {
@@ -35,16 +34,32 @@ func (s *Service) RequestPayout(ctx context.Context) (id [16]byte, err error) {
 
 const insertRun = `INSERT INTO payout_runs (id, asked_at) VALUES ($1, $2)`
 
-// IsPayoutDone reports whether the run of that id is over.
-func (s *Service) IsPayoutDone(ctx context.Context, id [16]byte) (bool, error) {
-	var done bool
-	if err := s.pool.QueryRow(ctx, selectRun, id[:]).Scan(&done); err != nil {
-		return false, fmt.Errorf("look for payout run %x: %w", id, err)
-	}
-	return done, nil
+// PayoutRun is what a run has come to: the payouts that were signed since it
+// was asked for, in which runs that overlap share.
+type PayoutRun struct {
+	Done   bool
+	Payees int          // paid, finally
+	Paid   ionet.Amount // to them
+	Open   int          // payments on their way
 }
 
-const selectRun = `SELECT done_at IS NOT NULL FROM payout_runs WHERE id = $1`
+// PayoutRun looks at the run of that id.
+func (s *Service) PayoutRun(ctx context.Context, id [16]byte) (PayoutRun, error) {
+	var r PayoutRun
+	var paid int64
+	if err := s.pool.QueryRow(ctx, selectRun, id[:], int16(chain.KindPayout)).Scan(&r.Done, &r.Payees, &paid, &r.Open); err != nil {
+		return r, fmt.Errorf("look for payout run %x: %w", id, err)
+	}
+	var err error
+	r.Paid, err = ionet.NewAmount(uint64(paid))
+	return r, err
+}
+
+const selectRun = `
+SELECT r.done_at IS NOT NULL, count(p.id) FILTER (WHERE p.state = 'paid'),
+    coalesce(sum(p.amount) FILTER (WHERE p.state = 'paid'), 0)::bigint, count(p.id) FILTER (WHERE p.state = 'signed')
+FROM payout_runs r LEFT JOIN payments p ON p.kind = $2 AND p.created_at >= r.asked_at AND p.created_at <= coalesce(r.done_at, p.created_at)
+WHERE r.id = $1 GROUP BY r.id, r.done_at`
 
 // payDue makes batches for the pay lanes that are free, while a run is open.
 func (s *Service) payDue(ctx context.Context, lanes []lane, live []attempt) error {

@@ -1,0 +1,86 @@
+// Command ionetd is the service of a network: it takes in proofs, closes
+// epochs, pays out. Its state is in PostgreSQL, on the chain and in the
+// published files; package settlement tells how they stay one.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+const help = `The service of a network. It takes in statements of GPU hosts, closes each epoch with one
+transaction, and pays what is owed exactly once, whatever stops it in between.
+
+The folder --dir holds keys and network file; ionetd genesis makes it. Any number of services
+may share one database: one of them leads, the others take in statements. The database's schema
+is made and brought up to date by serve itself.
+
+Examples:
+  ionetd genesis --dir keys --rpc https://rpc.example --store published --name mynet
+  ionetd serve --dir keys --rpc https://rpc.example --store published --database postgres://localhost/ionet
+  ionetd serve --dir keys --rpc https://one.example --rpc https://two.example --payout-every 24h
+  ionetd payouts run --dir keys --database postgres://localhost/ionet
+  ionetd recover --dir keys
+  ionetd status --dir keys`
+
+type commands struct {
+	Serve   serveCmd   `cmd:"" default:"withargs" help:"Serve the API and settle (default)."`
+	Genesis genesisCmd `cmd:"" help:"Make keys, token, vaults and lanes, and mint the genesis supply once."`
+	Recover recoverCmd `cmd:"" help:"Bring the database to where the chain is and fence the lanes, then end."`
+	Payouts payoutsCmd `cmd:"" help:"Payout runs."`
+	Status  statusCmd  `cmd:"" help:"Show lanes, open transactions and what is owed."`
+}
+
+// stage is what a command runs on. Lines for people go to out, diagnostics to
+// the log; both are used from several goroutines.
+type stage struct {
+	ctx context.Context
+	out io.Writer
+	log *slog.Logger
+	mu  sync.Mutex
+}
+
+func (s *stage) print(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fmt.Fprintf(s.out, format+"\n", args...)
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "ionetd:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	var c commands
+	exited := false
+	parser, err := kong.New(&c, kong.Name("ionetd"), kong.Description(help), kong.Writers(stdout, stderr), kong.Exit(func(int) { exited = true }))
+	if err != nil {
+		return fmt.Errorf("read command line: %w", err)
+	}
+	parsed, err := parser.Parse(args)
+	if exited {
+		return nil // --help
+	}
+	if err != nil {
+		return fmt.Errorf("%w; see ionetd --help", err)
+	}
+	err = parsed.Run(&stage{ctx: ctx, out: stdout, log: slog.New(slog.NewTextHandler(stderr, nil))})
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		return errors.New("interrupted")
+	}
+	return err
+}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/ionet-settlement/ionet/chain/rpc"
+	"github.com/ionet-settlement/ionet/migrations"
+	"github.com/ionet-settlement/ionet/publish"
+	"github.com/ionet-settlement/ionet/settlement"
+	"github.com/ionet-settlement/ionet/settlement/genesis"
+)
+
+// place is the flags of all commands that work on a network's state.
+type place struct {
+	Dir      string   `default:"keys" env:"IONET_DIR" placeholder:"DIR" help:"Folder of keys, network file and policy (default: ${default})."`
+	Database string   `required:"" env:"IONET_DATABASE" placeholder:"URL" help:"PostgreSQL, as postgres://user@host/name."`
+	RPC      []string `name:"rpc" required:"" env:"IONET_RPC" placeholder:"URL" help:"Solana JSON-RPC; repeat it for more endpoints. A transaction counts as dead only when all of them say so."`
+	Store    string   `default:"published" env:"IONET_STORE" placeholder:"DIR" help:"Folder of the published files (default: ${default})."`
+}
+
+// open is a place with its connections.
+type open struct {
+	cfg   settlement.Config
+	close func()
+}
+
+// open reads the folder and connects; nothing is changed but the schema, which
+// is brought up to date.
+func (p place) open(s *stage) (*open, error) {
+	net, err := genesis.Load(s.ctx, p.Dir)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := connect(s.ctx, p.Database)
+	if err != nil {
+		return nil, err
+	}
+	client, err := rpc.New(rpc.Config{Endpoints: p.RPC})
+	if err != nil {
+		pool.Close()
+		return nil, err
+	}
+	closeAll := func() {
+		client.Close()
+		pool.Close()
+	}
+	store, err := publish.NewFolder(p.Store)
+	if err == nil {
+		err = checkCluster(s.ctx, client, net)
+	}
+	if err != nil {
+		closeAll()
+		return nil, err
+	}
+	return &open{settlement.Config{
+		Pool: pool, Chain: client, Store: store, Network: net.Network, NetworkFile: net.NetworkFile, Policy: net.Policy, PolicyFile: net.PolicyFile,
+		Keys:   settlement.Keys{Operator: net.Keys.Operator, Fees: net.Keys.Fees, Service: net.Keys.Service, Lane: net.Keys.Secret},
+		Logger: s.log,
+		Events: func(e settlement.Event) { s.print("%s", e.Line(net.Network.Decimals)) },
+	}, closeAll}, nil
+}
+
+func connect(ctx context.Context, url string) (*pgxpool.Pool, error) {
+	pool, err := pgxpool.New(ctx, url)
+	if err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	wait, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if err := pool.Ping(wait); err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("open database: %w: is PostgreSQL running there, and is --database right?", err)
+	}
+	if err := migrations.Apply(ctx, pool); err != nil {
+		pool.Close()
+		return nil, err
+	}
+	return pool, nil
+}
+
+// checkCluster refuses an RPC of another cluster than the network's: there,
+// every lane would seem lost.
+func checkCluster(ctx context.Context, client *rpc.Client, net *genesis.Prepared) error {
+	cluster, err := client.GenesisHash(ctx)
+	if err != nil {
+		return fmt.Errorf("reach the chain: %w: is --rpc right?", err)
+	}
+	if cluster != net.Network.Cluster {
+		return fmt.Errorf("--rpc is of cluster %s, network %s lives on %s", cluster, net.Network.Name, net.Network.Cluster)
+	}
+	return nil
+}

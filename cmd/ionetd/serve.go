@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/ionet-settlement/ionet/settlement"
+	"github.com/ionet-settlement/ionet/web"
+)
+
+type serveCmd struct {
+	place
+	Listen      string        `default:"127.0.0.1:8080" env:"IONET_LISTEN" placeholder:"ADDR" help:"host:port of the HTTP API; port 0 takes a free one (default: ${default})."`
+	PayoutEvery time.Duration `default:"24h" env:"IONET_PAYOUT_EVERY" help:"Time between payout runs; 0: only by ionetd payouts run (default: ${default})."`
+}
+
+// drain is how long requests in flight may take after SIGTERM.
+const drain = 3 * time.Second
+
+func (c *serveCmd) Run(s *stage) error {
+	o, err := c.place.open(s)
+	if err != nil {
+		return err
+	}
+	defer o.close()
+	o.cfg.PayoutEvery = c.PayoutEvery
+	service, err := settlement.New(s.ctx, o.cfg)
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w: choose another --listen", err)
+	}
+	server := &http.Server{
+		Handler:           web.Handler(web.Config{Service: service, Files: o.cfg.Store.Dir(), Logger: s.log}),
+		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
+	}
+	s.print("network %s (%s), mint %s", o.cfg.Network.Name, o.cfg.Network.ID(), o.cfg.Network.Mint)
+	s.print("listening http://%s", listener.Addr())
+	return serve(s.ctx, service, server, listener)
+}
+
+// serve runs API and settlement until ctx ends or the API fails, then stops
+// both: requests in flight are answered, the pass at hand is cut off.
+func serve(ctx context.Context, service *settlement.Service, server *http.Server, listener net.Listener) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	settled := make(chan struct{})
+	go func() {
+		defer close(settled)
+		service.Run(ctx)
+	}()
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listener) }()
+	var err error
+	select {
+	case err = <-failed:
+	case <-ctx.Done():
+	}
+	cancel()
+	wait, done := context.WithTimeout(context.WithoutCancel(ctx), drain)
+	defer done()
+	if serr := server.Shutdown(wait); serr != nil {
+		server.Close()
+	}
+	<-settled
+	if err != nil && !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve: %w", err)
+	}
+	return nil
+}
