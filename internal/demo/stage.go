@@ -193,7 +193,7 @@ func (s *stage) claim(ctx context.Context, provider int) error {
 
 // payoutsRun has the service pay all who wait, now instead of by its schedule.
 func (s *stage) payoutsRun(ctx context.Context) error {
-	return s.do(ctx, "payouts", "ionetd", "payouts", "run", "--server", s.server)
+	return s.do(ctx, "payouts", "ionetd", "payouts", "run", "--dir", s.keys(), "--rpc", s.rpc, "--store", s.published(), "--database", s.db.URL())
 }
 
 // audit runs ionet-audit over the whole history and returns its exit status and output.
