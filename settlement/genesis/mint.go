@@ -70,7 +70,7 @@ func (r *run) mint(ctx context.Context, c chain.Content) error {
 			}
 			r.tell("genesis transaction %s: signed, attempt %d", a.signature(), number+1)
 		}
-		if err := r.Chain.Send(ctx, a.Transaction, rpc.SendOptions{MinContextSlot: a.ContextSlot}); err != nil {
+		if err := r.Chain.Send(ctx, a.Transaction, rpc.SendOptions{MinContextSlot: a.ContextSlot}); err != nil && !errors.Is(err, rpc.ErrAlreadyProcessed) {
 			r.tell("genesis transaction %s: %v", a.signature(), err)
 		}
 		if err := r.wait(ctx); err != nil {
