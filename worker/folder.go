@@ -20,6 +20,7 @@ var ErrLocked = errors.New("another process works in this folder: one key may si
 //	key.json        the host key, solana-keygen's format
 //	network.toml    the network that the worker joined; never changes
 //	delegation      envelope of the provider's delegation
+//	delegation.txt  a delegation's text that waits for the wallet's signature
 //	spool           statements that are not sealed yet
 //	evidence/       statements and acks that the service broke its word on
 //	lock            held while a process works here
@@ -111,6 +112,18 @@ func (f *Folder) Delegation() (proofs.Envelope, error) {
 
 // SetDelegation keeps the provider's delegation.
 func (f *Folder) SetDelegation(e proofs.Envelope) error { return f.write("delegation", e.Append(nil)) }
+
+// Draft returns the delegation's text that waits for a signature, or fs.ErrNotExist.
+func (f *Folder) Draft() (string, error) {
+	b, err := os.ReadFile(filepath.Join(f.dir, "delegation.txt"))
+	if err != nil {
+		return "", fmt.Errorf("read the text to sign: %w", err)
+	}
+	return string(b), nil
+}
+
+// SetDraft keeps a delegation's text until the wallet has signed it.
+func (f *Folder) SetDraft(text string) error { return f.write("delegation.txt", []byte(text)) }
 
 // keepEvidence keeps envelopes that show that the service broke its word and returns
 // the file's path.

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/chain"
+	"github.com/ionet-settlement/ionet/client"
+	"github.com/ionet-settlement/ionet/proofs"
+	"github.com/ionet-settlement/ionet/worker"
+)
+
+// membership is what a host needs to take part.
+type membership struct {
+	folder  *worker.Folder
+	key     ed25519.PrivateKey
+	network *ionet.Network
+	api     *client.Client // for that network
+}
+
+func (m *membership) worker() ionet.Key { return chain.PublicOf(m.key) }
+
+// join opens the folder, makes the host key where there is none, and joins the
+// service's network. A folder that joined before needs no service.
+func join(ctx context.Context, dir, server string) (*membership, error) {
+	f, err := worker.OpenFolder(dir)
+	if err != nil {
+		return nil, err
+	}
+	m := &membership{folder: f}
+	if err := m.open(ctx, server); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return m, nil
+}
+
+func (m *membership) open(ctx context.Context, server string) error {
+	var err error
+	if m.key, err = hostKey(m.folder.KeyPath()); err != nil {
+		return err
+	}
+	api, err := client.New(client.Config{Server: server})
+	if err != nil {
+		return err
+	}
+	file, err := m.folder.Network()
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, file, err = api.NetworkFile(ctx); err != nil {
+			return fmt.Errorf("join the network: %w; is --server right?", err)
+		}
+		err = m.folder.Join(file)
+	}
+	if err != nil {
+		return err
+	}
+	if m.network, err = ionet.ParseNetwork(file); err != nil {
+		return err
+	}
+	m.api = api.ForNetwork(m.network.ID())
+	return nil
+}
+
+// hostKey reads the key, or makes it.
+func hostKey(path string) (ed25519.PrivateKey, error) {
+	key, err := chain.ReadKeypair(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return key, err
+	}
+	if _, key, err = ed25519.GenerateKey(rand.Reader); err != nil {
+		return nil, fmt.Errorf("make host key: %w", err)
+	}
+	return key, chain.WriteKeypair(path, key)
+}
+
+// consent are the flags by which the provider's delegation comes in.
+type consent struct {
+	Keypair    string    `placeholder:"FILE" help:"The provider's wallet file: signs the delegation here."`
+	Payout     ionet.Key `placeholder:"KEY" help:"Wallet that is paid; the provider's own by default."`
+	Days       int       `default:"365" help:"How long the delegation runs, at most 400 days."`
+	Delegation string    `placeholder:"FILE" help:"A delegation that was signed elsewhere."`
+}
+
+// renewWithin is how long before a delegation's end a wallet file signs a new one.
+const renewWithin = 7 * 24 * time.Hour
+
+// take gets the delegation from the flags and keeps it. Without flags, and where
+// the one that is there still serves, it is left alone.
+func (c consent) take(m *membership) error {
+	switch {
+	case c.Keypair != "" && c.Delegation != "":
+		return errors.New("take delegation: give --keypair or --delegation, not both")
+	case c.Delegation != "":
+		b, err := os.ReadFile(c.Delegation)
+		if err != nil {
+			return fmt.Errorf("take delegation: %w", err)
+		}
+		e, err := worker.Envelope(b)
+		if err != nil {
+			return fmt.Errorf("take delegation: %s: %w", c.Delegation, err)
+		}
+		return m.accept(e)
+	case c.Keypair == "":
+		return nil
+	}
+	wallet, err := chain.ReadKeypair(c.Keypair)
+	if err != nil {
+		return err
+	}
+	want := worker.Delegation(chain.PublicOf(wallet), c.Payout, m.worker(), time.Now(), c.Days)
+	if m.serves(want) {
+		return nil
+	}
+	e, err := worker.SignDelegation(m.network.ID(), wallet, want)
+	if err != nil {
+		return err
+	}
+	return m.accept(e)
+}
+
+// serves reports whether the delegation that is there is as wanted, for a while.
+func (m *membership) serves(want proofs.Delegation) bool {
+	e, err := m.folder.Delegation()
+	if err != nil || worker.CheckDelegation(m.network.ID(), m.worker(), e) != nil {
+		return false
+	}
+	had, err := proofs.ParseDelegation(m.network.ID(), e.Signer, e.Body)
+	return err == nil && had.Provider == want.Provider && had.Payout == want.Payout &&
+		time.Until(time.Unix(had.Expires, 0)) > min(renewWithin, time.Duration(want.Expires-want.Issued)*time.Second/2)
+}
+
+func (m *membership) accept(e proofs.Envelope) error {
+	if err := worker.CheckDelegation(m.network.ID(), m.worker(), e); err != nil {
+		return err
+	}
+	return m.folder.SetDelegation(e)
+}
