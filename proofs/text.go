@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -240,10 +239,6 @@ func (l *lines) time(field string) int64 {
 		t, err := time.Parse(timeForm, s)
 		return t.Unix(), err
 	})
-}
-
-func (l *lines) number(field string) uint64 {
-	return get(l, field, func(s string) (uint64, error) { return strconv.ParseUint(s, 10, 64) })
 }
 
 func (l *lines) id16(field string) [16]byte {
