@@ -36,16 +36,26 @@ func treeOf(records [][]byte) memory {
 	return m
 }
 
-// Root returns the RFC 6962 tree head over records; of none, H("").
+// Root returns the RFC 6962 tree head over records; of none, H(""). It keeps one
+// hash for each complete subtree, as a binary counter keeps its bits.
 func Root(records [][]byte) ionet.Hash {
-	if len(records) == 0 {
+	var subtrees []tlog.Hash // of falling size
+	for i, r := range records {
+		h := tlog.RecordHash(r)
+		for n := i; n&1 == 1; n >>= 1 {
+			h = tlog.NodeHash(subtrees[len(subtrees)-1], h)
+			subtrees = subtrees[:len(subtrees)-1]
+		}
+		subtrees = append(subtrees, h)
+	}
+	if len(subtrees) == 0 {
 		return ionet.HashOf()
 	}
-	h, err := tlog.TreeHash(int64(len(records)), treeOf(records))
-	if err != nil {
-		panic(err) // as in treeOf
+	root := subtrees[len(subtrees)-1]
+	for i := len(subtrees) - 2; i >= 0; i-- {
+		root = tlog.NodeHash(subtrees[i], root)
 	}
-	return ionet.Hash(h)
+	return ionet.Hash(root)
 }
 
 // Prove returns the inclusion proof of record i: the sibling hashes from leaf
