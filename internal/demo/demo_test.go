@@ -59,8 +59,8 @@ func TestKillRestoreTamper(t *testing.T) {
 	backupAt := s.head(t, ctx)
 	must(t, s.db.Snapshot(ctx, "ionet", "backup"))
 	must(t, s.sealed(ctx, backupAt+2))
-	must(t, s.payoutsRun(ctx))
 	must(t, s.claim(ctx, 1))
+	must(t, s.payoutsRun(ctx))
 	s.service.kill()
 	s.wantHolds(t, ctx)
 
@@ -138,7 +138,7 @@ func (s *stage) flipPublished(t *testing.T, ctx context.Context) {
 		file[len(file)/2] ^= 1
 		must(t, os.Chmod(files[0], 0o644))
 		must(t, os.WriteFile(files[0], file, 0o644))
-		s.wantFinding(t, ctx, filepath.Join(store, "s"), `(?m)^(epoch \d+|genesis|lane \S+).*: rule \S+`)
+		s.wantFinding(t, ctx, filepath.Join(store, "s"), `(?m)^(epoch \d+|network): rule (book|content|network-file)`)
 	}
 }
 

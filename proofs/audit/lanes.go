@@ -49,16 +49,16 @@ func (a *auditor) walkLane(ctx context.Context, l ionet.Lane) error {
 		object := fmt.Sprintf("lane %s position %d, transaction %s", l.Name, n, sig)
 		step, content, err := tx.step(l.Address, n, c)
 		if err != nil {
-			a.r.find(Genesis, object, "transaction", "instructions of FORMAT.md section 11", err)
+			a.r.find(a.during(tx), object, "transaction", "instructions of FORMAT.md section 11", err)
 			return errStop
 		}
+		w := winner{lane: l.Name, content: content, tx: tx}
 		if n > 0 {
-			same(a.r, Genesis, object, "lane-order", at, step.From)
+			same(a.r, a.epochOf(w), object, "lane-order", at, step.From)
 		}
-		if err := a.checkContent(ctx, l.Name, object, content); err != nil {
+		if err := a.checkContent(ctx, w, object); err != nil {
 			return err
 		}
-		w := winner{lane: l.Name, content: content, tx: tx}
 		a.lanes[l.Name] = append(a.lanes[l.Name], w)
 		a.known[sig] = w
 		at, c = step.To, content.Next()
@@ -68,19 +68,20 @@ func (a *auditor) walkLane(ctx context.Context, l ionet.Lane) error {
 
 // checkContent holds a content against the rules of its lane and against the
 // published file of its hash.
-func (a *auditor) checkContent(ctx context.Context, lane, object string, c chain.Content) error {
-	if !allowed(lane, c) {
-		a.r.find(Genesis, object, "lane-kind", "a content that this lane may carry", c.Kind)
+func (a *auditor) checkContent(ctx context.Context, w winner, object string) error {
+	c := w.content
+	if !allowed(w.lane, c) {
+		a.r.find(a.epochOf(w), object, "lane-kind", "a content that this lane may carry", c.Kind)
 	}
 	name := publish.ContentName(c.Hash())
 	file, err := a.Store.Get(ctx, name)
 	switch {
 	case errors.Is(err, publish.ErrNotFound):
-		a.r.skip(Genesis, object, "published", name, "no such file")
+		a.r.skip(a.epochOf(w), object, "published", name, "no such file")
 	case err != nil:
 		return fmt.Errorf("fetch %s: %w", name, err)
 	default:
-		same(a.r, Genesis, object, "content", c.Hash(), ionet.HashOf(file))
+		same(a.r, a.epochOf(w), object, "content", c.Hash(), ionet.HashOf(file))
 	}
 	return nil
 }

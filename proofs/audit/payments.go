@@ -51,15 +51,15 @@ func (a *auditor) payments() []winner {
 
 func (a *auditor) checkPayment(w winner, m chain.Movement, earned, paid map[ionet.Key]ionet.Amount) {
 	object := fmt.Sprintf("%s %s", w.content.Kind, w.tx.signature)
-	same(a.r, Genesis, object, "payment-source", a.network.Vaults.Reward, m.Source)
+	same(a.r, a.epochOf(w), object, "payment-source", a.network.Vaults.Reward, m.Source)
 	payee, ok := a.payees[m.Destination]
 	if !ok {
-		a.r.find(Genesis, object, "payment-reason", "the token account of a payee", m.Destination)
+		a.r.find(a.epochOf(w), object, "payment-reason", "the token account of a payee", m.Destination)
 		return
 	}
 	sum, err := paid[payee].Add(m.Amount)
 	if err != nil || sum.Cmp(earned[payee]) > 0 {
-		a.r.find(Genesis, object, "overpaid", fmt.Sprintf("at most %s for %s by slot %d", earned[payee], payee, w.tx.slot), sum)
+		a.r.find(a.epochOf(w), object, "overpaid", fmt.Sprintf("at most %s for %s by slot %d", earned[payee], payee, w.tx.slot), sum)
 	}
 	paid[payee] = sum
 	a.r.Payouts++
@@ -78,19 +78,19 @@ func (a *auditor) checkPaymentMemo(w winner) {
 	var err error
 	for _, m := range w.content.Movements {
 		if sum, err = sum.Add(m.Amount); err != nil {
-			a.r.find(Genesis, object, "payment-memo", "a sum that can be", err)
+			a.r.find(a.epochOf(w), object, "payment-memo", "a sum that can be", err)
 			return
 		}
 	}
 	switch memo, err := proofs.ParseMemo(w.content.Memo); m := memo.(type) {
 	case proofs.PayoutMemo:
-		same(a.r, Genesis, object, "payment-memo", m.Sum, sum)
-		same(a.r, Genesis, object, "payment-memo", m.Count, uint64(len(w.content.Movements)))
+		same(a.r, a.epochOf(w), object, "payment-memo", m.Sum, sum)
+		same(a.r, a.epochOf(w), object, "payment-memo", m.Count, uint64(len(w.content.Movements)))
 	case proofs.ClaimMemo:
-		same(a.r, Genesis, object, "payment-memo", m.Sum, sum)
-		same(a.r, Genesis, object, "claim-wallet", m.Wallet, a.payees[w.content.Movements[0].Destination])
-		same(a.r, Genesis, object, "claim-wallet", m.Wallet, w.tx.decoded.FeePayer)
+		same(a.r, a.epochOf(w), object, "payment-memo", m.Sum, sum)
+		same(a.r, a.epochOf(w), object, "claim-wallet", m.Wallet, a.payees[w.content.Movements[0].Destination])
+		same(a.r, a.epochOf(w), object, "claim-wallet", m.Wallet, w.tx.decoded.FeePayer)
 	default:
-		a.r.find(Genesis, object, "payment-memo", "a memo of its kind", cmp.Or(fmt.Sprint(err), w.content.Memo))
+		a.r.find(a.epochOf(w), object, "payment-memo", "a memo of its kind", cmp.Or(fmt.Sprint(err), w.content.Memo))
 	}
 }

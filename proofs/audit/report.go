@@ -13,7 +13,7 @@ const Genesis = 0
 
 // Finding is one thing that does not hold, or that could not be checked.
 type Finding struct {
-	Epoch    uint64 `json:"epoch"`  // 0: genesis, a lane or a vault
+	Epoch    uint64 `json:"epoch"`  // 0: genesis, or the network as a whole
 	Object   string `json:"object"` // what was looked at: a device, a file, a transaction
 	Rule     string `json:"rule"`   // stable kebab-case name; DESIGN.md lists them
 	Expected string `json:"expected"`

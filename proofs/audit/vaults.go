@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/big"
+	"time"
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/chain"
@@ -55,27 +56,35 @@ func (a *auditor) checkVault(ctx context.Context, name string, vault ionet.Key) 
 func (a *auditor) explain(name string, vault ionet.Key, tx *transaction, w winner, ours bool, got *big.Int) {
 	object := fmt.Sprintf("%s, transaction %s", name, tx.signature)
 	if ours {
-		same(a.r, w.epoch(), object, "vault-movement", expectedChange(vault, w.content).String(), got.String())
+		same(a.r, a.epochOf(w), object, "vault-movement", expectedChange(vault, w.content).String(), got.String())
 		return
 	}
 	a.r.Foreign++
 	switch got.Sign() {
 	case -1:
-		a.r.find(Genesis, object, "vault-debit", "a debit that a lane explains", got)
+		a.r.find(a.during(tx), object, "vault-debit", "a debit that a lane explains", got)
 	case 1:
 		a.r.note("%s received %s base units from others in %s", name, got, tx.signature)
 	}
 	if what := tx.alters(vault); what != "" {
-		a.r.find(Genesis, object, "vault-authority", "no change of the account itself", what)
+		a.r.find(a.during(tx), object, "vault-authority", "no change of the account itself", what)
 	}
 }
 
-// epoch is the epoch that a finding about w belongs to.
-func (w winner) epoch() uint64 {
+// during is the epoch in which a transaction landed, by its block's time; 0
+// before the first.
+func (a *auditor) during(tx *transaction) uint64 {
+	k, _, _ := a.network.Clock().At(time.Unix(tx.time, 0))
+	return k
+}
+
+// epochOf is the epoch that a finding about w belongs to: the one that it
+// seals, or else the one during which it landed.
+func (a *auditor) epochOf(w winner) uint64 {
 	if w.content.Kind == chain.KindEpoch {
 		return w.content.N
 	}
-	return Genesis
+	return a.during(w.tx)
 }
 
 func expectedChange(vault ionet.Key, c chain.Content) *big.Int {
@@ -116,7 +125,7 @@ func (a *auditor) checkSigners(ctx context.Context) error {
 				continue
 			}
 			if what := tx.beyondSetup(); what != "" {
-				a.r.find(Genesis, "transaction "+sig, "signature-unexplained", "a lane step or set-up by the "+signer.name, what)
+				a.r.find(a.during(tx), "transaction "+sig, "signature-unexplained", "a lane step or set-up by the "+signer.name, what)
 			}
 		}
 		a.Progress("%s: signatures explained", signer.name)
