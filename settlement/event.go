@@ -47,13 +47,17 @@ type Event struct {
 // Line renders e for a terminal; decimals are those of the token.
 func (e Event) Line(decimals int) string {
 	tokens := func(a ionet.Amount) string { return a.Tokens(decimals) + " IO" }
+	landed := ""
+	if !e.Signature.IsZero() {
+		landed = ", transaction " + e.Signature.String()
+	}
 	switch e.Kind {
 	case EventLease:
 		return "lease " + e.Detail
 	case EventRecovery:
 		return fmt.Sprintf("recovered %s position %d: %s", e.Lane, e.Position, e.Detail)
 	case EventFence:
-		return fmt.Sprintf("fence: %d lanes passed, transaction %s", e.Count, e.Signature)
+		return fmt.Sprintf("fence: %d lanes passed%s", e.Count, landed)
 	case EventDelegation:
 		return fmt.Sprintf("delegation of %d workers, paid to %s", e.Count, e.Payee)
 	case EventInventory:
@@ -63,11 +67,11 @@ func (e Event) Line(decimals int) string {
 	case EventPublished:
 		return fmt.Sprintf("epoch %d: book %s published, %s of %s to mint", e.Epoch, e.Detail, tokens(e.Amount), tokens(e.Emission))
 	case EventSealed:
-		return fmt.Sprintf("epoch %d sealed: %d verdicts, emission %s, minted %s, transaction %s", e.Epoch, e.Count, tokens(e.Emission), tokens(e.Amount), e.Signature)
+		return fmt.Sprintf("epoch %d sealed: %d verdicts, emission %s, minted %s%s", e.Epoch, e.Count, tokens(e.Emission), tokens(e.Amount), landed)
 	case EventPayout:
-		return fmt.Sprintf("payout of %s to %d payees, transaction %s", tokens(e.Amount), e.Count, e.Signature)
+		return fmt.Sprintf("payout of %s to %d payees%s", tokens(e.Amount), e.Count, landed)
 	case EventClaim:
-		return fmt.Sprintf("claim of %s by %s, transaction %s", tokens(e.Amount), e.Payee, e.Signature)
+		return fmt.Sprintf("claim of %s by %s%s", tokens(e.Amount), e.Payee, landed)
 	case EventHeld:
 		return fmt.Sprintf("payee %s is held: %s", e.Payee, e.Detail)
 	case EventHalted:
