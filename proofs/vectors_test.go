@@ -1,0 +1,183 @@
+package proofs
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"flag"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/ionet-settlement/ionet"
+)
+
+// update writes the vectors anew: go test ./proofs -run TestVectors -update.
+// They are a function of this package alone: keys come from names, Ed25519 is
+// deterministic.
+var update = flag.Bool("update", false, "write testdata anew")
+
+// statementVector is one statement: what is signed, and what goes on the wire.
+type statementVector struct {
+	Network   string `json:"network"`
+	Kind      string `json:"kind"`
+	Number    uint8  `json:"number"`
+	Seed      string `json:"seed"`
+	Signer    string `json:"signer"`
+	Text      string `json:"text,omitempty"`
+	Body      string `json:"body"`
+	Signed    string `json:"signed_bytes"`
+	Signature string `json:"signature"`
+	Envelope  string `json:"envelope"`
+	ID        string `json:"id"`
+}
+
+// bookVector is one epoch: what it is judged by and what it comes to. Times of
+// the clock are in seconds.
+type bookVector struct {
+	Start        int64           `json:"start"`
+	EpochSeconds uint32          `json:"epoch_seconds"`
+	Samples      uint16          `json:"samples"`
+	Emission     ionet.Amount    `json:"emission"`
+	Inputs       []string        `json:"inputs"`
+	InputsRoot   string          `json:"inputs_root"`
+	Verdicts     []verdictVector `json:"verdicts"`
+	VerdictsRoot string          `json:"verdicts_root"`
+	Sum          ionet.Amount    `json:"sum"`
+	Unissued     ionet.Amount    `json:"unissued"`
+	BookRoot     string          `json:"book_root"`
+	BookHash     string          `json:"book_sha256"` // H of the decompressed book
+	NextBindings []Binding       `json:"next_bindings"`
+}
+
+type verdictVector struct {
+	Device string       `json:"device"`
+	Worker string       `json:"worker"`
+	Rule   string       `json:"rule"`
+	Amount ionet.Amount `json:"amount"`
+	Bytes  string       `json:"bytes"`
+}
+
+type memoVector struct {
+	Memo string     `json:"memo"`
+	Hash ionet.Hash `json:"hash"`
+}
+
+// signatureVector is a signature at the edge of the rules; its body is that of
+// an inventory.
+type signatureVector struct {
+	Network   string `json:"network"`
+	Signer    string `json:"signer"`
+	Signature string `json:"signature"`
+	Body      string `json:"body"`
+	Verifies  bool   `json:"verifies"`
+}
+
+func vectors(t testing.TB) map[string]any {
+	all := map[string]any{}
+	for _, s := range samples(t) {
+		e := s.envelope()
+		v := statementVector{
+			Network: testNetwork.String(), Kind: s.kind.String(), Number: uint8(s.kind), Seed: hex.EncodeToString(key(s.signer).Seed()),
+			Signer: e.Signer.String(), Body: hex.EncodeToString(s.body), Signed: hex.EncodeToString(SignedBytes(testNetwork, s.kind, s.body)),
+			Signature: hex.EncodeToString(e.Signature[:]), Envelope: hex.EncodeToString(e.Append(nil)), ID: e.ID().String(),
+		}
+		if s.kind.Text() {
+			v.Text = string(s.body)
+		}
+		all["statement-"+s.name] = v
+	}
+	for _, c := range ruleCases {
+		w := newWorld(t)
+		c.build(w)
+		all["epoch-"+c.name] = epochVector(t, w)
+	}
+	all["epoch-every-input"] = epochVector(t, fullWorld(t))
+	all["epoch-of-nobody"] = epochVector(t, newWorld(t))
+	for _, c := range memoCases() {
+		all["memo-"+c.name] = memoVector{Memo: c.memo.String(), Hash: ionet.HashOf([]byte(c.memo.String()))}
+	}
+	points := torsion(t)
+	signatures := make([]signatureVector, 0, len(points)*len(points))
+	for _, a := range points {
+		for _, r := range points {
+			e := Envelope{Kind: KindInventory, Signer: a, Body: []byte("Zcash")}
+			copy(e.Signature[:], r[:])
+			signatures = append(signatures, signatureVector{
+				Network: testNetwork.String(), Signer: hex.EncodeToString(a[:]), Signature: hex.EncodeToString(e.Signature[:]),
+				Body: hex.EncodeToString(e.Body), Verifies: e.Verify(testNetwork) == nil,
+			})
+		}
+	}
+	all["signatures-of-small-order"] = signatures
+	return all
+}
+
+func epochVector(t testing.TB, w *world) bookVector {
+	j := w.judge()
+	b := &Book{Inputs: w.in, Verdicts: j.Verdicts}
+	file := must[[]byte](t)(EncodeBook(b))
+	raw := must[[]byte](t)(must[*zstd.Decoder](t)(decoder()).DecodeAll(file, nil))
+	v := bookVector{
+		Start: testClock.Start, EpochSeconds: testClock.Length, Samples: testClock.Samples, Emission: testEmission,
+		InputsRoot: w.in.Root().String(), VerdictsRoot: b.VerdictsRoot().String(), Sum: j.Sum, Unissued: j.Unissued,
+		BookRoot: b.Root().String(), BookHash: ionet.HashOf(raw).String(), NextBindings: must[[]Binding](t)(NextBindings(w.in, j.Verdicts)),
+	}
+	for _, r := range w.in.Records() {
+		v.Inputs = append(v.Inputs, hex.EncodeToString(r))
+	}
+	for _, x := range j.Verdicts {
+		v.Verdicts = append(v.Verdicts, verdictVector{x.UUID.String(), x.Worker.String(), x.Rule.Name(), x.Amount, hex.EncodeToString(x.Append(nil))})
+	}
+	return v
+}
+
+// TestVectors holds the package against the committed bytes: whoever changes
+// the format breaks it.
+func TestVectors(t *testing.T) {
+	all := vectors(t)
+	if *update {
+		for name, v := range all {
+			if err := os.WriteFile(vectorFile(name), encodeVector(t, v), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	files, err := filepath.Glob(vectorFile("*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		want = append(want, vectorFile(name))
+		file, err := os.ReadFile(vectorFile(name))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if !bytes.Equal(file, encodeVector(t, all[name])) {
+			t.Errorf("%s: the bytes have changed", name)
+		}
+	}
+	slices.Sort(want)
+	if !slices.Equal(files, want) {
+		t.Errorf("testdata has %d files, the generator makes %d", len(files), len(want))
+	}
+}
+
+func vectorFile(name string) string { return filepath.Join("testdata", name+".json") }
+
+func encodeVector(t testing.TB, v any) []byte {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", " ")
+	if err := enc.Encode(v); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
