@@ -24,8 +24,10 @@ import (
 //	'G' epoch u64 ‖ sample u16                  the reading is given up: it got no beacon
 //	'E' epoch u64                               sealed: uptime statements up to it are gone
 //	'N' epoch u64 ‖ sample u16                  the key signed up to there, unknown to this spool
-//	'C' id [32] ‖ epoch u64 ‖ sample u16        the last statement and the last sample read,
-//	                                            when the records that said so are gone
+//	'B' epoch u64 ‖ sample u16                  time goes back to there: readings of later samples
+//	                                            were of a wrong clock
+//	'C' id [32] ‖ 2 x (epoch u64 ‖ sample u16)  the last statement, the last sample read and the last
+//	                                            one signed, when the records that said so are gone
 const (
 	tagStatement = 'S'
 	tagAck       = 'A'
@@ -34,6 +36,7 @@ const (
 	tagGivenUp   = 'G'
 	tagSealed    = 'E'
 	tagNewLife   = 'N'
+	tagBack      = 'B'
 	tagChain     = 'C'
 )
 
@@ -92,9 +95,16 @@ func wholeAfter(b []byte) bool {
 	return err == nil
 }
 
-func at(epoch uint64, sample uint16) []byte {
-	b := binary.LittleEndian.AppendUint64(nil, epoch)
-	return binary.LittleEndian.AppendUint16(b, sample)
+// momentSize is the length of an encoded moment.
+const momentSize = 8 + 2
+
+func (m moment) encode() []byte {
+	b := binary.LittleEndian.AppendUint64(nil, m.epoch)
+	return binary.LittleEndian.AppendUint16(b, m.sample)
+}
+
+func momentOf(b []byte) moment {
+	return moment{binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint16(b[8:])}
 }
 
 // apply changes the state as the record says.
@@ -121,15 +131,16 @@ func (s *state) apply(payload []byte) error {
 		s.addReading(u)
 	case tag == tagRefused && len(b) > 32:
 		s.refuse(ionet.Hash(b[:32]), string(b[32:]))
-	case tag == tagGivenUp && len(b) == 10:
-		s.dropReading(binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint16(b[8:]))
+	case tag == tagGivenUp && len(b) == momentSize:
+		s.dropReading(momentOf(b))
 	case tag == tagSealed && len(b) == 8:
 		s.seal(binary.LittleEndian.Uint64(b))
-	case tag == tagNewLife && len(b) == 10:
-		s.newLife(moment{binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint16(b[8:])})
-	case tag == tagChain && len(b) == 42:
-		s.last = ionet.Hash(b[:32])
-		s.read = moment{binary.LittleEndian.Uint64(b[32:]), binary.LittleEndian.Uint16(b[40:])}
+	case tag == tagNewLife && len(b) == momentSize:
+		s.newLife(momentOf(b))
+	case tag == tagBack && len(b) == momentSize:
+		s.goBack(momentOf(b))
+	case tag == tagChain && len(b) == 32+2*momentSize:
+		s.last, s.read, s.signed = ionet.Hash(b[:32]), momentOf(b[32:]), momentOf(b[32+momentSize:])
 	default:
 		return fmt.Errorf("record %q of %d bytes is unknown", tag, len(b))
 	}

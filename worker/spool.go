@@ -2,6 +2,7 @@ package worker
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -198,12 +199,12 @@ func (s *Spool) Refuse(id ionet.Hash, problem string) error {
 
 // GiveUp drops a reading that can get no beacon any more.
 func (s *Spool) GiveUp(epoch uint64, sample uint16) error {
-	return s.append(appendRecord(nil, tagGivenUp, at(epoch, sample)))
+	return s.append(appendRecord(nil, tagGivenUp, moment{epoch, sample}.encode()))
 }
 
 // Seal drops the uptime statements of all epochs up to that one.
 func (s *Spool) Seal(epoch uint64) error {
-	if err := s.append(appendRecord(nil, tagSealed, at(epoch, 0)[:8])); err != nil {
+	if err := s.append(appendRecord(nil, tagSealed, binary.LittleEndian.AppendUint64(nil, epoch))); err != nil {
 		return err
 	}
 	if live := int64(spoolHeader + len(s.records())); s.size > compactAbove && s.size > 2*live {
@@ -215,7 +216,7 @@ func (s *Spool) Seal(epoch uint64) error {
 // SkipTo notes that samples up to that one are over without a statement.
 func (s *Spool) SkipTo(epoch uint64, sample uint16) error {
 	if m := (moment{epoch, sample}); s.read.before(m) {
-		return s.append(appendRecord(nil, tagChain, s.last[:], at(epoch, sample)))
+		return s.append(appendRecord(nil, tagChain, s.last[:], m.encode(), s.signed.encode()))
 	}
 	return nil
 }
@@ -224,7 +225,15 @@ func (s *Spool) SkipTo(epoch uint64, sample uint16) error {
 // nothing up to there is signed again, and the chain of statements begins anew, for
 // another statement may already name the last one that we know.
 func (s *Spool) NewLife(epoch uint64, sample uint16) error {
-	return s.append(appendRecord(nil, tagNewLife, at(epoch, sample)))
+	return s.append(appendRecord(nil, tagNewLife, moment{epoch, sample}.encode()))
+}
+
+// Back drops readings of samples after that one: they were made by a wrong clock.
+func (s *Spool) Back(epoch uint64, sample uint16) error {
+	if m := (moment{epoch, sample}); m.before(s.read) {
+		return s.append(appendRecord(nil, tagBack, m.encode()))
+	}
+	return nil
 }
 
 // rewrite puts a file in place that holds the state alone. Until the rename the old

@@ -14,6 +14,16 @@ type moment struct {
 	sample uint16
 }
 
+func momentIn(u proofs.Uptime) moment { return moment{u.Epoch, u.Sample} }
+
+// later returns the later of the two.
+func (m moment) later(o moment) moment {
+	if m.before(o) {
+		return o
+	}
+	return m
+}
+
 func (m moment) before(o moment) bool {
 	return m.epoch < o.epoch || m.epoch == o.epoch && m.sample < o.sample
 }
@@ -37,6 +47,7 @@ type state struct {
 	readings []proofs.Uptime // without beacon and previous, in order of time
 	last     ionet.Hash      // id of the last uptime statement
 	read     moment          // last sample that was read; epoch 0: none
+	signed   moment          // last sample that this key signed
 }
 
 func newState() state { return state{byID: map[ionet.Hash]*item{}} }
@@ -62,9 +73,9 @@ func (s *state) addStatement(e proofs.Envelope) error {
 		if err != nil {
 			return err
 		}
-		it.at, it.names = moment{u.Epoch, u.Sample}, [2]ionet.Hash{u.Delegation, u.Inventory}
-		s.dropReading(u.Epoch, u.Sample)
-		s.noteRead(it.at)
+		it.at, it.names = momentIn(u), [2]ionet.Hash{u.Delegation, u.Inventory}
+		s.dropReading(it.at)
+		s.read, s.signed = s.read.later(it.at), s.signed.later(it.at)
 		s.last = it.id
 	default:
 		return fmt.Errorf("statement of kind %s in the spool", e.Kind)
@@ -89,24 +100,30 @@ func (s *state) addAck(e proofs.Envelope) error {
 
 func (s *state) addReading(u proofs.Uptime) {
 	s.readings = append(s.readings, u)
-	s.noteRead(moment{u.Epoch, u.Sample})
+	s.read = s.read.later(momentIn(u))
 }
 
-func (s *state) noteRead(m moment) {
-	if s.read.before(m) {
-		s.read = m
-	}
-}
+func (s *state) dropReading(at moment) { s.dropReadings(func(m moment) bool { return m == at }) }
 
-func (s *state) dropReading(epoch uint64, sample uint16) {
-	s.readings = slices.DeleteFunc(s.readings, func(u proofs.Uptime) bool { return u.Epoch == epoch && u.Sample == sample })
+func (s *state) dropReadings(which func(moment) bool) {
+	s.readings = slices.DeleteFunc(s.readings, func(u proofs.Uptime) bool { return which(momentIn(u)) })
 }
 
 // newLife drops the readings up to that sample and begins the chain anew.
 func (s *state) newLife(upTo moment) {
-	s.readings = slices.DeleteFunc(s.readings, func(u proofs.Uptime) bool { return !upTo.before(moment{u.Epoch, u.Sample}) })
-	s.noteRead(upTo)
+	s.dropReadings(func(m moment) bool { return !upTo.before(m) })
+	s.read, s.signed = s.read.later(upTo), s.signed.later(upTo)
 	s.last = ionet.Hash{}
+}
+
+// goBack drops the readings of samples after now, so that they are read when their
+// time comes. A sample that was signed stays signed.
+func (s *state) goBack(now moment) {
+	s.dropReadings(now.before)
+	s.read = s.signed
+	for _, u := range s.readings {
+		s.read = s.read.later(momentIn(u))
+	}
 }
 
 func (s *state) refuse(id ionet.Hash, problem string) {
@@ -118,7 +135,7 @@ func (s *state) refuse(id ionet.Hash, problem string) {
 // seal drops the uptime statements and readings of epochs up to that one, and the
 // inventories and delegations that nothing names any more, but the last of each.
 func (s *state) seal(epoch uint64) {
-	s.readings = slices.DeleteFunc(s.readings, func(u proofs.Uptime) bool { return u.Epoch <= epoch })
+	s.dropReadings(func(m moment) bool { return m.epoch <= epoch })
 	named := map[ionet.Hash]bool{}
 	for _, kind := range []proofs.Kind{proofs.KindDelegation, proofs.KindInventory} {
 		if it := s.latest(kind); it != nil {
@@ -197,5 +214,5 @@ func (s *state) records() []byte {
 		b = appendRecord(b, tagReading, body)
 	}
 	// Last, for it overrules what the records before it imply.
-	return appendRecord(b, tagChain, s.last[:], at(s.read.epoch, s.read.sample))
+	return appendRecord(b, tagChain, s.last[:], s.read.encode(), s.signed.encode())
 }

@@ -212,15 +212,18 @@ func (w *Worker) lookAtHead(ctx context.Context) error {
 		return fmt.Errorf("%s serves network %s, this worker joined %s: give the --server of that network, or another --dir", w.cfg.API.Server(), head.Network, ionet.Key(id))
 	}
 	w.asked, w.head = before, head
-	w.setSkew(head.Time, before, w.cfg.Now())
+	if err := w.setSkew(head.Time, before, w.cfg.Now()); err != nil {
+		return err
+	}
 	if w.known && head.Instance == w.instance {
 		return nil
 	}
 	return w.meet(ctx, head)
 }
 
-// setSkew compares the service's clock with ours between asking and answer.
-func (w *Worker) setSkew(service int64, asked, answered time.Time) {
+// setSkew compares the service's clock with ours between asking and answer. What was
+// read at times that are yet to come is read again then.
+func (w *Worker) setSkew(service int64, asked, answered time.Time) error {
 	ours := asked.Add(answered.Sub(asked) / 2)
 	skew := time.Unix(service, 0).Add(500 * time.Millisecond).Sub(ours) // the service tells whole seconds
 	if skew.Abs() < skewThatMatters+answered.Sub(asked) {
@@ -232,6 +235,11 @@ func (w *Worker) setSkew(service int64, asked, answered time.Time) {
 		w.emit(Event{Kind: EventClock, Text: fmt.Sprintf("this host is %s off the service's clock; using the service's", (-skew).Round(time.Second))})
 	}
 	w.skew = skew
+	epoch, sample, ok := w.clock.At(w.now())
+	if !ok {
+		return nil
+	}
+	return w.spool.Back(epoch, sample)
 }
 
 // meet learns what a service that we have not spoken to has of us. What is not
