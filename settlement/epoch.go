@@ -112,12 +112,12 @@ func (s *Service) closing(e *epochRow) *Closing {
 // isDue reports whether the finalized chain is past the end of epoch k and the
 // grace. Our own clock is asked first, because arrivals are told by it, and
 // because it costs nothing; and a service that was away gives the workers a
-// grace of its own to bring what they kept meanwhile.
+// grace of its own, two samples at least, to bring what they kept meanwhile.
 func (s *Service) isDue(ctx context.Context, k uint64) (bool, error) {
 	grace := int64(s.cfg.Policy.Close.GraceSeconds)
 	due := s.clock.EpochEnd(k) + grace
-	now := s.now()
-	if now.Unix() < due || now.Before(s.intake.opened.Add(time.Duration(grace)*time.Second)) {
+	wait := time.Duration(max(grace, 2*s.clock.SampleSeconds())) * time.Second
+	if now := s.now(); now.Unix() < due || now.Before(s.intake.opened.Add(wait)) {
 		return false, nil
 	}
 	_, err := s.cfg.Chain.BlockAt(ctx, due, math.MaxInt64)

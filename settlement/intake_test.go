@@ -189,6 +189,8 @@ func TestSubmitProblems(t *testing.T) {
 		}},
 		"an inventory after the delegation was revoked": {ProblemDelegationRevoked, "body.delegation", func(b *books, h *host) Submitted {
 			b.accept(h.revoke(h.delegation.ID()))
+			b.accept(h.list(func(*proofs.Inventory) {}, "gpu 4")) // it counts until the epoch ends
+			b.toSample(2, 0)
 			return statement(h.list(func(*proofs.Inventory) {}, "gpu 5"))
 		}},
 		"an inventory after the delegation expired": {ProblemDelegationExpired, "body.delegation", func(b *books, h *host) Submitted {

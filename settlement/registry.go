@@ -78,8 +78,8 @@ func (s *Service) judgeInventory(it *item, v proofs.Inventory, k *known) *Proble
 	if it.acked {
 		return nil
 	}
-	if d.revoked != 0 {
-		return NewProblem(ProblemDelegationRevoked, "body.delegation", "delegation %s was revoked in epoch %d", v.Delegation, d.revoked)
+	if d.revoked != 0 && d.revoked < it.arrival.Epoch {
+		return NewProblem(ProblemDelegationRevoked, "body.delegation", "delegation %s was revoked in epoch %d: it counts no more", v.Delegation, d.revoked)
 	}
 	if now := s.now().Unix(); d.expires <= now {
 		return NewProblem(ProblemDelegationExpired, "body.delegation", "delegation %s expired at %d, it is %d now", v.Delegation, d.expires, now)
