@@ -50,6 +50,8 @@ func (a sampleOf) String() string { return fmt.Sprintf("sample %d of epoch %d", 
 const selectBeacon = `
 SELECT slot, blockhash, time FROM beacons WHERE epoch = $1 AND sample = $2 ORDER BY slot LIMIT 1`
 
+const selectFrozen = `SELECT frozen_through FROM intake`
+
 const selectBeacons = `
 SELECT slot, blockhash, time FROM beacons WHERE slot = ANY ($1::bigint[])`
 
@@ -59,8 +61,9 @@ SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bigint[], $4::bigint[], $5::
 ON CONFLICT (slot) DO NOTHING`
 
 // Beacon returns a finalized block whose time lies in the sample: the same one
-// on every call, unless two instances look for it at once. Before there is one
-// it is a beacon-not-ready Problem that says when to ask again.
+// on every call. Before there is one it is a beacon-not-ready Problem that says
+// when to ask again; once the epoch is closed, for a sample that nobody proved,
+// an epoch-closed one.
 func (s *Service) Beacon(ctx context.Context, epoch uint64, sample uint16) (proofs.Beacon, error) {
 	if epoch == 0 || epoch > s.intake.schedule.Epochs() || sample >= s.clock.Samples {
 		return proofs.Beacon{}, NewProblem(ProblemBeaconNotReady, "sample", "there is no sample %d of epoch %d: epochs are 1..%d, samples 0..%d", sample, epoch, s.intake.schedule.Epochs(), s.clock.Samples-1)
@@ -117,6 +120,15 @@ func (s *Service) findBeacon(ctx context.Context, at sampleOf) (proofs.Beacon, e
 	}
 	for _, b := range found {
 		return b, nil
+	}
+	// A closed epoch needs no more beacons; anybody may ask, and each look-up is
+	// many calls of the chain.
+	var frozen int64
+	if err := s.pool.QueryRow(ctx, selectFrozen).Scan(&frozen); err != nil {
+		return proofs.Beacon{}, fmt.Errorf("read how far intake is frozen: %w", err)
+	}
+	if at.epoch <= uint64(frozen) {
+		return proofs.Beacon{}, NewProblem(ProblemEpochClosed, "epoch", "epoch %d is closed: its books are made, the next is %d", at.epoch, frozen+1)
 	}
 	start := s.clock.SampleStart(at.epoch, at.sample)
 	block, err := s.cfg.Chain.BlockAt(ctx, start, start+s.clock.SampleSeconds())

@@ -45,6 +45,22 @@ func TestBeacon(t *testing.T) {
 	}
 }
 
+func TestBeaconOfAClosedEpoch(t *testing.T) {
+	b := newBooks(t)
+	h := b.newHost("a", "gpu 0")
+	b.register(h)
+	b.toSample(1, 0)
+	b.accept(h.uptime(1, 0, nil))
+	b.closeDue(1)
+	if got, err := b.Beacon(t.Context(), 1, 0); err != nil || got != b.beacon(1, 0) {
+		t.Errorf("beacon of a sample that was proven: %v, %v", got, err)
+	}
+	var p *Problem
+	if _, err := b.Beacon(t.Context(), 1, 1); !errors.As(err, &p) || p.Type != ProblemEpochClosed {
+		t.Errorf("beacon of another sample: %v", err)
+	}
+}
+
 // The sample has begun, its first block is not final yet.
 func TestBeaconBeforeFinality(t *testing.T) {
 	b := newBooks(t)

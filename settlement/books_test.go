@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
-	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -506,6 +505,6 @@ func verdictOf(t testing.TB, verdicts []proofs.Verdict, h *host, device string) 
 			return v
 		}
 	}
-	t.Fatal(fmt.Sprintf("no verdict on device %s of worker %s", device, h.worker()))
+	t.Fatalf("no verdict on device %s of worker %s", device, h.worker())
 	return proofs.Verdict{}
 }

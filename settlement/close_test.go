@@ -74,6 +74,34 @@ func TestOnlyTheLeaderCloses(t *testing.T) {
 	}
 }
 
+// Closings of one epoch at the same time come to one book.
+func TestClosingsAtOnce(t *testing.T) {
+	b := newBooks(t)
+	h := b.newHost("a", "gpu 0")
+	b.register(h)
+	b.play(1, h)
+	b.toClose(1)
+	b.lead()
+	var memos sync.Map
+	var wg sync.WaitGroup
+	for range 6 {
+		wg.Go(func() {
+			c, err := b.CloseDue(context.Background())
+			if err != nil || c == nil {
+				t.Errorf("close: %v, %v", c, err)
+				return
+			}
+			memos.Store(c.Memo, true)
+		})
+	}
+	wg.Wait()
+	n := 0
+	memos.Range(func(any, any) bool { n++; return true })
+	if files := b.bookFiles(); n != 1 || len(files) != 1 {
+		t.Errorf("%d memos, published books %q, want one of each", n, files)
+	}
+}
+
 // Two epochs from statements to debts; books that can be judged again; a chain of
 // memos; queries that agree with all of it.
 func TestEpochsFromStatementsToDebts(t *testing.T) {
