@@ -70,6 +70,10 @@ type Lane struct {
 	Address Key    `toml:"address"`
 }
 
+// maxAccounts is how many accounts an RPC reads at one slot: an auditor must see
+// the whole network at one moment.
+const maxAccounts = 100
+
 var networkName = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
 
 // ParseNetwork parses and checks a network file. An unknown or missing key is
@@ -175,6 +179,9 @@ func (n *Network) check() error {
 	}
 	if err := n.Clock().Check(); err != nil {
 		return err
+	}
+	if accounts := 3 + len(n.Allocation) + len(n.Lanes); accounts > maxAccounts {
+		return fmt.Errorf("mint, vaults, allocation and lanes are %d accounts, more than %d", accounts, maxAccounts)
 	}
 	return errors.Join(n.checkAllocation(), n.checkLanes())
 }

@@ -63,6 +63,9 @@ func (d *Decoded) check() error {
 	if err := d.Plan.Check(); err != nil {
 		return err
 	}
+	if d.Plan.Kind == KindClaim && d.Plan.Owners[d.Plan.Movements[0].Source] == d.FeePayer {
+		return errors.New("the vault's owner pays the fee of a claim: that is the wallet's part")
+	}
 	if len(d.Lighthouse) > 0 && d.Plan.Kind != KindClaim {
 		return fmt.Errorf("%s goes on after its memo", d.Plan.Kind)
 	}

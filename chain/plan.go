@@ -102,6 +102,9 @@ func (p Plan) checkSteps() error {
 			}
 			seen[k] = true
 		}
+		if s.From == p.FeePayer || s.To == p.FeePayer {
+			return fmt.Errorf("step %d is by or to the fee payer: a one-time key pays nothing", i)
+		}
 	}
 	return nil
 }

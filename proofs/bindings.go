@@ -54,17 +54,9 @@ func NextBindings(in *Inputs, verdicts []Verdict) ([]Binding, error) {
 
 // release ends the bindings that their provider let go.
 func release(in *Inputs, providers map[ionet.UUID]map[ionet.Key]ionet.Key, next map[ionet.UUID]Binding) error {
-	var delegations []Delegation
-	for i := range in.Statements {
-		e := &in.Statements[i].Envelope
-		if e.Kind != KindDelegation {
-			continue
-		}
-		d, err := ParseDelegation(in.Network, e.Signer, e.Body)
-		if err != nil {
-			return err
-		}
-		delegations = append(delegations, d)
+	named, err := namedProviders(in)
+	if err != nil {
+		return err
 	}
 	for i := range in.Statements {
 		s := &in.Statements[i]
@@ -76,18 +68,47 @@ func release(in *Inputs, providers map[ionet.UUID]map[ionet.Key]ionet.Key, next 
 			return err
 		}
 		b, bound := next[r.Device]
-		if bound && b.Worker == r.Worker && mayRelease(r, providers[r.Device], delegations) {
+		if bound && b.Worker == r.Worker && mayRelease(r, providers[r.Device], named) {
 			delete(next, r.Device)
 		}
 	}
 	return nil
 }
 
+// pair is a worker and a provider.
+type pair struct{ worker, provider ionet.Key }
+
+// namedProviders returns the providers whom workers themselves name: by the
+// delegation of an inventory that the worker signed. A delegation alone proves
+// nothing, for anyone can delegate anyone's worker.
+func namedProviders(in *Inputs) (map[pair]bool, error) {
+	delegations, named := map[ionet.Hash]Delegation{}, map[pair]bool{}
+	for i := range in.Statements { // delegations come before inventories
+		switch e := &in.Statements[i].Envelope; e.Kind {
+		case KindDelegation:
+			d, err := ParseDelegation(in.Network, e.Signer, e.Body)
+			if err != nil {
+				return nil, err
+			}
+			delegations[e.ID()] = d
+		case KindInventory:
+			v, err := ParseInventory(e.Body)
+			if err != nil {
+				return nil, err
+			}
+			if d, ok := delegations[v.Delegation]; ok && d.Has(e.Signer) {
+				named[pair{e.Signer, d.Provider}] = true
+			}
+		}
+	}
+	return named, nil
+}
+
 // mayRelease reports whether the signer is the provider of the bound worker: of
-// its verdict or, without one, of a delegation among the inputs.
-func mayRelease(r Release, byWorker map[ionet.Key]ionet.Key, delegations []Delegation) bool {
+// its verdict or, without one, one whom the worker names.
+func mayRelease(r Release, byWorker map[ionet.Key]ionet.Key, named map[pair]bool) bool {
 	if provider, judged := byWorker[r.Worker]; judged {
 		return provider == r.Provider
 	}
-	return slices.ContainsFunc(delegations, func(d Delegation) bool { return d.Provider == r.Provider && d.Has(r.Worker) })
+	return named[pair{r.Worker, r.Provider}]
 }

@@ -96,6 +96,8 @@ func (c *Client) Block(ctx context.Context, slot uint64) (Block, error) {
 	switch {
 	case isCode(err, codeSkipped, codeSkippedLongTerm):
 		return Block{}, fmt.Errorf("block %d: %w", slot, ErrSkipped)
+	case isCode(err, codeCleanedUp):
+		return Block{}, fmt.Errorf("block %d: no endpoint has it any more: %w", slot, ErrNotFound)
 	case isCode(err, codeBlockUnavailable):
 		return Block{}, fmt.Errorf("block %d: %w", slot, ErrNotYet)
 	case err != nil:

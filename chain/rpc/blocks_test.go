@@ -169,7 +169,7 @@ func TestHistoryPages(t *testing.T) {
 	c.pageSize = 3
 	var slots []uint64
 	var all []Entry
-	for e, err := range c.History(ctx, chainKey(key), [64]byte{}) {
+	for e, err := range c.History(ctx, chainKey(key), [64]byte{}, 0) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -180,7 +180,7 @@ func TestHistoryPages(t *testing.T) {
 		t.Fatalf("history has %d entries in slots %v", len(all), slots)
 	}
 	var newer []Entry
-	for e, err := range c.History(ctx, chainKey(key), all[5].Signature) {
+	for e, err := range c.History(ctx, chainKey(key), all[5].Signature, 0) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -189,7 +189,7 @@ func TestHistoryPages(t *testing.T) {
 	if !slices.EqualFunc(newer, all[:5], func(a, b Entry) bool { return a.Signature == b.Signature }) {
 		t.Errorf("history until entry 5 has %d entries, want 5", len(newer))
 	}
-	for range c.History(ctx, chainKey(key), [64]byte{}) {
+	for range c.History(ctx, chainKey(key), [64]byte{}, 0) {
 		break // an iterator that is left early stops
 	}
 }

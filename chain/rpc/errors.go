@@ -37,6 +37,7 @@ func (e *Error) Error() string { return fmt.Sprintf("node answers %d: %.300s", e
 
 // Codes of Agave's JSON-RPC.
 const (
+	codeCleanedUp        = -32001
 	codePreflight        = -32002
 	codeBlockUnavailable = -32004
 	codeUnhealthy        = -32005
@@ -45,6 +46,7 @@ const (
 	codeNoHistory        = -32011
 	codeStatusUnknown    = -32014
 	codeMinContextSlot   = -32016
+	codeLongTermDown     = -32019
 	codeInternal         = -32603
 )
 
@@ -71,7 +73,7 @@ func retryable(err error) bool {
 		return true
 	}
 	switch node.Code {
-	case codeBlockUnavailable, codeUnhealthy, codeNoHistory, codeStatusUnknown, codeMinContextSlot, codeInternal:
+	case codeCleanedUp, codeLongTermDown, codeSkippedLongTerm, codeBlockUnavailable, codeUnhealthy, codeNoHistory, codeStatusUnknown, codeMinContextSlot, codeInternal:
 		return true
 	}
 	return false

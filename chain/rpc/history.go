@@ -25,14 +25,14 @@ type Entry struct {
 const maxPage = 1000
 
 // History yields the finalized transactions that name address, the newest
-// first, back to but without until (zero: to the first). It ends after the
-// first error. A pruned endpoint ends early without one: only an archive's
-// history is whole.
-func (c *Client) History(ctx context.Context, address ionet.Key, until chain.Signature) iter.Seq2[Entry, error] {
+// first, back to but without until (zero: to the first), from an endpoint that
+// has reached minContextSlot (0: any). It ends after the first error. A pruned
+// endpoint ends early without one: only an archive's history is whole.
+func (c *Client) History(ctx context.Context, address ionet.Key, until chain.Signature, minContextSlot uint64) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		var before chain.Signature
 		for {
-			page, err := c.page(ctx, address, before, until)
+			page, err := c.page(ctx, address, before, until, minContextSlot)
 			if err != nil {
 				yield(Entry{}, err)
 				return
@@ -42,7 +42,7 @@ func (c *Client) History(ctx context.Context, address ionet.Key, until chain.Sig
 					return
 				}
 			}
-			if len(page) < c.pageSize {
+			if len(page) == 0 { // some nodes give short pages before the last
 				return
 			}
 			before = page[len(page)-1].Signature
@@ -50,8 +50,11 @@ func (c *Client) History(ctx context.Context, address ionet.Key, until chain.Sig
 	}
 }
 
-func (c *Client) page(ctx context.Context, address ionet.Key, before, until chain.Signature) ([]Entry, error) {
+func (c *Client) page(ctx context.Context, address ionet.Key, before, until chain.Signature, minContextSlot uint64) ([]Entry, error) {
 	config := map[string]any{"commitment": Finalized, "limit": c.pageSize}
+	if minContextSlot > 0 {
+		config["minContextSlot"] = minContextSlot
+	}
 	if !before.IsZero() {
 		config["before"] = before.String()
 	}
@@ -170,7 +173,7 @@ func (r *transactionJSON) transaction(signature chain.Signature) (*Transaction, 
 	if err != nil || r.Bytes[1] != "base64" {
 		return nil, errors.New("bytes are not base64")
 	}
-	if r.Meta == nil {
+	if r.Meta == nil || r.Meta.Inner == nil || r.Meta.PreTokens == nil || r.Meta.PostTokens == nil {
 		return nil, errors.New("endpoint does not tell what it did")
 	}
 	raw, err := chain.ParseRaw(data, r.Meta.Loaded.Writable, r.Meta.Loaded.Readonly)

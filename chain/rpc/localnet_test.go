@@ -150,7 +150,7 @@ func TestEveryMethodOnLocalnet(t *testing.T) {
 		t.Errorf("Transaction of nothing: got %v, want ErrNotFound", err)
 	}
 	var entries []Entry
-	for e, err := range c.History(ctx, mint, chain.Signature{}) {
+	for e, err := range c.History(ctx, mint, chain.Signature{}, 0) {
 		if err != nil {
 			t.Fatal(err)
 		}

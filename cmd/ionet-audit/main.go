@@ -24,8 +24,9 @@ import (
 const help = `Audit a network from its mint: every epoch's emission, inputs, signatures,
 beacons, verdicts and mint; every payout and claim; every movement of every vault.
 
-It trusts neither the RPC's summaries nor the published files: each file is
-checked against what the chain commits to, each judgement is made again.
+It does not trust the published files: each is checked against what the chain
+commits to, each judgement is made again. The chain it sees through the RPC:
+give endpoints of several operators, or your own node.
 
 Exit status: 0 all holds, 1 findings, 2 something could not be checked or the
 audit could not run.
@@ -35,7 +36,7 @@ Examples:
   ionet-audit --rpc https://api.devnet.solana.com --mint 9xQe... --store https://ionetd.example/files --json`
 
 type flags struct {
-	RPC      []string      `name:"rpc" required:"" env:"IONET_RPC" placeholder:"URL" help:"RPC with history of the whole network; repeat for more endpoints."`
+	RPC      []string      `name:"rpc" required:"" env:"IONET_RPC" placeholder:"URL" help:"RPC with history of the whole network; repeat it, and all holds only if it does by each of them."`
 	Mint     ionet.Key     `required:"" env:"IONET_MINT" placeholder:"KEY" help:"The network's token: the one thing to know beforehand."`
 	Store    string        `required:"" env:"IONET_STORE" placeholder:"DIR|URL" help:"Published files: a folder or the base URL of a mirror."`
 	JSON     bool          `name:"json" help:"Print the report as JSON."`
@@ -71,24 +72,41 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		ctx, cancel = context.WithTimeout(ctx, f.Timeout)
 		defer cancel()
 	}
-	report, err := f.audit(ctx, stderr)
-	if err != nil {
-		fmt.Fprintln(stderr, "ionet-audit:", err)
-		return 2
+	worst := 0
+	for _, endpoint := range f.RPC {
+		status := f.auditBy(ctx, endpoint, stdout, stderr)
+		if worst != 1 && status != 0 {
+			worst = status
+		}
 	}
-	if err := f.print(stdout, report); err != nil {
-		fmt.Fprintln(stderr, "ionet-audit:", err)
-		return 2
-	}
-	return report.Status()
+	return worst
 }
 
-func (f *flags) audit(ctx context.Context, stderr io.Writer) (*audit.Report, error) {
+// auditBy audits by what one endpoint tells. Each endpoint must tell a history in
+// which all holds: one that lies can't hide behind one that does not.
+func (f *flags) auditBy(ctx context.Context, endpoint string, stdout, stderr io.Writer) int {
+	report, err := f.audit(ctx, endpoint, stderr)
+	if report != nil { // what was found stays found, whatever stopped the audit
+		if perr := f.print(stdout, report, err == nil); perr != nil {
+			err = errors.Join(err, perr)
+		}
+	}
+	if err == nil {
+		return report.Status()
+	}
+	fmt.Fprintln(stderr, "ionet-audit:", err)
+	if report != nil && len(report.Findings) > 0 {
+		return 1
+	}
+	return 2
+}
+
+func (f *flags) audit(ctx context.Context, endpoint string, stderr io.Writer) (*audit.Report, error) {
 	store, err := publish.Open(f.Store)
 	if err != nil {
 		return nil, err
 	}
-	client, err := rpc.New(rpc.Config{Endpoints: f.RPC})
+	client, err := rpc.New(rpc.Config{Endpoints: []string{endpoint}})
 	if err != nil {
 		return nil, err
 	}
@@ -98,14 +116,14 @@ func (f *flags) audit(ctx context.Context, stderr io.Writer) (*audit.Report, err
 	}
 	report, err := audit.Run(ctx, cfg)
 	if errors.Is(err, context.Canceled) {
-		return nil, errors.New("interrupted; nothing was decided")
+		return report, errors.New("interrupted before the end")
 	}
 	return report, err
 }
 
 // print writes findings, then what was not checked, then notes; the last line
-// is the summary.
-func (f *flags) print(w io.Writer, r *audit.Report) error {
+// is the summary, where the audit came to its end.
+func (f *flags) print(w io.Writer, r *audit.Report, whole bool) error {
 	if f.JSON {
 		enc := json.NewEncoder(w)
 		enc.SetIndent("", "  ")
@@ -119,6 +137,10 @@ func (f *flags) print(w io.Writer, r *audit.Report) error {
 	}
 	for _, n := range r.Notes {
 		fmt.Fprintln(w, "note:", n)
+	}
+	if !whole {
+		_, err := fmt.Fprintln(w, "the audit did not come to its end")
+		return err
 	}
 	fmt.Fprintf(w, "minted %s, paid %s, unissued %s, burned %s base units; %d foreign transactions\n", r.Minted, r.Paid, r.Unissued, r.Burned, r.Foreign)
 	_, err := fmt.Fprintln(w, r.Summary())

@@ -63,6 +63,9 @@ func (a *auditor) checkSeal(k uint64, w winner, memo proofs.EpochMemo, formerMem
 	same(a.r, k, object, "epoch-memo", k, memo.Epoch)
 	same(a.r, k, object, "seal-chain", ionet.HashOf([]byte(formerMemo)), memo.Prev)
 	same(a.r, k, object, "policy", a.network.Policy, memo.Policy)
+	if a.network.Clock().EpochEnd(k) <= a.genesis.tx.time && !memo.Sum.IsZero() {
+		a.r.find(k, object, "emission", "0, for the epoch ended before genesis", memo.Sum)
+	}
 	if memo.Sum.Cmp(emission) > 0 {
 		a.r.find(k, object, "emission", "at most "+emission.String(), memo.Sum)
 	}
@@ -85,12 +88,9 @@ func (a *auditor) checkSeal(k uint64, w winner, memo proofs.EpochMemo, formerMem
 func (a *auditor) fetchBook(ctx context.Context, k uint64, memo proofs.EpochMemo) (*proofs.Book, error) {
 	name := publish.BookName(proofs.BookRoot(memo.Inputs, memo.Verdicts))
 	file, err := a.Store.Get(ctx, name)
-	if errors.Is(err, publish.ErrNotFound) {
-		a.r.skip(k, name, "published", "the epoch's book", "no such file")
-		return nil, nil
-	}
 	if err != nil {
-		return nil, fmt.Errorf("fetch %s: %w", name, err)
+		a.r.skip(k, name, "published", "the epoch's book", err)
+		return nil, ctx.Err()
 	}
 	book, err := proofs.ParseBook(file)
 	if err != nil {
@@ -119,8 +119,8 @@ func (a *auditor) checkInputs(ctx context.Context, k uint64, w winner, memo proo
 		a.r.find(k, "seal "+w.tx.signature, "early-close", fmt.Sprintf("block time from %d on", due), w.tx.time)
 	}
 	a.checkBindings(k, former, in)
-	a.checkStatements(k, in)
-	return a.checkBeacons(ctx, k, in)
+	named := a.checkStatements(k, w, in)
+	return a.checkBeacons(ctx, k, in, named)
 }
 
 // checkBindings derives the bindings from the former book: they are a pure
@@ -146,11 +146,17 @@ func (a *auditor) checkBindings(k uint64, former *proofs.Book, in *proofs.Inputs
 	}
 }
 
-// checkStatements verifies every signature and what Judge takes for granted.
-func (a *auditor) checkStatements(k uint64, in *proofs.Inputs) {
+// checkStatements verifies every signature and what Judge takes for granted. It
+// returns the blocks that uptime statements name, by slot.
+func (a *auditor) checkStatements(k uint64, w winner, in *proofs.Inputs) map[uint64]map[ionet.Key]bool {
+	c := &statementChecker{
+		network: a.network, epoch: k, sealed: w.tx.time, in: in,
+		kinds: map[ionet.Hash]proofs.Kind{}, named: map[uint64]map[ionet.Key]bool{},
+	}
 	envelopes := make([]proofs.Envelope, len(in.Statements))
 	for i := range in.Statements {
 		envelopes[i] = in.Statements[i].Envelope
+		c.kinds[envelopes[i].ID()] = envelopes[i].Kind
 	}
 	for i, err := range a.verifier.Verify(envelopes) {
 		s := &in.Statements[i]
@@ -158,67 +164,48 @@ func (a *auditor) checkStatements(k uint64, in *proofs.Inputs) {
 		if err != nil {
 			a.r.find(k, object, "signature", "a valid signature", err)
 		}
-		if err := a.checkStatement(k, in, s); err != nil {
+		if err := c.check(s); err != nil {
 			a.r.find(k, object, "statement", "a statement of FORMAT.md sections 3 to 6", err)
 		}
 	}
+	return c.named
 }
 
-// checkStatement returns what is wrong with one statement of epoch k's inputs.
-func (a *auditor) checkStatement(k uint64, in *proofs.Inputs, s *proofs.Statement) error {
-	e := &s.Envelope
-	if err := proofs.CheckKey(e.Signer); err != nil {
-		return err
-	}
-	if s.Arrival.Sample >= a.network.Samples {
-		return fmt.Errorf("arrival sample %d, an epoch has %d", s.Arrival.Sample, a.network.Samples)
-	}
-	if e.Kind != proofs.KindUptime && s.Arrival.Epoch > k {
-		return fmt.Errorf("arrived in epoch %d", s.Arrival.Epoch)
-	}
-	switch e.Kind {
-	case proofs.KindDelegation:
-		_, err := proofs.ParseDelegation(in.Network, e.Signer, e.Body)
-		return err
-	case proofs.KindRevocation:
-		_, err := proofs.ParseRevocation(in.Network, e.Signer, e.Body)
-		return err
-	case proofs.KindRelease:
-		_, err := proofs.ParseRelease(in.Network, e.Signer, e.Body)
-		return err
-	case proofs.KindInventory:
-		inv, err := proofs.ParseInventory(e.Body)
-		if err == nil && !in.Has(proofs.KindDelegation, inv.Delegation) {
-			err = fmt.Errorf("its delegation %s is not among the inputs", inv.Delegation)
-		}
-		return err
-	case proofs.KindUptime:
-		u, err := proofs.ParseUptime(e.Body)
-		if err == nil && u.Epoch != k {
-			err = fmt.Errorf("it is of epoch %d", u.Epoch)
-		}
-		if err == nil && !in.Has(proofs.KindInventory, u.Inventory) {
-			err = fmt.Errorf("its inventory %s is not among the inputs", u.Inventory)
-		}
-		return err
-	}
-	return fmt.Errorf("kind %s is no input of an epoch", e.Kind)
-}
-
-// checkBeacons compares the beacons with the chain's own blocks.
-func (a *auditor) checkBeacons(ctx context.Context, k uint64, in *proofs.Inputs) error {
+// checkBeacons compares the beacon records with the chain's own blocks, and both
+// ways with what the statements name: a record left out would refuse a sample.
+func (a *auditor) checkBeacons(ctx context.Context, k uint64, in *proofs.Inputs, named map[uint64]map[ionet.Key]bool) error {
+	listed := map[uint64]bool{}
 	for _, b := range in.Beacons {
+		listed[b.Slot] = true
 		object := fmt.Sprintf("beacon of slot %d", b.Slot)
-		block, err := a.block(ctx, b.Slot)
-		if errors.Is(err, errNoHistory) {
-			a.r.skip(k, object, "beacon", "the block", err)
+		if !named[b.Slot][b.Hash] {
+			a.r.find(k, object, "beacon", "a block that an uptime statement names", b.Hash)
 			continue
 		}
-		if err != nil {
+		block, err := a.block(ctx, b.Slot)
+		switch {
+		case errors.Is(err, errNoHistory):
+			a.r.skip(k, object, "beacon", "the block", err)
+		case errors.Is(err, errNoBlock):
+			a.r.find(k, object, "beacon", "a finalized block", err)
+		case err != nil:
 			return fmt.Errorf("read block %d: %w", b.Slot, err)
+		default:
+			same(a.r, k, object, "beacon", b.Hash, block.Hash)
+			same(a.r, k, object, "beacon", b.Time, block.Time)
 		}
-		same(a.r, k, object, "beacon", b.Hash, block.Hash)
-		same(a.r, k, object, "beacon", b.Time, block.Time)
+	}
+	for slot, hashes := range named {
+		if listed[slot] {
+			continue
+		}
+		block, err := a.block(ctx, slot)
+		if err != nil && !errors.Is(err, errNoHistory) && !errors.Is(err, errNoBlock) {
+			return fmt.Errorf("read block %d: %w", slot, err)
+		}
+		if err == nil && hashes[block.Hash] {
+			a.r.find(k, fmt.Sprintf("beacon of slot %d", slot), "beacon", "a record of this finalized block, which statements name", "none")
+		}
 	}
 	return nil
 }

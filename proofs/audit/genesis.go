@@ -1,10 +1,11 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
+	"time"
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/chain"
@@ -33,7 +34,7 @@ func (a *auditor) findGenesis(ctx context.Context) error {
 		}
 		return a.readNetwork(ctx, tx)
 	}
-	a.r.find(Genesis, "mint "+a.Mint.String(), "genesis", "a genesis transaction in the history of "+reference.String(), "none")
+	a.r.skip(Genesis, "mint "+a.Mint.String(), "genesis", "a genesis transaction in the history of "+reference.String(), "none: no such network, or the RPC has pruned it")
 	return errStop
 }
 
@@ -47,12 +48,9 @@ func (a *auditor) readNetwork(ctx context.Context, tx *transaction) error {
 	}
 	name := publish.NetworkName(genesis.Network)
 	file, err := a.Store.Get(ctx, name)
-	if errors.Is(err, publish.ErrNotFound) {
-		a.r.skip(Genesis, name, "published", "the network file", "no such file")
-		return errStop
-	}
 	if err != nil {
-		return fmt.Errorf("fetch %s: %w", name, err)
+		a.r.skip(Genesis, name, "published", "the network file", err)
+		return cmp.Or(ctx.Err(), errStop)
 	}
 	if !same(a.r, Genesis, name, "network-file", genesis.Network, ionet.HashOf(file)) {
 		return errStop
@@ -78,6 +76,8 @@ func (a *auditor) checkNetwork(ctx context.Context, memo proofs.GenesisMemo) err
 	same(a.r, Genesis, "cluster", "cluster", n.Cluster, cluster)
 	same(a.r, Genesis, "mint", "mint", a.Mint, n.Mint)
 	same(a.r, Genesis, "fee payer of genesis", "operator", n.Keys.Operator, d.FeePayer)
+	same(a.r, Genesis, "minter of genesis", "operator", n.Keys.Operator, d.Plan.Owners[n.Mint])
+	same(a.r, Genesis, "mint", "derivation", chain.MintAddress(n.Keys.Operator, n.Name), n.Mint)
 	same(a.r, Genesis, "reward vault", "derivation", chain.TokenAccount(n.Keys.Operator, n.Mint), n.Vaults.Reward)
 	same(a.r, Genesis, "fee vault", "derivation", chain.TokenAccount(n.Keys.Fees, n.Mint), n.Vaults.Fee)
 	for _, l := range n.Lanes {
@@ -87,6 +87,8 @@ func (a *auditor) checkNetwork(ctx context.Context, memo proofs.GenesisMemo) err
 		same(a.r, Genesis, "allocation "+al.Category, "derivation", chain.TokenAccount(al.Owner, n.Mint), al.Account)
 	}
 	a.checkAllocation(d)
+	a.r.note("epochs of %d seconds and %d samples from %s on, genesis at %s", n.EpochSeconds, n.Samples,
+		time.Unix(n.Start, 0).UTC().Format(time.RFC3339), time.Unix(a.genesis.tx.time, 0).UTC().Format(time.RFC3339))
 	same(a.r, Genesis, "genesis memo", "schedule", n.Schedule.Hash, memo.Emission)
 	if err := a.checkSchedule(); err != nil {
 		return err

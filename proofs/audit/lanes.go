@@ -2,7 +2,6 @@ package audit
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -53,6 +52,10 @@ func (a *auditor) walkLane(ctx context.Context, l ionet.Lane) error {
 			return errStop
 		}
 		w := winner{lane: l.Name, content: content, tx: tx}
+		if err := a.checkParties(tx.decoded); err != nil {
+			a.r.find(a.epochOf(w), object, "transaction", "our lanes, fee payer and owners alone", err)
+			return errStop
+		}
 		if n > 0 {
 			same(a.r, a.epochOf(w), object, "lane-order", at, step.From)
 		}
@@ -66,6 +69,36 @@ func (a *auditor) walkLane(ctx context.Context, l ionet.Lane) error {
 	return a.checkAuthority(l, at)
 }
 
+// checkParties returns what a lane's transaction does beside its content: it
+// steps what is no lane of ours, or somebody else pays or signs for a source.
+func (a *auditor) checkParties(d *chain.Decoded) error {
+	n, p := a.network, d.Plan
+	for _, s := range p.Steps {
+		if _, ours := n.LaneName(s.Lane); !ours {
+			return fmt.Errorf("it hands over %s, which is no lane", s.Lane)
+		}
+	}
+	if p.Kind != chain.KindClaim && p.FeePayer != n.Keys.Operator {
+		return fmt.Errorf("its fee payer is %s, not the operator", p.FeePayer)
+	}
+	if len(p.Movements) > 0 && p.Mint != n.Mint {
+		return fmt.Errorf("its token is %s", p.Mint)
+	}
+	for source, owner := range p.Owners {
+		want := n.Keys.Operator // of the mint and the reward vault
+		if source == n.Vaults.Fee {
+			want = n.Keys.Fees
+		}
+		if source != n.Mint && source != n.Vaults.Reward && source != n.Vaults.Fee {
+			return fmt.Errorf("its source is %s, neither mint nor vault", source)
+		}
+		if owner != want {
+			return fmt.Errorf("%s signs for %s", owner, source)
+		}
+	}
+	return nil
+}
+
 // checkContent holds a content against the rules of its lane and against the
 // published file of its hash.
 func (a *auditor) checkContent(ctx context.Context, w winner, object string) error {
@@ -75,14 +108,11 @@ func (a *auditor) checkContent(ctx context.Context, w winner, object string) err
 	}
 	name := publish.ContentName(c.Hash())
 	file, err := a.Store.Get(ctx, name)
-	switch {
-	case errors.Is(err, publish.ErrNotFound):
-		a.r.skip(a.epochOf(w), object, "published", name, "no such file")
-	case err != nil:
-		return fmt.Errorf("fetch %s: %w", name, err)
-	default:
-		same(a.r, a.epochOf(w), object, "content", c.Hash(), ionet.HashOf(file))
+	if err != nil {
+		a.r.skip(a.epochOf(w), object, "published", name, err)
+		return ctx.Err()
 	}
+	same(a.r, a.epochOf(w), object, "content", c.Hash(), ionet.HashOf(file))
 	return nil
 }
 

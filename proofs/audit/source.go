@@ -12,8 +12,13 @@ import (
 	"github.com/ionet-settlement/ionet/chain/rpc"
 )
 
-// errNoHistory reports a block that the RPC does not have.
-var errNoHistory = errors.New("the RPC has no such block")
+var (
+	// errNoHistory reports a block that the RPC does not have, or that was
+	// skipped: nodes do not always tell these apart.
+	errNoHistory = errors.New("the RPC has no such block")
+	// errNoBlock reports a slot that is not final yet.
+	errNoBlock = errors.New("the slot is not final yet")
+)
 
 // source reads the chain, each transaction and block once.
 type source struct {
@@ -29,15 +34,15 @@ func newSource(c *rpc.Client, mint ionet.Key) *source {
 	return &source{rpc: c, mintKey: mint, accounts: map[ionet.Key]rpc.Account{}, transactions: map[string]*transaction{}, blocks: map[uint64]rpc.Block{}}
 }
 
-// history returns the signatures that name the address up to the snapshot, the
-// oldest first.
+// history returns the transactions that name the address, succeeded, and are in
+// slots up to the snapshot, the oldest first.
 func (s *source) history(ctx context.Context, address ionet.Key) ([]string, error) {
 	var all []string
-	for e, err := range s.rpc.History(ctx, address, chain.Signature{}) {
+	for e, err := range s.rpc.History(ctx, address, chain.Signature{}, s.head) {
 		if err != nil {
 			return nil, err
 		}
-		if s.head == 0 || e.Slot <= s.head {
+		if e.Err == nil && (s.head == 0 || e.Slot <= s.head) { // what failed changed nothing
 			all = append(all, e.Signature.String())
 		}
 	}
@@ -89,7 +94,10 @@ func (s *source) block(ctx context.Context, slot uint64) (rpc.Block, error) {
 		return b, nil
 	}
 	b, err := s.rpc.Block(ctx, slot)
-	if errors.Is(err, rpc.ErrNotFound) || errors.Is(err, rpc.ErrSkipped) {
+	switch {
+	case errors.Is(err, rpc.ErrNotYet):
+		return rpc.Block{}, fmt.Errorf("%w: %v", errNoBlock, err)
+	case errors.Is(err, rpc.ErrNotFound), errors.Is(err, rpc.ErrSkipped):
 		return rpc.Block{}, fmt.Errorf("%w: %v", errNoHistory, err)
 	}
 	if err == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/big"
+	"slices"
 	"time"
 
 	"github.com/ionet-settlement/ionet"
@@ -29,6 +30,9 @@ func (a *auditor) checkVault(ctx context.Context, name string, vault ionet.Key) 
 	if err != nil {
 		return fmt.Errorf("read history: %w", err)
 	}
+	if missing := a.absent(signatures, func(w winner) bool { return touches(w.content, vault) }); missing != "" {
+		a.r.skip(Genesis, name, "history", "transaction "+missing, "a history without it: the RPC has pruned it")
+	}
 	balance := new(big.Int)
 	for _, sig := range signatures {
 		tx, err := a.transaction(ctx, sig)
@@ -50,6 +54,24 @@ func (a *auditor) checkVault(ctx context.Context, name string, vault ionet.Key) 
 	}
 	same(a.r, Genesis, name, "vault-balance", balance.String(), now.String())
 	return nil
+}
+
+// absent returns a winner that belongs into a history and is not there, or "".
+func (a *auditor) absent(signatures []string, belongs func(winner) bool) string {
+	there := make(map[string]bool, len(signatures))
+	for _, s := range signatures {
+		there[s] = true
+	}
+	for _, w := range a.known {
+		if belongs(w) && !there[w.tx.signature] {
+			return w.tx.signature
+		}
+	}
+	return ""
+}
+
+func touches(c chain.Content, account ionet.Key) bool {
+	return slices.ContainsFunc(c.Movements, func(m chain.Movement) bool { return m.Source == account || m.Destination == account })
 }
 
 // explain compares the change that a transaction made to a vault with its content.
@@ -112,6 +134,9 @@ func (a *auditor) checkSigners(ctx context.Context) error {
 		signatures, err := a.history(ctx, signer.key)
 		if err != nil {
 			return fmt.Errorf("read the history of the %s: %w", signer.name, err)
+		}
+		if missing := a.absent(signatures, func(w winner) bool { return w.tx.signedBy(signer.key) }); missing != "" {
+			a.r.skip(Genesis, "signatures of the "+signer.name, "history", "transaction "+missing, "a history without it: the RPC has pruned it")
 		}
 		for _, sig := range signatures {
 			if _, ours := a.known[sig]; ours {

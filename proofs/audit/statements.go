@@ -1,0 +1,76 @@
+package audit
+
+import (
+	"fmt"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/proofs"
+)
+
+// statementChecker holds what one epoch's statements are checked against.
+type statementChecker struct {
+	network *ionet.Network
+	epoch   uint64
+	sealed  int64 // block time of the seal
+	in      *proofs.Inputs
+	kinds   map[ionet.Hash]proofs.Kind    // of the statements among the inputs, by id
+	named   map[uint64]map[ionet.Key]bool // blocks that uptime statements name, by slot
+}
+
+// check returns what is wrong with one statement of the inputs.
+func (c *statementChecker) check(s *proofs.Statement) error {
+	e, clock := &s.Envelope, c.network.Clock()
+	if err := proofs.CheckKey(e.Signer); err != nil {
+		return err
+	}
+	if s.Arrival.Sample >= c.network.Samples {
+		return fmt.Errorf("arrival sample %d, an epoch has %d", s.Arrival.Sample, c.network.Samples)
+	}
+	if s.Arrival.Epoch > c.epoch+1<<32 || s.Arrival.Epoch > 0 && clock.SampleStart(s.Arrival.Epoch, s.Arrival.Sample) > c.sealed {
+		return fmt.Errorf("arrived in sample %d of epoch %d, after the seal", s.Arrival.Sample, s.Arrival.Epoch)
+	}
+	if e.Kind != proofs.KindUptime && s.Arrival.Epoch > c.epoch {
+		return fmt.Errorf("arrived in epoch %d", s.Arrival.Epoch)
+	}
+	return c.checkBody(e)
+}
+
+func (c *statementChecker) checkBody(e *proofs.Envelope) error {
+	switch e.Kind {
+	case proofs.KindDelegation:
+		_, err := proofs.ParseDelegation(c.in.Network, e.Signer, e.Body)
+		return err
+	case proofs.KindRevocation:
+		_, err := proofs.ParseRevocation(c.in.Network, e.Signer, e.Body)
+		return err
+	case proofs.KindRelease:
+		_, err := proofs.ParseRelease(c.in.Network, e.Signer, e.Body)
+		return err
+	case proofs.KindInventory:
+		v, err := proofs.ParseInventory(e.Body)
+		if err == nil && c.kinds[v.Delegation] != proofs.KindDelegation {
+			err = fmt.Errorf("its delegation %s is not among the inputs", v.Delegation)
+		}
+		return err
+	case proofs.KindUptime:
+		return c.checkUptime(e)
+	}
+	return fmt.Errorf("kind %s is no input of an epoch", e.Kind)
+}
+
+func (c *statementChecker) checkUptime(e *proofs.Envelope) error {
+	u, err := proofs.ParseUptime(e.Body)
+	switch {
+	case err != nil:
+		return err
+	case u.Epoch != c.epoch:
+		return fmt.Errorf("it is of epoch %d", u.Epoch)
+	case c.kinds[u.Inventory] != proofs.KindInventory:
+		return fmt.Errorf("its inventory %s is not among the inputs", u.Inventory)
+	}
+	if c.named[u.BeaconSlot] == nil {
+		c.named[u.BeaconSlot] = map[ionet.Key]bool{}
+	}
+	c.named[u.BeaconSlot][u.BeaconHash] = true
+	return nil
+}
