@@ -141,7 +141,7 @@ type laneStep struct {
 // those step nothing and are left out.
 func (s *Service) stepsOf(ctx context.Context, l lane) iter.Seq2[laneStep, error] {
 	return func(yield func(laneStep, error) bool) {
-		for e, err := range s.cfg.Chain.History(ctx, l.address, chain.Signature{}) {
+		for e, err := range s.cfg.Chain.History(ctx, l.address, chain.Signature{}, 0) {
 			if err != nil {
 				yield(laneStep{}, fmt.Errorf("read the history of lane %s: %w", l.name, err))
 				return

@@ -77,7 +77,7 @@ func checkSupply(t testing.TB, p *Prepared) {
 		}
 	}
 	if err := func() error {
-		for e, err := range c.History(ctx, chain.GenesisReference(p.Network.Mint), chain.Signature{}) {
+		for e, err := range c.History(ctx, chain.GenesisReference(p.Network.Mint), chain.Signature{}, 0) {
 			if err != nil {
 				return err
 			}

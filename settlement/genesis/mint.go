@@ -103,7 +103,7 @@ func (r *run) landed(ctx context.Context, c chain.Content, from, to ionet.Key) (
 
 // findInHistory finds the genesis transaction of a lane that has gone on.
 func (r *run) findInHistory(ctx context.Context, c chain.Content, from, to ionet.Key) error {
-	for e, err := range r.Chain.History(ctx, chain.GenesisReference(r.Network.Mint), chain.Signature{}) {
+	for e, err := range r.Chain.History(ctx, chain.GenesisReference(r.Network.Mint), chain.Signature{}, 0) {
 		if err != nil {
 			return err
 		}
