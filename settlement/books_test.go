@@ -1,20 +1,15 @@
 package settlement
 
 import (
-	"bytes"
 	"context"
-	"crypto/ed25519"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/ionet-settlement/ionet"
-	"github.com/ionet-settlement/ionet/chain"
 	"github.com/ionet-settlement/ionet/chain/localnet"
 	"github.com/ionet-settlement/ionet/chain/rpc"
 	"github.com/ionet-settlement/ionet/emissions"
@@ -204,107 +199,6 @@ func (b *books) toSample(k uint64, sample uint16) {
 	b.goTo(b.clock.SampleStart(k, sample) + testSample - 1)
 }
 
-// host is a worker with its provider.
-type host struct {
-	b          *books
-	key        ed25519.PrivateKey
-	provider   ed25519.PrivateKey
-	payout     ionet.Key
-	delegation proofs.Envelope
-	inventory  proofs.Envelope
-	devices    int
-	previous   ionet.Hash
-}
-
-// keyOf makes a key from a name, so that a failing case can be told.
-func keyOf(name string) ed25519.PrivateKey {
-	seed := ionet.HashOf([]byte(name))
-	return ed25519.NewKeyFromSeed(seed[:])
-}
-
-func uuidOf(name string) ionet.UUID {
-	h := ionet.HashOf([]byte(name))
-	return ionet.UUID(h[:16])
-}
-
-// newHost makes a host of one provider whose devices have these names; even ones
-// are H100s, odd ones RTX 4090s.
-func (b *books) newHost(name string, devices ...string) *host {
-	b.t.Helper()
-	h := &host{b: b, key: keyOf("worker " + name), provider: keyOf("provider " + name), payout: chain.PublicOf(keyOf("payout " + name)), devices: len(devices)}
-	h.delegation = h.delegate(func(*proofs.Delegation) {})
-	h.inventory = h.list(func(v *proofs.Inventory) {}, devices...)
-	return h
-}
-
-func (h *host) worker() ionet.Key { return chain.PublicOf(h.key) }
-
-func (h *host) delegate(change func(*proofs.Delegation)) proofs.Envelope {
-	h.b.t.Helper()
-	d := proofs.Delegation{Provider: chain.PublicOf(h.provider), Payout: h.payout, Workers: []ionet.Key{h.worker()}, Issued: h.b.first - 1000, Expires: h.b.first + 100_000}
-	change(&d)
-	text, err := d.Text(h.b.net.Network.ID())
-	return h.b.signText(proofs.KindDelegation, h.provider, text, err)
-}
-
-func (b *books) signText(kind proofs.Kind, key ed25519.PrivateKey, text string, err error) proofs.Envelope {
-	b.t.Helper()
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return proofs.Sign(b.net.Network.ID(), kind, key, []byte(text))
-}
-
-func (h *host) list(change func(*proofs.Inventory), devices ...string) proofs.Envelope {
-	h.b.t.Helper()
-	v := proofs.Inventory{Delegation: h.delegation.ID(), Simulated: true}
-	for i, name := range devices {
-		product := []string{"NVIDIA H100 80GB HBM3", "NVIDIA GeForce RTX 4090"}[i%2]
-		v.Devices = append(v.Devices, proofs.InventoryDevice{UUID: uuidOf(name), Name: product, MemoryMiB: 81559, PCI: "00000000:01:00.0", CCMajor: 9, Driver: "580.95.05"})
-	}
-	slices.SortFunc(v.Devices, func(a, b proofs.InventoryDevice) int { return bytes.Compare(a.UUID[:], b.UUID[:]) })
-	change(&v)
-	body, err := v.Encode()
-	if err != nil {
-		h.b.t.Fatal(err)
-	}
-	return proofs.Sign(h.b.net.Network.ID(), proofs.KindInventory, h.key, body)
-}
-
-// beacon returns the first finalized block of a sample that has begun.
-func (b *books) beacon(k uint64, sample uint16) proofs.Beacon {
-	b.t.Helper()
-	start := b.clock.SampleStart(k, sample)
-	block, err := b.rpc.BlockAt(b.t.Context(), start, start+testSample)
-	if err != nil {
-		b.t.Fatalf("block of sample %d of epoch %d: %v", sample, k, err)
-	}
-	return proofs.Beacon{Slot: block.Slot, Hash: block.Hash, Time: block.Time}
-}
-
-// uptime signs a statement for a sample; change may spoil it.
-func (h *host) uptime(k uint64, sample uint16, change func(*proofs.Uptime)) proofs.Envelope {
-	h.b.t.Helper()
-	beacon := h.b.beacon(k, sample)
-	u := proofs.Uptime{
-		Epoch: k, Sample: sample, BeaconSlot: beacon.Slot, BeaconHash: beacon.Hash, Previous: h.previous,
-		Delegation: h.delegation.ID(), Inventory: h.inventory.ID(), Devices: make([]proofs.UptimeDevice, h.devices),
-	}
-	for i := range u.Devices {
-		u.Devices[i] = proofs.UptimeDevice{Utilization: 50, MemoryMiB: 1024, Temperature: 60, PowerW: 300}
-	}
-	if change != nil {
-		change(&u)
-	}
-	body, err := u.Encode()
-	if err != nil {
-		h.b.t.Fatal(err)
-	}
-	e := proofs.Sign(h.b.net.Network.ID(), proofs.KindUptime, h.key, body)
-	h.previous = e.ID()
-	return e
-}
-
 func plain(envelopes ...proofs.Envelope) []Submitted {
 	out := make([]Submitted, len(envelopes))
 	for i, e := range envelopes {
@@ -381,130 +275,4 @@ func (b *books) play(k uint64, hosts ...*host) {
 			b.accept(all...)
 		}
 	}
-}
-
-func (b *books) toClose(k uint64) {
-	b.t.Helper()
-	b.goTo(b.clock.EpochEnd(k) + testGrace)
-}
-
-// lead takes or renews the lease.
-func (b *books) lead() {
-	b.t.Helper()
-	if held, err := b.hold(b.t.Context()); err != nil || !held {
-		b.t.Fatalf("hold the lease: %v, %v", held, err)
-	}
-}
-
-// closeDue closes the due epoch, which must be k.
-func (b *books) closeDue(k uint64) *Closing {
-	b.t.Helper()
-	b.toClose(k)
-	b.lead()
-	c, err := b.CloseDue(b.t.Context())
-	if err != nil || c == nil || c.Epoch != k {
-		b.t.Fatalf("close epoch %d: %v, %v", k, c, err)
-	}
-	return c
-}
-
-// content is what the epoch lane carries at the position of c.
-func (b *books) content(c *Closing) chain.Content {
-	lane, _ := b.net.Network.Lane("epoch")
-	return chain.Content{Kind: chain.KindEpoch, Lane: lane, N: c.Epoch, C: chain.FirstC(lane), Movements: c.Movements, Memo: c.Memo}
-}
-
-// seal does what resolving does with the epoch's winner.
-func (b *books) sealAs(c *Closing, how func(ctx context.Context, tx pgx.Tx, content chain.Content) error) {
-	b.t.Helper()
-	content := b.content(c)
-	hash := content.Hash()
-	err := pgx.BeginFunc(b.t.Context(), b.pool, func(tx pgx.Tx) error {
-		_, err := tx.Exec(b.t.Context(), `INSERT INTO contents (hash, lane, position, kind, bytes, state) VALUES ($1, 'epoch', $2, $3, $4, 'won') ON CONFLICT (hash) DO NOTHING`,
-			hash[:], int64(c.Epoch), int16(content.Kind), content.Encode())
-		if err != nil {
-			return err
-		}
-		if err := how(b.t.Context(), tx, content); err != nil {
-			return err
-		}
-		_, err = tx.Exec(b.t.Context(), `UPDATE lanes SET position = $1 WHERE name = 'epoch'`, int64(c.Epoch)+1)
-		return err
-	})
-	if err != nil {
-		b.t.Fatalf("seal epoch %d: %v", c.Epoch, err)
-	}
-}
-
-var testSignature = chain.Signature{1, 2, 3}
-
-const testSlot = 77
-
-func (b *books) sealNow(c *Closing) {
-	b.t.Helper()
-	b.sealAs(c, func(ctx context.Context, tx pgx.Tx, _ chain.Content) error {
-		return b.sealEpoch(ctx, tx, c.Epoch, testSignature, testSlot)
-	})
-}
-
-// epochs plays, closes and seals the epochs from..to.
-func (b *books) epochs(from, to uint64, hosts ...*host) {
-	b.t.Helper()
-	for k := from; k <= to; k++ {
-		b.play(k, hosts...)
-		b.sealNow(b.closeDue(k))
-	}
-}
-
-// book reads the published book that a memo commits to.
-func (b *books) book(c *Closing) *proofs.Book {
-	b.t.Helper()
-	m := b.memo(c)
-	file, err := b.store.Get(b.t.Context(), publish.BookName(proofs.BookRoot(m.Inputs, m.Verdicts)))
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	book, err := proofs.ParseBook(file)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	if book.Inputs.Root() != m.Inputs || book.VerdictsRoot() != m.Verdicts {
-		b.t.Fatal("the book is not the one that the memo commits to")
-	}
-	return book
-}
-
-func (b *books) memo(c *Closing) proofs.EpochMemo {
-	b.t.Helper()
-	m, err := proofs.ParseMemo(c.Memo)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return m.(proofs.EpochMemo)
-}
-
-// judged returns what the book's inputs come to.
-func (b *books) judged(book *proofs.Book) *proofs.Judgement {
-	b.t.Helper()
-	emission, err := b.intake.schedule.Emission(book.Inputs.Epoch)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	j, err := proofs.Judge(book.Inputs, b.clock, emission)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return j
-}
-
-// verdictOf returns the verdict on a host's device.
-func verdictOf(t testing.TB, verdicts []proofs.Verdict, h *host, device string) proofs.Verdict {
-	t.Helper()
-	for _, v := range verdicts {
-		if v.UUID == uuidOf(device) && v.Worker == h.worker() {
-			return v
-		}
-	}
-	t.Fatalf("no verdict on device %s of worker %s", device, h.worker())
-	return proofs.Verdict{}
 }

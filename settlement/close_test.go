@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,13 +11,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/jackc/pgx/v5"
-	"pgregory.net/rapid"
 
 	"github.com/ionet-settlement/ionet"
-	"github.com/ionet-settlement/ionet/chain"
 	"github.com/ionet-settlement/ionet/proofs"
-	"github.com/ionet-settlement/ionet/publish"
 	"github.com/ionet-settlement/ionet/settlement/ledger"
 )
 
@@ -303,55 +298,6 @@ func TestFreezeRacesIntake(t *testing.T) {
 	}
 }
 
-// Whatever the order, the repetitions and the requests in which the same
-// statements come, the inputs are the same.
-func TestInputsDoNotDependOnOrder(t *testing.T) {
-	b := newBooks(t)
-	a, c := b.newHost("a", "gpu 0", "gpu 1"), b.newHost("c", "gpu 2")
-	b.toClose(1)
-	all := []proofs.Envelope{a.delegation, a.inventory, c.delegation, c.inventory, c.revoke(c.delegation.ID()), a.list(func(*proofs.Inventory) {}, "gpu 0", "gpu 1", "gpu 7")}
-	for sample := range uint16(testSamples) {
-		all = append(all, a.uptime(1, sample, nil), c.uptime(1, sample, nil))
-	}
-	all = append(all, a.uptime(1, 2, func(u *proofs.Uptime) { u.Previous = ionet.Hash{3} }))
-	want := b.inputsOf(all, rand.New(rand.NewPCG(1, 1)), 1)
-	rapid.Check(t, func(rt *rapid.T) {
-		seed := rapid.Uint64().Draw(rt, "seed")
-		perRequest := rapid.IntRange(1, 12).Draw(rt, "statements of a request")
-		if got := b.inputsOf(all, rand.New(rand.NewPCG(seed, 0)), perRequest); got != want {
-			rt.Fatalf("inputs root is %s, want %s", got, want)
-		}
-	})
-}
-
-// inputsOf forgets all statements, brings these in a random order, some twice,
-// until all are in, and returns the root of epoch 1's inputs.
-func (b *books) inputsOf(all []proofs.Envelope, r *rand.Rand, perRequest int) ionet.Hash {
-	b.t.Helper()
-	for _, table := range []string{"inventory_devices", "inventories", "workers", "releases", "revocations", "delegation_workers", "delegations", "beacons", "statements"} {
-		b.exec(`DELETE FROM ` + table)
-	}
-	in := map[ionet.Hash]bool{}
-	for len(in) < len(all) {
-		var next []proofs.Envelope
-		for range perRequest {
-			next = append(next, all[r.IntN(len(all))])
-		}
-		for _, res := range b.submit(plain(next...)...) {
-			if res.Status != Refused {
-				in[res.ID] = true
-			} else if !strings.HasPrefix(res.Problem.Type, "unknown-") {
-				b.t.Fatal(res.Problem)
-			}
-		}
-	}
-	inputs, err := b.gather(b.t.Context(), 1)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return inputs.Root()
-}
-
 // A row that is changed between judging and publishing comes into the book as it
 // is; whoever judges the book again finds it.
 func TestChangedVerdictIsFoundByJudgingAgain(t *testing.T) {
@@ -402,205 +348,5 @@ func TestChangedRowsAreNotOwed(t *testing.T) {
 	p, err := b.Provider(t.Context(), h.payout)
 	if err != nil || p.Claimable != b.memo(c).Sum {
 		t.Errorf("owed %s (%v), sealed were %s", p.Claimable, err, b.memo(c).Sum)
-	}
-}
-
-// Another database that knows nothing of two epochs imports both from the
-// published store, and is then as the first one in all that matters.
-func TestImportEpochs(t *testing.T) {
-	b := newBooks(t)
-	empty := b.copyDatabase()
-	a, c := b.newHost("a", "gpu 0", "gpu 1"), b.newHost("c", "gpu 2")
-	b.register(a, c)
-	b.play(1, a, c)
-	b.accept(c.revoke(c.delegation.ID()))
-	first := b.closeDue(1)
-	b.sealNow(first)
-	b.accept(a.release(a.worker(), "gpu 0"))
-	b.play(2, a)
-	second := b.closeDue(2)
-	b.sealNow(second)
-
-	other := b.on(empty)
-	// A delegation that came again, without its ack, before the import.
-	other.accept(a.delegation)
-	for _, closing := range []*Closing{first, second} {
-		other.sealAs(closing, func(ctx context.Context, tx pgx.Tx, content chain.Content) error {
-			return other.importEpoch(ctx, tx, other.memo(closing), content)
-		})
-	}
-	for _, sql := range []string{
-		`SELECT array_agg(row(epoch, state, emission, sum, unissued, policy, inputs_root, verdicts_root, verdicts, memo)::text ORDER BY epoch)::text FROM epochs`,
-		`SELECT array_agg(v::text ORDER BY epoch, uuid)::text FROM verdicts v`,
-		`SELECT array_agg(s::text ORDER BY epoch, id)::text FROM statements s`,
-		`SELECT array_agg(b::text ORDER BY uuid)::text FROM bindings b`,
-		`SELECT array_agg(b::text ORDER BY slot)::text FROM beacons b`,
-		`SELECT array_agg(w::text ORDER BY key)::text FROM workers w`,
-		`SELECT array_agg(d::text ORDER BY id)::text FROM delegations d`,
-		`SELECT array_agg(i::text ORDER BY id)::text FROM inventories i`,
-		`SELECT array_agg(i::text ORDER BY inventory, uuid)::text FROM inventory_devices i`,
-		`SELECT array_agg(r::text ORDER BY id)::text FROM revocations r`,
-		`SELECT array_agg(r::text ORDER BY id)::text FROM releases r`,
-		`SELECT array_agg(l::text ORDER BY account)::text FROM ledger_balances l`,
-		`SELECT array_agg(t::text ORDER BY entry, n)::text FROM ledger_transfers t`,
-		`SELECT i::text FROM intake i`,
-	} {
-		var want, got *string
-		if err := b.pool.QueryRow(t.Context(), sql).Scan(&want); err != nil {
-			t.Fatal(err)
-		}
-		if err := other.pool.QueryRow(t.Context(), sql).Scan(&got); err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(want, got); diff != "" || want == nil {
-			t.Errorf("%s\n%s", sql, diff)
-		}
-	}
-	// And it goes on from there.
-	b.play(3, a)
-	third := b.closeDue(3)
-	restored := other
-	for _, sql := range []string{`SELECT count(*) FROM bindings`} {
-		if got, want := restored.count(sql), b.count(sql); got != want {
-			t.Errorf("%s: %d, want %d", sql, got, want)
-		}
-	}
-	restored.sealAs(third, func(ctx context.Context, tx pgx.Tx, content chain.Content) error {
-		return restored.importEpoch(ctx, tx, restored.memo(third), content)
-	})
-}
-
-func TestImportNeedsTheBook(t *testing.T) {
-	b := newBooks(t)
-	empty := b.copyDatabase()
-	h := b.newHost("a", "gpu 0")
-	b.register(h)
-	b.play(1, h)
-	c := b.closeDue(1)
-	m := b.memo(c)
-	name := publish.BookName(proofs.BookRoot(m.Inputs, m.Verdicts))
-	file, err := b.store.Get(t.Context(), name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for what, damage := range map[string]func() []byte{
-		"missing":      func() []byte { return nil },
-		"cut":          func() []byte { return file[:len(file)/2] },
-		"another book": func() []byte { return otherBook(t, b.book(c)) },
-	} {
-		t.Run(what, func(t *testing.T) {
-			store, err := publish.NewFolder(t.TempDir())
-			if err != nil {
-				t.Fatal(err)
-			}
-			if bytes := damage(); bytes != nil {
-				if err := store.Put(t.Context(), name, bytes); err != nil {
-					t.Fatal(err)
-				}
-			}
-			other := b.on(empty)
-			other.cfg.Store = store
-			err = pgx.BeginFunc(t.Context(), other.pool, func(tx pgx.Tx) error {
-				return other.importEpoch(t.Context(), tx, m, other.content(c))
-			})
-			if err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "put that file back") {
-				t.Errorf("import: %v, want a sentence that names %s", err, name)
-			}
-			if n := other.count(`SELECT (SELECT count(*) FROM epochs) + (SELECT count(*) FROM statements)`); n != 0 {
-				t.Error("a failed import left rows")
-			}
-		})
-	}
-}
-
-// otherBook is a well-formed book with one unit more for the first verdict.
-func otherBook(t *testing.T, book *proofs.Book) []byte {
-	t.Helper()
-	changed := *book
-	changed.Verdicts = append([]proofs.Verdict(nil), book.Verdicts...)
-	a, err := changed.Verdicts[0].Amount.Add(ionet.MustAmount(1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	changed.Verdicts[0].Amount = a
-	file, err := proofs.EncodeBook(&changed)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return file
-}
-
-// A device goes to the first worker that proves it, stays with it, is released,
-// and then belongs to the next.
-func TestBindingsThroughEpochs(t *testing.T) {
-	b := newBooks(t)
-	a, c := b.newHost("a", "gpu 0"), b.newHost("c", "gpu 0")
-	b.register(a)
-	b.epochs(1, 1, a)
-	p := b.refuseAfter(ProblemDeviceBound, c.delegation, c.inventory)
-	if p.Field != "body.devices[0].uuid" || !strings.Contains(p.Detail, uuidOf("gpu 0").String()) {
-		t.Errorf("problem is %+v", p)
-	}
-	b.accept(a.release(a.worker(), "gpu 0"))
-	b.epochs(2, 2, a)
-	if n := b.count(`SELECT count(*) FROM bindings`); n != 0 {
-		t.Fatalf("%d bindings after the release", n)
-	}
-	b.accept(c.inventory)
-	b.epochs(3, 3, c)
-	verdicts, err := b.Verdicts(t.Context(), 3)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if v := verdictOf(t, verdicts, c, "gpu 0"); v.Rule != proofs.Accepted {
-		t.Errorf("the new worker's verdict is %s", v.Rule.Name())
-	}
-	var worker []byte
-	if err := b.pool.QueryRow(t.Context(), `SELECT worker FROM bindings`).Scan(&worker); err != nil || ionet.Key(worker) != c.worker() {
-		t.Errorf("the device is bound to %x (%v)", worker, err)
-	}
-}
-
-// refuseAfter accepts all but the last statement, which must be refused.
-func (b *books) refuseAfter(kind string, envelopes ...proofs.Envelope) *Problem {
-	b.t.Helper()
-	last := len(envelopes) - 1
-	b.accept(envelopes[:last]...)
-	return b.refuse(kind, statement(envelopes[last]))
-}
-
-func TestTwoFirstClaims(t *testing.T) {
-	b := newBooks(t)
-	a, c := b.newHost("a", "gpu 0"), b.newHost("c", "gpu 0")
-	b.register(a, c)
-	b.epochs(1, 1, a, c)
-	verdicts, err := b.Verdicts(t.Context(), 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, h := range []*host{a, c} {
-		if v := verdictOf(t, verdicts, h, "gpu 0"); v.Rule != proofs.TwoFirstClaims {
-			t.Errorf("rule is %s", v.Rule.Name())
-		}
-	}
-	if found, err := b.DeviceVerdicts(t.Context(), uuidOf("gpu 0"), 1); err != nil || len(found) != 2 {
-		t.Errorf("verdicts on the device: %v, %v", found, err)
-	}
-}
-
-// A silent worker stays in the books for as long as FORMAT.md says, and no longer.
-func TestSilentWorkerLeavesTheInputs(t *testing.T) {
-	b := newBooks(t)
-	h := b.newHost("a", "gpu 0")
-	b.register(h)
-	b.epochs(1, 1, h)
-	for _, k := range []uint64{2, 1 + reach, 2 + reach} {
-		in, err := b.gather(t.Context(), k)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got, want := in.Has(proofs.KindInventory, h.inventory.ID()), k <= 1+reach; got != want {
-			t.Errorf("inventory in the inputs of epoch %d: %t, want %t", k, got, want)
-		}
 	}
 }

@@ -24,6 +24,13 @@ func (s *Service) importEpoch(ctx context.Context, tx pgx.Tx, memo proofs.EpochM
 }
 
 func (s *Service) importBook(ctx context.Context, tx pgx.Tx, memo proofs.EpochMemo, content ionet.Hash, signature chain.Signature, slot uint64) error {
+	e, err := readEpoch(ctx, tx, memo.Epoch)
+	if err != nil && !errors.Is(err, errNoEpoch) {
+		return fmt.Errorf("import epoch %d: %w", memo.Epoch, err)
+	}
+	if err == nil && e.state == EpochSealed && e.memo == memo.String() {
+		return nil // done before; the bindings may have moved on since
+	}
 	book, err := s.fetchBook(ctx, memo)
 	if err != nil {
 		return fmt.Errorf("import epoch %d: %w", memo.Epoch, err)

@@ -250,32 +250,6 @@ func TestSubmitProblems(t *testing.T) {
 	}
 }
 
-// move registers the host anew under a changed delegation.
-func (b *books) move(h *host, change func(*proofs.Delegation)) {
-	b.t.Helper()
-	h.delegation = h.delegate(change)
-	h.inventory = h.list(func(*proofs.Inventory) {}, "gpu 0", "gpu 1")
-	b.register(h)
-}
-
-func (h *host) revoke(delegation ionet.Hash) proofs.Envelope {
-	h.b.t.Helper()
-	text, err := proofs.Revocation{Provider: chain.PublicOf(h.provider), Delegation: delegation, Issued: h.b.now().Unix()}.Text(h.b.net.Network.ID())
-	return h.b.signText(proofs.KindRevocation, h.provider, text, err)
-}
-
-func (h *host) release(worker ionet.Key, device string) proofs.Envelope {
-	h.b.t.Helper()
-	text, err := proofs.Release{Provider: chain.PublicOf(h.provider), Worker: worker, Device: uuidOf(device), Issued: h.b.now().Unix()}.Text(h.b.net.Network.ID())
-	return h.b.signText(proofs.KindRelease, h.provider, text, err)
-}
-
-// ack makes the service's ack of a statement.
-func (b *books) ack(e proofs.Envelope, at proofs.Arrival) proofs.Envelope {
-	ack := proofs.Ack{Statement: e.ID(), Arrival: at}
-	return proofs.Sign(b.net.Network.ID(), proofs.KindAck, b.net.Keys.Service, ack.Encode())
-}
-
 func TestTooManyInOneRequest(t *testing.T) {
 	b := newBooks(t)
 	_, err := b.Submit(t.Context(), make([]Submitted, MaxSubmitted+1))
