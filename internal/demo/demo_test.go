@@ -27,6 +27,7 @@ var allHold = regexp.MustCompile(`(?m)(\d+) epochs, (\d+) verdicts, (\d+) payout
 
 // TestDemo is `make demo` itself.
 func TestDemo(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	var out bytes.Buffer
@@ -47,6 +48,7 @@ func TestDemo(t *testing.T) {
 // TestKillRestoreTamper is the life of one network under an unkind operator:
 // kill -9, an old backup, then damage that an auditor must name.
 func TestKillRestoreTamper(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	s := openStage(t, ctx)
