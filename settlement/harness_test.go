@@ -149,7 +149,7 @@ func (m *machine) reopen() {
 	m.t.Helper()
 	m.wires.disarm()
 	m.openOn(m.wires.pool(m.t, m.url), m.wires.client(m.t, m.node.URL()))
-	m.goTo(handTime.Load() + int64(m.cfg.LeaseTime/time.Second) + 1)
+	m.goTo(handTime.Load() + max(int64(m.cfg.LeaseTime/time.Second), testGrace) + 1)
 }
 
 func (m *machine) openOn(pool *pgxpool.Pool, client *rpc.Client) {
@@ -183,13 +183,23 @@ func (m *machine) saw(kind EventKind) bool {
 // pass makes one pass and lets two slots go by. Only a cut wire may fail it.
 func (m *machine) pass() {
 	m.t.Helper()
-	if err := m.Settle(m.t.Context()); err != nil && !isCutError(err) {
-		m.t.Fatalf("pass: %v", err)
-	}
+	m.mayFail("pass", func() error { return m.Settle(m.t.Context()) })
 	m.advance(2)
 }
 
-// isCutError reports whether a pass failed because of the test's fault: by the
+// mayFail runs f, which may only fail by a fault of the wires, and reports
+// whether it succeeded.
+func (m *machine) mayFail(what string, f func() error) bool {
+	m.t.Helper()
+	before := m.wires.failed()
+	err := f()
+	if err != nil && m.wires.failed() == before && !isCutError(err) {
+		m.t.Fatalf("%s: %v", what, err)
+	}
+	return err == nil
+}
+
+// isCutError reports whether something failed because of the test's fault: by the
 // wire itself, or by a connection or lease that the fault left behind.
 func isCutError(err error) bool {
 	var transport *rpc.TransportError
@@ -269,16 +279,18 @@ func (m *machine) signClaim(h *host, p Prepared) []byte {
 // cut wire was in the way.
 func (m *machine) tryClaim(ctx context.Context, h *host) (Claim, bool) {
 	m.t.Helper()
-	p, err := m.PrepareClaim(ctx, h.payout)
 	var c Claim
-	if err == nil {
-		c, err = m.SubmitClaim(ctx, m.signClaim(h, p))
-	}
-	var problem *Problem
-	if err != nil && !errors.As(err, &problem) && !isCutError(err) {
-		m.t.Fatalf("claim: %v", err)
-	}
-	return c, err == nil
+	ok := m.mayFail("claim", func() error {
+		p, err := m.PrepareClaim(ctx, h.payout)
+		if err == nil {
+			c, err = m.SubmitClaim(ctx, m.signClaim(h, p))
+		}
+		if problem := (*Problem)(nil); errors.As(err, &problem) {
+			return errWire // somebody has to try again, as after a cut
+		}
+		return err
+	})
+	return c, ok
 }
 
 // claimAll makes passes and claims until nothing is owed to h or on its way.
@@ -302,11 +314,11 @@ func (m *machine) claimAll(h *host) {
 // payAll asks for a payout run and makes passes until it is over.
 func (m *machine) payAll() {
 	m.t.Helper()
-	id, err := m.RequestPayout(m.t.Context())
-	if err != nil {
-		if !isCutError(err) {
-			m.t.Fatal(err)
-		}
+	var id [16]byte
+	if !m.mayFail("payout run", func() (err error) {
+		id, err = m.RequestPayout(m.t.Context())
+		return err
+	}) {
 		return
 	}
 	m.until("payout run is over", func() bool {

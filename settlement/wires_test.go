@@ -59,6 +59,14 @@ func (w *wires) disarm() string {
 	return w.fired
 }
 
+// failed returns the step that failed since the wires were armed, "" where
+// none has yet.
+func (w *wires) failed() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.fired
+}
+
 // isCut reports whether nothing gets through.
 func (w *wires) isCut() bool {
 	w.mu.Lock()

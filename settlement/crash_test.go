@@ -1,0 +1,84 @@
+package settlement
+
+import (
+	"fmt"
+	"testing"
+)
+
+// journey is all that a service does with money, once: an epoch is closed and
+// sealed, alice claims, bob is paid. It stops where the process dies.
+func (m *machine) journey(k uint64) {
+	m.t.Helper()
+	m.until(fmt.Sprintf("epoch %d is sealed", k), func() bool { return m.wires.isCut() || m.position(epochLane) > k })
+	m.claimAll(m.alice)
+	m.payAll()
+}
+
+// finish makes passes until nothing is on its way any more.
+func (m *machine) finish(k uint64) {
+	m.t.Helper()
+	m.journey(k)
+	m.until("lanes are fenced, nothing is open", func() bool {
+		return m.view.isReady() && m.count(`SELECT count(*) FROM attempts WHERE state = 'live'`)+m.count(`SELECT count(*) FROM payments WHERE state = 'signed'`) == 0
+	})
+}
+
+// failEachStep runs the journey once for each of its steps, which fails, and
+// brings it to its end: by the same process, or where that died by a new one.
+// After each all books are held against the chain.
+func failEachStep(t *testing.T, m *machine, f fault, dies bool, stride int) {
+	for n := 1; ; n += stride {
+		k := m.playNext(m.alice, m.bob)
+		m.wires.arm(n, f, dies)
+		m.journey(k)
+		step := m.wires.disarm()
+		if dies && step != "" {
+			m.reopen()
+		}
+		m.finish(k)
+		m.checkBooks()
+		if m.owed(m.alice)+m.owed(m.bob) != 0 {
+			t.Errorf("alice is owed %d, bob %d at the end", m.owed(m.alice), m.owed(m.bob))
+		}
+		if testing.Verbose() {
+			t.Logf("step %d: %s", n, step)
+		}
+		if t.Failed() {
+			t.Fatalf("after step %d, %q, was %s", n, step, f)
+		}
+		if step == "" {
+			t.Logf("%d steps", n-1)
+			return
+		}
+	}
+}
+
+// A process dies at any step, before or after it took effect.
+func TestKillAtEachStep(t *testing.T) {
+	for _, f := range []fault{lost, unheard} {
+		t.Run(f.String(), func(t *testing.T) {
+			m := newMachine(t)
+			m.fenceUp()
+			failEachStep(t, m, f, true, 1)
+		})
+	}
+}
+
+// A step fails and the process goes on: it must not believe what it did not hear.
+func TestFailEachStep(t *testing.T) {
+	for _, f := range []fault{lost, unheard} {
+		t.Run(f.String(), func(t *testing.T) {
+			m := newMachine(t)
+			m.fenceUp()
+			failEachStep(t, m, f, false, 1)
+		})
+	}
+}
+
+// Reads of the chain fail: nothing is done on half of the truth.
+func TestFailReads(t *testing.T) {
+	m := newMachine(t)
+	m.fenceUp()
+	m.wires.reads = true
+	failEachStep(t, m, lost, false, 7)
+}
