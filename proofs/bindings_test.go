@@ -56,10 +56,16 @@ func TestNextBindings(t *testing.T) {
 		}, []Binding{bound(1, "w", 2, worldEpoch)}},
 		{"released without a verdict", func(w *world) {
 			w.in.Bindings = []Binding{bound(1, "w", 2, 6), bound(2, "w", 2, 6)}
-			issued, expires := always()
-			w.delegate("p", issued, expires, "w")
+			w.honest("p", "w", gpu{3, h100})
 			w.release("p", "w", device(1), Arrival{worldEpoch - 1, 4})
 		}, []Binding{bound(2, "w", 2, 6)}},
+		{"a delegation alone may not release", func(w *world) {
+			w.in.Bindings = []Binding{bound(1, "w", 2, 6)}
+			issued, expires := always()
+			w.delegate("thief", issued, expires, "w")
+			w.honest("p", "w", gpu{3, h100})
+			w.release("thief", "w", device(1), Arrival{worldEpoch, 4})
+		}, []Binding{bound(1, "w", 2, 6)}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t)

@@ -42,6 +42,9 @@ type auditor struct {
 	former  *proofs.Book            // the book of the former epoch; nil where it does not hold
 	credits []credit                // what payees earned, in order of the chain
 	payees  map[ionet.Key]ionet.Key // token account -> payee
+	lost    int                     // epochs whose book could not be read: what they owe is unknown
+
+	arrivals map[ionet.Hash]proofs.Arrival // of statements that are in several books
 }
 
 // winner is a step that landed: the content of one position of one lane.
@@ -69,6 +72,7 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	a := &auditor{
 		Config: cfg, source: newSource(cfg.Chain, cfg.Mint), r: &Report{},
 		lanes: map[string][]winner{}, known: map[string]winner{}, payees: map[ionet.Key]ionet.Key{},
+		arrivals: map[ionet.Hash]proofs.Arrival{},
 	}
 	for _, step := range []func(context.Context) error{
 		a.findGenesis, a.walkLanes, a.replayEpochs, a.checkPayments, a.checkVaults, a.checkSigners, a.checkSupply,

@@ -45,8 +45,12 @@ func (a *auditor) replayEpoch(ctx context.Context, k uint64, w winner, formerMem
 	}
 	a.checkSeal(k, w, memo, formerMemo, emission)
 	book, err := a.fetchBook(ctx, k, memo)
-	if err != nil || book == nil {
+	if err != nil {
 		return err
+	}
+	if book == nil {
+		a.lost++
+		return nil
 	}
 	if err := a.checkInputs(ctx, k, w, memo, former, book); err != nil {
 		return err
@@ -167,8 +171,23 @@ func (a *auditor) checkStatements(k uint64, w winner, in *proofs.Inputs) map[uin
 		if err := c.check(s); err != nil {
 			a.r.find(k, object, "statement", "a statement of FORMAT.md sections 3 to 6", err)
 		}
+		a.checkArrival(k, object, s)
 	}
 	return c.named
+}
+
+// checkArrival compares the arrival with what an earlier book said of the same
+// statement: it arrived once.
+func (a *auditor) checkArrival(k uint64, object string, s *proofs.Statement) {
+	if s.Envelope.Kind == proofs.KindUptime {
+		return // is in one book alone
+	}
+	id := s.Envelope.ID()
+	if first, told := a.arrivals[id]; told {
+		same(a.r, k, object, "arrival", first, s.Arrival)
+		return
+	}
+	a.arrivals[id] = s.Arrival
 }
 
 // checkBeacons compares the beacon records with the chain's own blocks, and both
@@ -213,6 +232,7 @@ func (a *auditor) checkBeacons(ctx context.Context, k uint64, in *proofs.Inputs,
 // checkVerdicts judges the epoch again and compares byte for byte.
 func (a *auditor) checkVerdicts(k uint64, memo proofs.EpochMemo, emission ionet.Amount, book *proofs.Book) {
 	a.r.Verdicts += len(book.Verdicts)
+	a.checkSum(k, memo, book)
 	j, err := proofs.Judge(book.Inputs, a.network.Clock(), emission)
 	if err != nil {
 		a.r.find(k, "inputs", "judge", "inputs that can be judged", err)
@@ -235,6 +255,19 @@ func (a *auditor) checkVerdicts(k uint64, memo proofs.EpochMemo, emission ionet.
 			a.r.find(k, object, "verdict", fmt.Sprintf("%+v", want), fmt.Sprintf("%+v", got))
 		}
 	}
+}
+
+// checkSum holds the verdicts' amounts against what the memo says and minted.
+func (a *auditor) checkSum(k uint64, memo proofs.EpochMemo, book *proofs.Book) {
+	var sum ionet.Amount
+	var err error
+	for _, v := range book.Verdicts {
+		if sum, err = sum.Add(v.Amount); err != nil {
+			a.r.find(k, "sum of the verdicts", "sum", memo.Sum, err)
+			return
+		}
+	}
+	same(a.r, k, "sum of the verdicts", "sum", memo.Sum, sum)
 }
 
 // credit records what the epoch owes its payees, as committed: what was wrong

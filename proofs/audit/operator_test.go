@@ -1,0 +1,493 @@
+package audit
+
+import (
+	"context"
+	"crypto/ed25519"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/chain"
+	"github.com/ionet-settlement/ionet/chain/localnet"
+	"github.com/ionet-settlement/ionet/chain/rpc"
+	"github.com/ionet-settlement/ionet/emissions"
+	"github.com/ionet-settlement/ionet/proofs"
+	"github.com/ionet-settlement/ionet/publish"
+	"github.com/ionet-settlement/ionet/settlement/genesis"
+)
+
+// node is one local chain for all tests. Its blocks' time is ours to set: it
+// only moves forward.
+var (
+	node     *localnet.Node
+	unixTime atomic.Int64
+)
+
+func TestMain(m *testing.M) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	unixTime.Store(1_763_888_400)
+	var err error
+	node, err = localnet.Start(ctx, localnet.Config{SlotTime: 2 * time.Millisecond, Now: func() time.Time { return time.Unix(unixTime.Load(), 0) }})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "start local chain:", err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	cancel()
+	if err := node.Close(); err != nil {
+		fmt.Fprintln(os.Stderr, "stop local chain:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+const testPolicy = `version = 1
+first_epoch = 1
+draw = "schedule"
+[samples]
+minimum = 3
+late_after = 2
+late_limit = 1
+[close]
+grace_seconds = 4
+[simulated]
+earn = true
+[binding]
+idle_epochs = 24
+[[pools]]
+name = "main"
+basis_points = 10000
+[[models]]
+name = "h100"
+pool = "main"
+multiplier_milli = 10000
+match = ["NVIDIA H100 80GB HBM3"]
+`
+
+// operator does by hand what the service does, and where a test says so, what
+// the service never would.
+type operator struct {
+	t        testing.TB
+	ctx      context.Context
+	chain    *rpc.Client
+	store    *publish.Folder
+	dir      string
+	p        *genesis.Prepared
+	n        *ionet.Network
+	schedule *emissions.Schedule
+	lanes    map[string]*position
+	former   *proofs.Book
+	memo     string // of the former epoch
+	hosts    []*host
+	balance  map[ionet.Key]uint64 // earned and not yet paid
+}
+
+// position is where a lane stands.
+type position struct {
+	n uint64
+	c ionet.Hash
+}
+
+// host is a worker with one device and its provider.
+type host struct {
+	provider, worker      ed25519.PrivateKey
+	delegation, inventory proofs.Statement
+	previous              ionet.Hash
+}
+
+func testKey(name string) ed25519.PrivateKey {
+	seed := ionet.HashOf([]byte(name))
+	return ed25519.NewKeyFromSeed(seed[:])
+}
+
+// found makes a network with three hosts.
+func found(t testing.TB, name string) *operator {
+	t.Helper()
+	o := &operator{t: t, ctx: t.Context(), dir: t.TempDir(), lanes: map[string]*position{}, balance: map[ionet.Key]uint64{}}
+	var err error
+	if o.chain, err = rpc.New(rpc.Config{Endpoints: []string{node.URL()}}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(o.chain.Close)
+	if o.store, err = publish.NewFolder(o.dir); err != nil {
+		t.Fatal(err)
+	}
+	params, err := emissions.Hourly(8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	params.Epochs = 500
+	if o.schedule, err = emissions.New(params); err != nil {
+		t.Fatal(err)
+	}
+	o.p, err = genesis.Prepare(o.ctx, genesis.Config{
+		Dir: t.TempDir(), Name: name, Cluster: ionet.Key(node.GenesisHash()), Start: time.Unix(unixTime.Add(2), 0),
+		EpochSeconds: 20, Samples: 5, PayLanes: 1, ClaimLanes: 1, Schedule: params, Policy: []byte(testPolicy),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.n = o.p.Network
+	err = genesis.Run(o.ctx, o.p, genesis.Options{Chain: o.chain, Store: o.store, Airdrop: true, Poll: 3 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		o.hosts = append(o.hosts, o.host(i))
+	}
+	o.readGenesis()
+	return o
+}
+
+func (o *operator) readGenesis() {
+	lane, _ := o.n.Lane("epoch")
+	for e, err := range o.chain.History(o.ctx, chain.GenesisReference(o.n.Mint), chain.Signature{}, 0) {
+		if err != nil {
+			o.t.Fatal(err)
+		}
+		tx, err := o.chain.Transaction(o.ctx, e.Signature)
+		if err != nil {
+			o.t.Fatal(err)
+		}
+		d, err := chain.Decode(tx.Bytes)
+		if err != nil {
+			o.t.Fatal(err)
+		}
+		content, err := d.Content(lane, 0, chain.FirstC(lane))
+		if err != nil {
+			o.t.Fatal(err)
+		}
+		o.lanes["epoch"] = &position{1, content.Next()}
+		o.memo = content.Memo
+	}
+}
+
+func (o *operator) host(i int) *host {
+	name := fmt.Sprint(o.n.Name, " host ", i)
+	h := &host{provider: testKey(name + " provider"), worker: testKey(name + " worker")}
+	d := proofs.Delegation{
+		Provider: chain.PublicOf(h.provider), Payout: chain.PublicOf(h.provider), Workers: []ionet.Key{chain.PublicOf(h.worker)},
+		Issued: o.n.Start, Expires: o.n.Start + 100_000,
+	}
+	text, err := d.Text(o.n.ID())
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	h.delegation = o.sign(proofs.KindDelegation, h.provider, []byte(text))
+	inv := proofs.Inventory{Delegation: h.delegation.Envelope.ID(), Simulated: true, Devices: []proofs.InventoryDevice{{
+		UUID: ionet.UUID{byte(i + 1)}, Name: "NVIDIA H100 80GB HBM3", MemoryMiB: 81559, PCI: "00000000:01:00.0", CCMajor: 9, Driver: "580.65.06",
+	}}}
+	body, err := inv.Encode()
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	h.inventory = o.sign(proofs.KindInventory, h.worker, body)
+	return h
+}
+
+func (o *operator) sign(kind proofs.Kind, key ed25519.PrivateKey, body []byte) proofs.Statement {
+	return proofs.Statement{Arrival: proofs.Arrival{Epoch: 1}, Envelope: proofs.Sign(o.n.ID(), kind, key, body)}
+}
+
+func (h *host) uptime(o *operator, k uint64, s uint16, b proofs.Beacon) proofs.Statement {
+	u := proofs.Uptime{
+		Epoch: k, Sample: s, BeaconSlot: b.Slot, BeaconHash: b.Hash, Previous: h.previous,
+		Delegation: h.delegation.Envelope.ID(), Inventory: h.inventory.Envelope.ID(),
+		Devices: []proofs.UptimeDevice{{Utilization: 97, MemoryMiB: 70000, Temperature: 60, PowerW: 650}},
+	}
+	body, err := u.Encode()
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	st := o.sign(proofs.KindUptime, h.worker, body)
+	st.Arrival = proofs.Arrival{Epoch: k, Sample: s}
+	h.previous = st.Envelope.ID()
+	return st
+}
+
+// crook is what a dishonest operator changes of an epoch; each at its place.
+type crook struct {
+	inputs   func(in *proofs.Inputs)     // before judging
+	hidden   func(in *proofs.Inputs)     // after judging
+	verdicts func(v []proofs.Verdict)    // after judging
+	memo     func(m *proofs.EpochMemo)   // before signing
+	file     func(book []byte) []byte    // what is published as the book; nil: nothing
+	mint     func(sum uint64) uint64     // what is minted
+	early    bool                        // within the grace
+	content  func(content []byte) []byte // what is published as the content
+	sealed   func(signature string)      // told of the seal
+}
+
+// waitTime sets the chain's clock and waits until a block has that time.
+func (o *operator) waitTime(t int64) {
+	if unixTime.Load() < t {
+		unixTime.Store(t)
+	}
+	time.Sleep(8 * time.Millisecond)
+}
+
+// waitFinal waits until what is on the chain now is final.
+func (o *operator) waitFinal() {
+	o.t.Helper()
+	want := node.Slot() + 1
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(3 * time.Millisecond) {
+		head, err := o.chain.FinalizedHead(o.ctx)
+		if err != nil {
+			o.t.Fatal(err)
+		}
+		if head.Slot >= want {
+			return
+		}
+	}
+	o.t.Fatalf("slot %d did not become final", want)
+}
+
+// epoch lives through epoch k, judges and seals it.
+func (o *operator) epoch(c crook) {
+	o.t.Helper()
+	k := o.lanes["epoch"].n
+	in := o.collect(k)
+	if c.inputs != nil {
+		c.inputs(in)
+	}
+	if err := in.Sort(); err != nil {
+		o.t.Fatal(err)
+	}
+	emission, err := o.schedule.Emission(k)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	j, err := proofs.Judge(in, o.n.Clock(), emission)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	if c.hidden != nil {
+		c.hidden(in)
+	}
+	if c.verdicts != nil {
+		c.verdicts(j.Verdicts)
+	}
+	book := &proofs.Book{Inputs: in, Verdicts: j.Verdicts}
+	memo := proofs.EpochMemo{
+		Epoch: k, Inputs: in.Root(), Verdicts: book.VerdictsRoot(), Count: uint64(len(j.Verdicts)),
+		Policy: ionet.HashOf(in.Policy), Prev: ionet.HashOf([]byte(o.memo)),
+	}
+	for _, v := range j.Verdicts {
+		if memo.Sum, err = memo.Sum.Add(v.Amount); err != nil {
+			o.t.Fatal(err)
+		}
+		o.balance[v.Payee] += v.Amount.Base()
+	}
+	if c.memo != nil {
+		c.memo(&memo)
+	}
+	o.publishBook(book, c)
+	if !c.early {
+		o.waitTime(o.n.Clock().EpochEnd(k) + 4)
+	}
+	o.seal(memo, c)
+	o.former = book
+}
+
+// collect gathers what honest hosts say during epoch k.
+func (o *operator) collect(k uint64) *proofs.Inputs {
+	o.t.Helper()
+	in := &proofs.Inputs{Network: o.n.ID(), Epoch: k, Policy: []byte(testPolicy)}
+	clock := o.n.Clock()
+	for s := range clock.Samples {
+		o.waitTime(clock.SampleStart(k, s) + 1)
+	}
+	o.waitTime(clock.EpochEnd(k))
+	o.waitFinal()
+	for _, h := range o.hosts {
+		in.Statements = append(in.Statements, h.delegation, h.inventory)
+	}
+	for s := range clock.Samples {
+		start := clock.SampleStart(k, s)
+		block, err := o.chain.BlockAt(o.ctx, start, start+clock.SampleSeconds())
+		if err != nil {
+			o.t.Fatalf("block of sample %d: %v", s, err)
+		}
+		beacon := proofs.Beacon{Slot: block.Slot, Hash: block.Hash, Time: block.Time}
+		in.Beacons = append(in.Beacons, beacon)
+		for _, h := range o.hosts {
+			in.Statements = append(in.Statements, h.uptime(o, k, s, beacon))
+		}
+	}
+	if o.former != nil {
+		var err error
+		if in.Bindings, err = proofs.NextBindings(o.former.Inputs, o.former.Verdicts); err != nil {
+			o.t.Fatal(err)
+		}
+	}
+	return in
+}
+
+func (o *operator) publishBook(book *proofs.Book, c crook) {
+	o.t.Helper()
+	file, err := proofs.EncodeBook(book)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	if c.file != nil {
+		if file = c.file(file); file == nil {
+			return
+		}
+	}
+	if err := o.store.Put(o.ctx, publish.BookName(book.Root()), file); err != nil {
+		o.t.Fatal(err)
+	}
+}
+
+func (o *operator) seal(memo proofs.EpochMemo, c crook) {
+	o.t.Helper()
+	amount := memo.Sum.Base()
+	if c.mint != nil {
+		amount = c.mint(amount)
+	}
+	plan := chain.Plan{Kind: chain.KindEpoch, FeePayer: o.n.Keys.Operator, Memo: memo.String()}
+	if amount > 0 {
+		plan.Movements = []chain.Movement{{Op: chain.Mint, Source: o.n.Mint, Destination: o.n.Vaults.Reward, Amount: ionet.MustAmount(amount)}}
+		plan.Owners = map[ionet.Key]ionet.Key{o.n.Mint: o.n.Keys.Operator}
+	}
+	signature := o.step("epoch", plan, c.content, o.p.Keys.Operator)
+	o.memo = plan.Memo
+	if c.sealed != nil {
+		c.sealed(signature)
+	}
+}
+
+// step sends plan as the next position of a lane.
+func (o *operator) step(lane string, plan chain.Plan, content func([]byte) []byte, keys ...ed25519.PrivateKey) string {
+	o.t.Helper()
+	address, ok := o.n.Lane(lane)
+	if !ok {
+		o.t.Fatalf("no lane %s", lane)
+	}
+	at := o.lanes[lane]
+	if at == nil {
+		at = &position{c: chain.FirstC(address)}
+		o.lanes[lane] = at
+	}
+	cc := chain.Content{Kind: plan.Kind, Lane: address, N: at.n, C: at.c, Movements: plan.Movements, Memo: plan.Memo}
+	file := cc.Encode()
+	if content != nil {
+		file = content(file)
+	}
+	if file != nil {
+		if err := o.store.Put(o.ctx, publish.ContentName(cc.Hash()), file); err != nil {
+			o.t.Fatal(err)
+		}
+	}
+	secret := o.p.Keys.Secret
+	plan.Steps = append([]chain.Step{{Lane: address, From: secret.Public(at.c), To: secret.Public(cc.Next())}}, plan.Steps...)
+	if len(plan.Movements) > 0 {
+		plan.Mint, plan.Decimals = o.n.Mint, uint8(o.n.Decimals)
+	}
+	hash, err := o.chain.LatestBlockhash(o.ctx)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	plan.Blockhash = hash.Hash
+	plan.Budget = plan.DefaultBudget()
+	message, err := plan.Message()
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	signature := o.send(message, append(keys, secret.Key(at.c))...)
+	at.n, at.c = at.n+1, cc.Next()
+	return signature
+}
+
+func (o *operator) send(message []byte, keys ...ed25519.PrivateKey) string {
+	o.t.Helper()
+	tx, missing, err := chain.SignMessage(message, keys...)
+	if err != nil || len(missing) > 0 {
+		o.t.Fatalf("sign: %v, missing %v", err, missing)
+	}
+	if err := o.chain.Send(o.ctx, tx, rpc.SendOptions{}); err != nil {
+		o.t.Fatal(err)
+	}
+	raw, err := chain.ParseRaw(tx, nil, nil)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	return raw.Signature().String()
+}
+
+// openAccounts makes the token accounts of these wallets.
+func (o *operator) openAccounts(owners ...ionet.Key) {
+	o.t.Helper()
+	hash, err := o.chain.LatestBlockhash(o.ctx)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	message, err := chain.AccountCreation{FeePayer: o.n.Keys.Operator, Mint: o.n.Mint, Owners: owners, Blockhash: hash.Hash,
+		Budget: chain.Budget{ComputeUnits: 300_000, LoadedBytes: 2 << 20}}.Message()
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	o.send(message, o.p.Keys.Operator)
+}
+
+// pay sends a batch payout of amounts to the hosts' providers, by host.
+func (o *operator) pay(amounts map[int]uint64, memo func(*proofs.PayoutMemo)) string {
+	o.t.Helper()
+	plan := chain.Plan{Kind: chain.KindPayout, Version: 1, FeePayer: o.n.Keys.Operator, Owners: map[ionet.Key]ionet.Key{o.n.Vaults.Reward: o.n.Keys.Operator}}
+	m := proofs.PayoutMemo{Batch: [16]byte{byte(len(amounts)), byte(o.lanes["epoch"].n)}}
+	for i := range o.hosts {
+		if amounts[i] == 0 {
+			continue
+		}
+		payee := chain.PublicOf(o.hosts[i].provider)
+		amount := ionet.MustAmount(amounts[i])
+		plan.Movements = append(plan.Movements, chain.Movement{Op: chain.Transfer, Source: o.n.Vaults.Reward, Destination: chain.TokenAccount(payee, o.n.Mint), Amount: amount})
+		m.Count++
+		m.Sum = ionet.MustAmount(m.Sum.Base() + amounts[i])
+		o.balance[payee] -= amounts[i]
+	}
+	if memo != nil {
+		memo(&m)
+	}
+	plan.Memo = m.String()
+	return o.step("pay-0", plan, nil, o.p.Keys.Operator)
+}
+
+// claim pays host i what it has earned, signed by its provider's wallet.
+func (o *operator) claim(i int) {
+	o.t.Helper()
+	wallet := o.hosts[i].provider
+	payee := chain.PublicOf(wallet)
+	if err := o.chain.Airdrop(o.ctx, payee, 1_000_000_000); err != nil {
+		o.t.Fatal(err)
+	}
+	amount := ionet.MustAmount(o.balance[payee])
+	o.balance[payee] = 0
+	o.waitFinal()
+	o.step("claim-0", chain.Plan{
+		Kind: chain.KindClaim, FeePayer: payee, Owners: map[ionet.Key]ionet.Key{o.n.Vaults.Reward: o.n.Keys.Operator},
+		Movements:            []chain.Movement{{Op: chain.Transfer, Source: o.n.Vaults.Reward, Destination: chain.TokenAccount(payee, o.n.Mint), Amount: amount}},
+		Memo:                 proofs.ClaimMemo{Wallet: payee, Sum: amount}.String(),
+		CreateDestinationFor: payee,
+	}, nil, wallet, o.p.Keys.Operator)
+}
+
+// fence passes the pay and claim lane with an empty content.
+func (o *operator) fence() {
+	o.t.Helper()
+	m := proofs.FenceMemo{Instance: [16]byte{1}}
+	o.step("pay-0", chain.Plan{Kind: chain.KindFence, Version: 1, FeePayer: o.n.Keys.Operator, Memo: m.String()}, nil, o.p.Keys.Operator)
+}
+
+func (o *operator) audit() *Report {
+	o.t.Helper()
+	o.waitFinal()
+	r, err := Run(o.ctx, Config{Chain: o.chain, Store: o.store, Mint: o.n.Mint})
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	return r
+}
