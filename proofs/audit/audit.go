@@ -39,6 +39,7 @@ type auditor struct {
 	known    map[string]winner   // the same by signature
 	sealed   uint64              // last sealed epoch
 
+	heard   map[ionet.Key]uint64    // worker -> last epoch in which it or its inventory was heard
 	former  *proofs.Book            // the book of the former epoch; nil where it does not hold
 	credits []credit                // what payees earned, in order of the chain
 	payees  map[ionet.Key]ionet.Key // token account -> payee
@@ -71,7 +72,7 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	}
 	a := &auditor{
 		Config: cfg, source: newSource(cfg.Chain, cfg.Mint), r: &Report{},
-		lanes: map[string][]winner{}, known: map[string]winner{}, payees: map[ionet.Key]ionet.Key{},
+		lanes: map[string][]winner{}, known: map[string]winner{}, payees: map[ionet.Key]ionet.Key{}, heard: map[ionet.Key]uint64{},
 		arrivals: map[ionet.Hash]proofs.Arrival{},
 	}
 	for _, step := range []func(context.Context) error{

@@ -55,6 +55,7 @@ func (a *auditor) replayEpoch(ctx context.Context, k uint64, w winner, formerMem
 	if err := a.checkInputs(ctx, k, w, memo, former, book); err != nil {
 		return err
 	}
+	a.checkReach(k, book.Inputs)
 	a.checkVerdicts(k, memo, emission, book)
 	a.credit(k, w, book)
 	a.former = book
