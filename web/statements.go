@@ -24,7 +24,7 @@ func (h *handler) statements(w http.ResponseWriter, r *http.Request) {
 	}
 	results, err := h.service.Submit(r.Context(), submitted)
 	if err != nil {
-		asProblem(h.log, err).write(w)
+		h.unavailable(err).write(w)
 		return
 	}
 	if len(results) == 1 && results[0].Problem != nil {
@@ -37,6 +37,16 @@ func (h *handler) statements(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(out) // the connection may be gone: the sender asks again
+}
+
+// unavailable answers a submission that the service could not take: nobody is
+// refused because of it, the sender keeps its statements and asks again.
+func (h *handler) unavailable(err error) *problem {
+	p := asProblem(h.log, err)
+	if p.Kind() == client.Internal {
+		p.Status, p.headers = http.StatusServiceUnavailable, http.Header{"Retry-After": {"1"}}
+	}
+	return p
 }
 
 func wireResult(r settlement.Result) client.Result {
