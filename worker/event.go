@@ -54,7 +54,7 @@ func (e Event) String() string {
 	case EventWaiting:
 		return "waiting: " + e.Text
 	case EventRecovered:
-		return "service reached again"
+		return "going on"
 	case EventSkipped:
 		return fmt.Sprintf("no statement for epoch %d sample %d: %s", e.Epoch, e.Sample, e.Text)
 	case EventSealed:

@@ -386,8 +386,14 @@ func TestRun(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- s.w.Run(ctx) }()
-	for len(s.saw(EventRegistered)) == 0 {
+	for range 6000 { // up to half a minute
+		if len(s.saw(EventRegistered)) > 0 {
+			break
+		}
 		time.Sleep(5 * time.Millisecond)
+	}
+	if len(s.saw(EventRegistered)) == 0 {
+		t.Error("it did not register")
 	}
 	cancel()
 	if err := <-done; err != nil {

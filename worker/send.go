@@ -161,8 +161,7 @@ func (w *Worker) refused(it *item, p *client.Problem) error {
 	}
 	if it.id == w.inventory.id || it.id == w.delegationOf() {
 		// Not for good: a binding ends, a delegation begins.
-		w.held, w.heldSince = p, w.head.Epoch
-		w.wait(fmt.Errorf("%s refused: %w", it.e.Kind, p))
+		w.held, w.heldSince = fmt.Errorf("%s refused: %w", it.e.Kind, p), w.head.Epoch
 		return nil
 	}
 	w.emit(Event{Kind: EventRefused, Epoch: it.at.epoch, Sample: it.at.sample, ID: it.id, Text: p.Error()})

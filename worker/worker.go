@@ -155,22 +155,31 @@ func (w *Worker) repeat(ctx context.Context, step func(context.Context) error) e
 }
 
 // Call does all that is due with the service, in the order of a statement's life: sign,
-// send, seal. An outage of the service is no error: what is due stays due.
+// send, seal. An outage of the service is no error: what is due stays due, and a step
+// that fails holds up no other.
 func (w *Worker) Call(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{w.lookAtHead, w.sign, w.send, w.checkSealed} {
+	err := w.lookAtHead(ctx)
+	if unreachable(err) {
+		w.wait(err)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var trouble error
+	for _, step := range []func(context.Context) error{w.sign, w.send, w.checkSealed} {
 		err := step(ctx)
-		if unreachable(err) {
-			w.wait(err)
-			return nil
-		}
-		if err != nil {
+		if err != nil && !unreachable(err) {
 			return err
 		}
+		if trouble == nil {
+			trouble = err
+		}
 	}
-	if w.waiting != "" && w.held == nil {
-		w.waiting = ""
-		w.emit(Event{Kind: EventRecovered})
+	if trouble == nil {
+		trouble = w.held
 	}
+	w.wait(trouble)
 	return nil
 }
 
@@ -185,12 +194,18 @@ func unreachable(err error) bool {
 	return errors.As(err, &api)
 }
 
-// wait reports a trouble once, not at every tick.
-func (w *Worker) wait(err error) {
-	w.cfg.Logger.Debug("service call", "error", err)
-	if text := err.Error(); w.waiting == "" {
-		w.waiting = text
-		w.emit(Event{Kind: EventWaiting, Text: text})
+// wait reports a trouble once, not at every call, and that it is over.
+func (w *Worker) wait(trouble error) {
+	if trouble != nil {
+		w.cfg.Logger.Debug("service call", "error", trouble)
+	}
+	switch {
+	case trouble != nil && w.waiting == "":
+		w.waiting = trouble.Error()
+		w.emit(Event{Kind: EventWaiting, Text: w.waiting})
+	case trouble == nil && w.waiting != "":
+		w.waiting = ""
+		w.emit(Event{Kind: EventRecovered})
 	}
 }
 
