@@ -221,28 +221,34 @@ type crook struct {
 	sealed   func(signature string)      // told of the seal
 }
 
-// waitTime sets the chain's clock and waits until a block has that time.
+// waitTime sets the chain's clock and waits until whole blocks had that time.
 func (o *operator) waitTime(t int64) {
 	if unixTime.Load() < t {
 		unixTime.Store(t)
 	}
-	time.Sleep(8 * time.Millisecond)
+	o.waitSlot(func() (uint64, error) { return node.Slot(), nil }, node.Slot()+3)
+}
+
+func (o *operator) waitSlot(slot func() (uint64, error), want uint64) {
+	o.t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+		if now, err := slot(); err != nil || now >= want {
+			if err != nil {
+				o.t.Fatal(err)
+			}
+			return
+		}
+	}
+	o.t.Fatalf("slot %d did not come", want)
 }
 
 // waitFinal waits until what is on the chain now is final.
 func (o *operator) waitFinal() {
 	o.t.Helper()
-	want := node.Slot() + 1
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(3 * time.Millisecond) {
+	o.waitSlot(func() (uint64, error) {
 		head, err := o.chain.FinalizedHead(o.ctx)
-		if err != nil {
-			o.t.Fatal(err)
-		}
-		if head.Slot >= want {
-			return
-		}
-	}
-	o.t.Fatalf("slot %d did not become final", want)
+		return head.Slot, err
+	}, node.Slot()+1)
 }
 
 // epoch lives through epoch k, judges and seals it.
