@@ -57,7 +57,7 @@ func TestCheckClaim(t *testing.T) {
 		{name: "other message", claim: func(c *client.Claim) { c.Message[0] ^= 1 }, want: "not the one that was named"},
 		{name: "from another vault", plan: func(p *chain.Plan) {
 			p.Movements[0].Source, p.Owners = public("mine"), map[ionet.Key]ionet.Key{public("mine"): public("wallet")}
-		}, want: "it moves"},
+		}, want: "that is the wallet's part"},
 		{name: "to another wallet", plan: func(p *chain.Plan) {
 			p.CreateDestinationFor, p.Movements[0].Destination = ionet.Key{}, public("thief")
 		}, want: "it moves"},

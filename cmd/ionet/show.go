@@ -30,7 +30,7 @@ func (c *balanceCmd) Run(s *stage) error {
 		name   string
 		amount ionet.Amount
 	}{{"earned", p.Earned}, {"paid", p.Paid}, {"in flight", p.InFlight}, {"claimable", p.Claimable}} {
-		fmt.Fprintf(t, "%s\t%s\tIO\n", row.name, row.amount.Tokens(p.Decimals))
+		fmt.Fprintf(t, "%s\t%s IO\t\n", row.name, row.amount.Tokens(p.Decimals))
 	}
 	return t.Flush()
 }

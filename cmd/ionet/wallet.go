@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"slices"
 	"time"
 
@@ -48,7 +49,12 @@ type delegateCmd struct {
 	Worker  []ionet.Key `required:"" placeholder:"KEY" help:"Worker to delegate to; repeat for many hosts."`
 	Payout  ionet.Key   `placeholder:"KEY" help:"Wallet that is paid; the provider's own by default."`
 	Days    int         `default:"365" help:"How long the delegation runs, at most 400 days."`
+	Out     string      `placeholder:"FILE" help:"Also write the signed delegation here: each host takes it by ionet-worker's --delegation."`
 }
+
+// backdate lets a delegation count for the sample in which it is signed, and on a
+// network whose clock is a little behind this machine's.
+const backdate = 600
 
 // Run signs a delegation and hands it in.
 func (c *delegateCmd) Run(s *stage) error {
@@ -64,7 +70,7 @@ func (c *delegateCmd) Run(s *stage) error {
 	if err != nil {
 		return err
 	}
-	now := time.Now().Unix()
+	now := time.Now().Unix() - backdate
 	d := proofs.Delegation{
 		Provider: chain.PublicOf(key), Payout: c.Payout, Workers: slices.Clone(c.Worker),
 		Issued: now, Expires: now + int64(c.Days)*24*3600,
@@ -73,6 +79,7 @@ func (c *delegateCmd) Run(s *stage) error {
 		d.Payout = d.Provider
 	}
 	slices.SortFunc(d.Workers, func(a, b ionet.Key) int { return bytes.Compare(a[:], b[:]) })
+	d.Workers = slices.Compact(d.Workers)
 	text, err := d.Text(network.ID())
 	if err != nil {
 		return err
@@ -86,6 +93,13 @@ func (c *delegateCmd) Run(s *stage) error {
 		return p
 	}
 	s.print("%s\n\ndelegation %s %s", text, e.ID(), results[0].Status)
+	if c.Out == "" {
+		return nil
+	}
+	if err := os.WriteFile(c.Out, e.Append(nil), 0o644); err != nil {
+		return fmt.Errorf("write delegation: %w", err)
+	}
+	s.print("written to %s", c.Out)
 	return nil
 }
 

@@ -1,0 +1,242 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/chain"
+	"github.com/ionet-settlement/ionet/chain/localnet"
+	"github.com/ionet-settlement/ionet/chain/rpc"
+	"github.com/ionet-settlement/ionet/client"
+	"github.com/ionet-settlement/ionet/emissions"
+	"github.com/ionet-settlement/ionet/internal/pgtest"
+	"github.com/ionet-settlement/ionet/proofs"
+	"github.com/ionet-settlement/ionet/publish"
+	"github.com/ionet-settlement/ionet/settlement"
+	"github.com/ionet-settlement/ionet/settlement/genesis"
+	"github.com/ionet-settlement/ionet/web"
+)
+
+// town is a whole network whose slots run by themselves, but whose hours are moved
+// by the test.
+type town struct {
+	t       *testing.T
+	now     atomic.Int64
+	start   int64
+	rpc     string
+	network *ionet.Network
+	service *settlement.Service
+	pool    *pgxpool.Pool
+	server  string
+	dir     string
+}
+
+// An epoch of the town is a minute of six samples.
+const (
+	townSamples = 6
+	townSample  = 10
+)
+
+func (w *town) clock() time.Time { return time.Unix(w.now.Load(), 0) }
+
+func openTown(t *testing.T) *town {
+	t.Helper()
+	ctx, w := t.Context(), &town{t: t, dir: t.TempDir()}
+	w.now.Store(time.Now().Unix())
+	w.start = w.now.Load() + townSample
+	node, err := localnet.Start(ctx, localnet.Config{SlotTime: 10 * time.Millisecond, FinalityDepth: 2, Now: w.clock})
+	w.check(err)
+	t.Cleanup(func() { node.Close() })
+	w.rpc = node.URL()
+	cluster, err := rpc.New(rpc.Config{Endpoints: []string{w.rpc}})
+	w.check(err)
+	schedule, err := emissions.Hourly(8)
+	w.check(err)
+	schedule.Epochs = 100
+	prepared, err := genesis.Prepare(ctx, genesis.Config{
+		Dir: t.TempDir(), Name: "town", Cluster: ionet.Key(node.GenesisHash()), Start: time.Unix(w.start, 0), Schedule: schedule,
+		EpochSeconds: townSamples * townSample, Samples: townSamples, PayLanes: 1, ClaimLanes: 1,
+		Policy: regexp.MustCompile(`(?m)^minimum\s*=\s*\d+`).ReplaceAll(emissions.DefaultPolicy(), []byte("minimum = 2")),
+	})
+	w.check(err)
+	store, err := publish.NewFolder(t.TempDir())
+	w.check(err)
+	w.check(genesis.Run(ctx, prepared, genesis.Options{Chain: cluster, Store: store, Airdrop: true, Poll: 5 * time.Millisecond}))
+	w.network, w.pool = prepared.Network, pgtest.New(t)
+	w.service, err = settlement.New(ctx, settlement.Config{
+		Pool: w.pool, Chain: cluster, Store: store, Network: prepared.Network, NetworkFile: prepared.NetworkFile,
+		Policy: prepared.Policy, PolicyFile: prepared.PolicyFile, Now: w.clock, Poll: 20 * time.Millisecond,
+		Keys: settlement.Keys{Operator: prepared.Keys.Operator, Fees: prepared.Keys.Fees, Service: prepared.Keys.Service, Lane: prepared.Keys.Secret},
+	})
+	w.check(err)
+	server := httptest.NewServer(web.Handler(web.Config{Service: w.service, Files: store.Dir(), Now: w.clock}))
+	t.Cleanup(server.Close)
+	w.server = server.URL
+	return w
+}
+
+// settle runs the service's settle loop until the test ends.
+func (w *town) settle() {
+	ctx, cancel := context.WithCancel(w.t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); w.service.Run(ctx) }()
+	w.t.Cleanup(func() { cancel(); <-done })
+}
+
+func (w *town) check(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// do runs a command to its end.
+func (w *town) do(args ...string) (string, error) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
+	defer cancel()
+	var out, diagnostics bytes.Buffer
+	err := run(ctx, args, &out, &diagnostics)
+	return out.String(), err
+}
+
+// says runs a command that must succeed and print these lines.
+func (w *town) says(args []string, lines ...string) {
+	w.t.Helper()
+	out, err := w.do(args...)
+	if err != nil {
+		w.t.Fatalf("ionet %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	for _, line := range lines {
+		if !regexp.MustCompile(`(?m)` + line).MatchString(out) {
+			w.t.Errorf("ionet %s has no line %q:\n%s", args[0], line, out)
+		}
+	}
+}
+
+// refuses runs a command that must fail with this error.
+func (w *town) refuses(args []string, want string) {
+	w.t.Helper()
+	if out, err := w.do(args...); err == nil || !strings.Contains(err.Error(), want) {
+		w.t.Errorf("ionet %s: got %v, want %q\n%s", strings.Join(args, " "), err, want, out)
+	}
+}
+
+var gpu = ionet.UUID{0x6b, 7, 6: 0x40, 8: 0x80}
+
+// prove has the worker prove its GPU in the first three samples of epoch 1.
+func (w *town) prove(delegation proofs.Envelope) {
+	w.t.Helper()
+	id := w.network.ID()
+	api, err := client.New(client.Config{Server: w.server, Network: id})
+	w.check(err)
+	body, err := proofs.Inventory{Delegation: delegation.ID(), Devices: []proofs.InventoryDevice{{
+		UUID: gpu, Name: "NVIDIA H100 80GB HBM3", MemoryMiB: 81559, PCI: "00000000:01:00.0", CCMajor: 9, Driver: "570.86.15",
+	}}}.Encode()
+	w.check(err)
+	inventory := proofs.Sign(id, proofs.KindInventory, key("worker"), body)
+	list := []client.Presented{{Statement: delegation}, {Statement: inventory}}
+	var previous ionet.Hash
+	for sample := range uint16(3) {
+		w.now.Store(w.network.Clock().SampleStart(1, sample))
+		b := w.beacon(sample)
+		body, err := proofs.Uptime{
+			Epoch: 1, Sample: sample, BeaconSlot: b.Slot, BeaconHash: b.Hash, Previous: previous, Delegation: delegation.ID(), Inventory: inventory.ID(),
+			Devices: []proofs.UptimeDevice{{Utilization: 90, MemoryMiB: 70_000, Temperature: 66, PowerW: 610}},
+		}.Encode()
+		w.check(err)
+		e := proofs.Sign(id, proofs.KindUptime, key("worker"), body)
+		previous = e.ID()
+		list = append(list, client.Presented{Statement: e})
+	}
+	results, err := api.Submit(w.t.Context(), list)
+	w.check(err)
+	for i, r := range results {
+		if r.Status == client.Refused {
+			w.t.Fatalf("statement %d: %v", i, r.Problem)
+		}
+	}
+}
+
+func (w *town) beacon(sample uint16) proofs.Beacon {
+	w.t.Helper()
+	for range 1000 {
+		if b, err := w.service.Beacon(w.t.Context(), 1, sample); err == nil {
+			return b
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	w.t.Fatalf("sample %d gets no beacon", sample)
+	return proofs.Beacon{}
+}
+
+// waitSealed moves on to the epoch's close and waits for its seal.
+func (w *town) waitSealed(epoch uint64) {
+	w.t.Helper()
+	w.now.Store(w.network.Clock().EpochEnd(epoch) + int64(w.service.Policy().Close.GraceSeconds) + 1)
+	for range 3000 {
+		if e, err := w.service.Epoch(w.t.Context(), epoch); err == nil && string(e.State) == client.EpochSealed {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	w.t.Fatalf("epoch %d is not sealed", epoch)
+}
+
+// TestProvider is a provider's life, by commands alone.
+func TestProvider(t *testing.T) {
+	w := openTown(t)
+	wallet, poor, file := filepath.Join(w.dir, "wallet.json"), filepath.Join(w.dir, "poor.json"), filepath.Join(w.dir, "delegation")
+	server := []string{"--server", w.server}
+	with := func(args ...string) []string { return append(args, server...) }
+	w.says([]string{"keygen", "--out", wallet}, `^wallet \S+ in `)
+	w.says([]string{"keygen", "--out", poor}, `^wallet `)
+	secret, err := chain.ReadKeypair(wallet)
+	w.check(err)
+	payee := chain.PublicOf(secret).String()
+
+	// One signature for two hosts, one of them named twice.
+	worker, other := public("worker").String(), public("other host").String()
+	w.says(with("delegate", "--keypair", wallet, "--worker", worker, "--worker", other, "--worker", worker, "--out", file),
+		`^io-settlement v1: delegation$`, `^Worker: `+worker+`$`, `^Worker: `+other+`$`, `^delegation [0-9a-f]{64} accepted$`, `^written to `)
+	b, err := os.ReadFile(file)
+	w.check(err)
+	delegation, rest, err := proofs.ParseEnvelope(b)
+	w.check(err)
+	if len(rest) > 0 || delegation.Verify(w.network.ID()) != nil {
+		t.Error("the file is not the signed delegation")
+	}
+	w.refuses(with("delegate", "--keypair", wallet, "--worker", worker, "--days", "500"), "400 days")
+
+	w.prove(delegation)
+	w.refuses(with("why", "--device", gpu.String(), "--epoch", "1"), client.UnknownEpoch)
+	w.settle()
+	w.waitSealed(1)
+	w.says(with("epochs"), `^epoch +state +emission`, `^1 +sealed +\d+\.\d{8} +\d+\.\d{8} +\d+\.\d{8} +1 +\S{60,}`)
+	w.says(with("balance", "--wallet", payee), `earned +\d*[1-9]\d*\.\d{8} +IO`, `paid +0\.00000000 +IO`)
+	w.says(with("why", "--device", gpu.String(), "--epoch", "1"), `rule 0 accepted: `, `3 samples, weight 30000, \d+\.\d{8} IO to `+payee, `^proven against [0-9a-f]{64}`)
+	w.refuses(with("why", "--device", (ionet.UUID{9}).String(), "--epoch", "1"), client.UnknownDevice)
+
+	w.says([]string{"account", "open", "--keypair", poor, "--rpc", w.rpc, "--mint", w.network.Mint.String(), "--airdrop"}, `is open$`)
+	w.says([]string{"account", "open", "--keypair", poor, "--rpc", w.rpc, "--mint", w.network.Mint.String()}, `is open$`)
+	w.refuses(with("claim", "--keypair", poor), client.NothingToClaim)
+	w.says(with("claim", "--keypair", wallet, "--rpc", w.rpc, "--airdrop"), `^claim of \d+\.\d{8} IO on lane claim-0`, `^paid: final in slot \d+`)
+	w.says(with("balance", "--wallet", payee), `claimable +0\.00000000 +IO`)
+	w.refuses(with("claim", "--keypair", wallet), client.NothingToClaim)
+
+	// A service that shows another verdict than the one sealed is found out.
+	_, err = w.pool.Exec(t.Context(), `UPDATE verdicts SET samples = samples + 1`)
+	w.check(err)
+	w.refuses(with("why", "--device", gpu.String(), "--epoch", "1"), "the seal does not commit to")
+}
