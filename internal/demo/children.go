@@ -14,7 +14,7 @@ import (
 
 // stopPatience is how long a child may take to drain after SIGTERM; the
 // service promises 5 s.
-const stopPatience = 8 * time.Second
+const stopPatience = 6 * time.Second
 
 // A child is one real binary of the house, started as any operator would start
 // it. It has a process group of its own, so that Ctrl-C reaches the demo alone

@@ -155,22 +155,33 @@ func (s *stage) serve(ctx context.Context) error {
 	return err
 }
 
-// addWorkers starts the GPU hosts, each under a provider wallet of its own. The
-// last one brings the machine's real GPUs where NVML finds any.
+// nvidiaControl is the device file of NVIDIA's driver.
+const nvidiaControl = "/dev/nvidiactl"
+
+// addWorkers starts the GPU hosts, each under a provider wallet of its own; on a
+// machine with NVIDIA's driver one more, which reads the real GPUs.
 func (s *stage) addWorkers(ctx context.Context) error {
 	for i := 1; i <= hosts; i++ {
-		if err := s.do(ctx, "wallet", "ionet", "keygen", "--out", s.wallet(i)); err != nil {
+		if err := s.addWorker(ctx, fmt.Sprintf("host-%d", i), i, "--simulate", strconv.Itoa(devices), "--seed", strconv.Itoa(i)); err != nil {
 			return err
 		}
-		name := fmt.Sprintf("host-%d", i)
-		args := []string{"run", "--server", s.server, "--dir", filepath.Join(s.dir, name), "--keypair", s.wallet(i),
-			"--simulate", strconv.Itoa(devices), "--seed", strconv.Itoa(i)}
-		w, err := s.start(name, "ionet-worker", args...)
-		if err != nil {
-			return err
-		}
-		s.workers = append(s.workers, w)
 	}
+	if _, err := os.Stat(nvidiaControl); err != nil {
+		return nil
+	}
+	return s.addWorker(ctx, "host-nvml", hosts+1)
+}
+
+func (s *stage) addWorker(ctx context.Context, name string, wallet int, flags ...string) error {
+	if err := s.do(ctx, "wallet", "ionet", "keygen", "--out", s.wallet(wallet)); err != nil {
+		return err
+	}
+	args := append([]string{"run", "--server", s.server, "--dir", filepath.Join(s.dir, name), "--keypair", s.wallet(wallet)}, flags...)
+	w, err := s.start(name, "ionet-worker", args...)
+	if err != nil {
+		return err
+	}
+	s.workers = append(s.workers, w)
 	return nil
 }
 
