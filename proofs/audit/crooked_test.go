@@ -91,6 +91,10 @@ func TestCrookedEpochs(t *testing.T) {
 		{"a statement taken away after judging", crook{hidden: func(in *proofs.Inputs) {
 			in.Statements = slices.Delete(in.Statements, len(in.Statements)-1, len(in.Statements))
 		}}, []string{"split", "verdict"}},
+		{"a worker left out", crook{inputs: func(in *proofs.Inputs) {
+			signer := in.Statements[first(in, proofs.KindUptime)].Envelope.Signer
+			in.Statements = slices.DeleteFunc(in.Statements, func(s proofs.Statement) bool { return s.Envelope.Signer == signer })
+		}}, []string{"left-out"}},
 		{"a policy of its own", crook{inputs: func(in *proofs.Inputs) { in.Policy = append(slices.Clone(in.Policy), "# \n"...) }}, []string{"policy"}},
 		{"the published content differs", crook{content: func(b []byte) []byte { b[0] ^= 1; return b }}, []string{"content"}},
 		{"honest again", crook{}, nil},
