@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 
 	"github.com/oasisprotocol/curve25519-voi/curve"
@@ -128,6 +129,26 @@ func TestVerifyMany(t *testing.T) {
 			t.Errorf("envelope %d: %v", i, err)
 		}
 	}
+}
+
+// Batches of several goroutines share the cache of keys.
+func TestVerifyConcurrently(t *testing.T) {
+	v := NewVerifier(testNetwork, 4) // fewer than there are keys
+	var all []Envelope
+	for i := range 64 {
+		all = append(all, Sign(testNetwork, KindUptime, key(fmt.Sprint(i%16)), fmt.Append(nil, i)))
+	}
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for i, err := range v.Verify(all) {
+				if err != nil {
+					t.Errorf("envelope %d: %v", i, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 func TestSignatureBindsNetworkAndKind(t *testing.T) {
