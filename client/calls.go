@@ -128,6 +128,13 @@ func (c *Client) Provider(ctx context.Context, wallet ionet.Key) (p Provider, er
 	return p, c.get(ctx, &p, "/v1/providers/%s", wallet)
 }
 
+// Payments returns the latest payments, the latest first; at most limit.
+func (c *Client) Payments(ctx context.Context, limit int) ([]Payment, error) {
+	var out Payments
+	err := c.get(ctx, &out, "/v1/payments?limit=%d", limit)
+	return out.Payments, err
+}
+
 // PrepareClaim returns a transaction that pays the wallet what is claimable.
 func (c *Client) PrepareClaim(ctx context.Context, wallet ionet.Key) (p Claim, err error) {
 	return p, c.post(ctx, ClaimRequest{wallet}, &p, "/v1/claims")

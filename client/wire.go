@@ -167,6 +167,24 @@ type Provider struct {
 	Decimals  int          `json:"decimals" doc:"Decimals of the token"`
 }
 
+// Payment is one transfer to a payee, by claim or by payout.
+type Payment struct {
+	Kind      string       `json:"kind" enum:"payout,claim,withdrawal,unlock"`
+	Payee     ionet.Key    `json:"payee"`
+	Amount    ionet.Amount `json:"amount" doc:"Base units"`
+	State     string       `json:"state" enum:"signed,paid,freed" doc:"freed: its transaction can't land, the debt stands as before"`
+	Lane      string       `json:"lane"`
+	Position  uint64       `json:"position"`
+	Signature string       `json:"signature,omitempty" doc:"Of the transaction that landed"`
+	Slot      uint64       `json:"slot,omitempty"`
+	Time      int64        `json:"time" doc:"When it was signed, Unix seconds"`
+}
+
+// Payments lists payments, the latest first.
+type Payments struct {
+	Payments []Payment `json:"payments"`
+}
+
 // ClaimRequest asks for a transaction that pays the wallet what is claimable.
 type ClaimRequest struct {
 	Wallet ionet.Key `json:"wallet"`

@@ -12,6 +12,7 @@ CREATE TABLE payments (
 );
 CREATE INDEX payments_by_content ON payments (content);
 CREATE INDEX payments_by_payee ON payments (payee, created_at);
+CREATE INDEX payments_by_time ON payments (created_at, id);
 
 -- A payee that could not be paid stays visible with its reason and is tried again later.
 CREATE TABLE held_payees (

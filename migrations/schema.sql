@@ -223,6 +223,7 @@ CREATE TABLE payments (
 );
 CREATE INDEX payments_by_content ON payments USING btree (content);
 CREATE INDEX payments_by_payee ON payments USING btree (payee, created_at);
+CREATE INDEX payments_by_time ON payments USING btree (created_at, id);
 
 CREATE TABLE payout_runs (
     id bytea NOT NULL,

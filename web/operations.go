@@ -55,6 +55,7 @@ func (h *handler) operations(api huma.API) {
 	get(h, api, "/v1/devices/{device}/epochs/{epoch}", "A device's verdicts in an epoch, with inclusion proofs", h.device)
 	get(h, api, "/v1/rules", "The table of rules", h.rules)
 	get(h, api, "/v1/providers/{key}", "What a payout wallet has earned", h.provider)
+	get(h, api, "/v1/payments", "The latest payments", h.payments)
 	register(h, api, http.MethodPost, "/v1/claims", "Prepare a claim for a wallet to sign", h.prepareClaim)
 	register(h, api, http.MethodPost, "/v1/claims/submit", "Hand in a signed claim", h.submitClaim)
 	get(h, api, "/v1/claims/{message}", "Where a claim is", h.claim)
@@ -138,6 +139,21 @@ func (h *handler) provider(ctx context.Context, in *keyInput) (client.Provider, 
 		Wallet: in.Key, Earned: p.Earned, Paid: p.Paid, InFlight: p.InFlight, Claimable: p.Claimable,
 		Devices: p.Devices, Decimals: h.service.Network().Decimals,
 	}, err
+}
+
+func (h *handler) payments(ctx context.Context, in *limitInput) (client.Payments, error) {
+	list, err := h.service.Payments(ctx, in.Limit)
+	out := client.Payments{Payments: make([]client.Payment, len(list))}
+	for i, p := range list {
+		out.Payments[i] = client.Payment{
+			Kind: p.Kind.String(), Payee: p.Payee, Amount: p.Amount, State: p.State, Lane: p.Lane, Position: p.Position,
+			Slot: p.Slot, Time: p.Created.Unix(),
+		}
+		if !p.Signature.IsZero() {
+			out.Payments[i].Signature = p.Signature.String()
+		}
+	}
+	return out, err
 }
 
 func wireEpoch(e settlement.Epoch) client.Epoch {

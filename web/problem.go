@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -59,7 +60,11 @@ func asProblem(log *slog.Logger, err error) *problem {
 	if errors.As(err, &p) {
 		return wireProblem(p)
 	}
-	log.Error("answer request", "error", err)
+	if errors.Is(err, context.Canceled) { // the caller hung up
+		log.Debug("answer request", "error", err)
+	} else {
+		log.Error("answer request", "error", err)
+	}
 	return newProblem(http.StatusInternalServerError, client.Internal, "The service failed", "", "The service failed to answer; nothing of the request was lost that was acknowledged. Try again.")
 }
 

@@ -234,6 +234,13 @@ func TestProvider(t *testing.T) {
 	w.says(with("claim", "--keypair", wallet, "--rpc", w.rpc, "--airdrop"), `^claim of \d+\.\d{8} IO on lane claim-0`, `^paid: final in slot \d+`)
 	w.says(with("balance", "--wallet", payee), `claimable +0\.00000000 +IO`)
 	w.refuses(with("claim", "--keypair", wallet), client.NothingToClaim)
+	api, err := client.New(client.Config{Server: w.server})
+	w.check(err)
+	paid, err := api.Payments(t.Context(), 10)
+	w.check(err)
+	if len(paid) != 1 || paid[0].Kind != "claim" || paid[0].State != "paid" || paid[0].Payee.String() != payee || paid[0].Signature == "" {
+		t.Errorf("payments: %+v", paid)
+	}
 
 	// A service that shows another verdict than the one sealed is found out.
 	_, err = w.pool.Exec(t.Context(), `UPDATE verdicts SET samples = samples + 1`)
