@@ -104,7 +104,7 @@ ORDER BY i.worker, i.arrival_epoch DESC, i.arrival_sample DESC, i.id DESC`
 const selectRevocations = `
 SELECT id FROM revocations WHERE delegation = ANY ($1::bytea[]) AND arrival_epoch <= $2`
 
-const selectReleases = `SELECT id FROM releases WHERE arrival_epoch BETWEEN $1 - 1 AND $1`
+const selectReleases = `SELECT id FROM releases WHERE arrival_epoch = $1`
 
 const selectAllBindings = `SELECT uuid, worker, since, last FROM bindings ORDER BY uuid`
 

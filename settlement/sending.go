@@ -45,7 +45,12 @@ SELECT $1, t.content FROM unnest($2::bytea[]) AS t (content)`
 // stays live: only the lane or the dead rule ends it.
 func (s *Service) send(ctx context.Context, a *attempt) error {
 	s.metrics.sent.Inc()
-	err := s.cfg.Chain.Send(ctx, a.tx, rpc.SendOptions{MinContextSlot: a.blockhash.ContextSlot, SkipPreflight: a.sent && a.reason == ""})
+	var err error
+	if a.sent && a.reason == "" {
+		err = s.cfg.Chain.Resend(ctx, a.tx, a.blockhash.ContextSlot)
+	} else {
+		err = s.cfg.Chain.Send(ctx, a.tx, rpc.SendOptions{MinContextSlot: a.blockhash.ContextSlot})
+	}
 	var refused *rpc.PreflightError
 	switch {
 	case errors.As(err, &refused):

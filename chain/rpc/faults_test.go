@@ -182,6 +182,27 @@ func TestSendLandedButUnheard(t *testing.T) {
 	awaitFinalized(t, c, mint)
 }
 
+// An endpoint that takes transactions and drops them in silence stands before an
+// honest one: resending reaches both, so the transaction lands.
+func TestResendPassesAnEndpointThatDrops(t *testing.T) {
+	c, key := newClient(t, Config{}), wallet(t)
+	tx, hash, mint := mintTransaction(t, c, key, "dropped")
+	s := &script{play: func(_ int, host, _ string, forward func() (*http.Response, error)) (*http.Response, error) {
+		if host == "one" {
+			return result(`"sig"`), nil
+		}
+		return forward()
+	}}
+	two := faultyClient(t, s, "http://one", "http://two")
+	if err := two.Send(context.Background(), tx, SendOptions{MinContextSlot: hash.ContextSlot}); err != nil {
+		t.Fatal(err)
+	}
+	if err := two.Resend(context.Background(), tx, hash.ContextSlot); err != nil {
+		t.Fatal(err)
+	}
+	awaitFinalized(t, c, mint)
+}
+
 func TestSendOutcomes(t *testing.T) {
 	var refused *PreflightError
 	var unknown *UnknownError

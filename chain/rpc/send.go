@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/ionet-settlement/ionet/chain"
 )
@@ -36,21 +37,33 @@ type SendOptions struct {
 	SkipPreflight  bool
 }
 
+// Resend hands the same bytes to every endpoint: one that takes transactions and
+// drops them in silence must not stand between us and the chain. It returns nil
+// once one of them took it or knows it, else their errors.
+func (c *Client) Resend(ctx context.Context, tx []byte, minContextSlot uint64) error {
+	o := SendOptions{MinContextSlot: minContextSlot, SkipPreflight: true}
+	errs := make([]error, len(c.endpoints))
+	var all sync.WaitGroup
+	for i, e := range c.endpoints {
+		all.Go(func() { errs[i] = c.sendTo(ctx, e, tx, o) })
+	}
+	all.Wait()
+	for _, err := range errs {
+		if err == nil || errors.Is(err, ErrAlreadyProcessed) {
+			return nil
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // Send hands a signed transaction to the endpoints in turn until one takes it,
 // and returns nil (taken, which does not mean landed), *PreflightError,
 // ErrBlockhashNotFound, ErrAlreadyProcessed or *UnknownError. Nodes are told
 // not to rebroadcast it by themselves.
 func (c *Client) Send(ctx context.Context, tx []byte, o SendOptions) error {
-	config := map[string]any{
-		"encoding": "base64", "skipPreflight": o.SkipPreflight, "preflightCommitment": Confirmed, "maxRetries": 0,
-	}
-	if o.MinContextSlot > 0 {
-		config["minContextSlot"] = o.MinContextSlot
-	}
-	encoded := base64.StdEncoding.EncodeToString(tx)
 	var unheard error
 	for _, e := range c.endpoints {
-		err := classify(c.call(ctx, e, nil, "sendTransaction", encoded, config))
+		err := c.sendTo(ctx, e, tx, o)
 		var unknown *UnknownError
 		if !errors.As(err, &unknown) {
 			// A refusal after an unheard attempt may be the echo of its success.
@@ -62,6 +75,16 @@ func (c *Client) Send(ctx context.Context, tx []byte, o SendOptions) error {
 		unheard = errors.Join(unheard, unknown.Cause)
 	}
 	return &UnknownError{unheard}
+}
+
+func (c *Client) sendTo(ctx context.Context, e endpoint, tx []byte, o SendOptions) error {
+	config := map[string]any{
+		"encoding": "base64", "skipPreflight": o.SkipPreflight, "preflightCommitment": Confirmed, "maxRetries": 0,
+	}
+	if o.MinContextSlot > 0 {
+		config["minContextSlot"] = o.MinContextSlot
+	}
+	return classify(c.call(ctx, e, nil, "sendTransaction", base64.StdEncoding.EncodeToString(tx), config))
 }
 
 func classify(err error) error {
