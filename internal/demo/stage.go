@@ -34,7 +34,7 @@ type pace struct {
 
 // demoPace is ten seconds for an hour and two for a minute.
 var demoPace = pace{
-	epochSeconds: 10, samples: 5, minimum: 3, late: 3, lateLimit: 2, grace: 4,
+	epochSeconds: 10, samples: 5, minimum: 3, late: 5, lateLimit: 3, grace: 4,
 	slot: 50 * time.Millisecond, startIn: 9 * time.Second, payoutEvery: time.Hour,
 }
 
