@@ -39,7 +39,9 @@ type wires struct {
 	dies  bool // the process is dead from the fault on: nothing gets through
 	fired string
 	dead  bool
-	reads bool // only calls of the chain that read count
+	reads bool                // only calls of the chain that read count
+	drop  bool                // what is sent to the chain is accepted and forgotten
+	hook  func(method string) // runs before each call of the chain
 }
 
 var errWire = errors.New("the wire was cut by the test")
@@ -57,6 +59,20 @@ func (w *wires) disarm() string {
 	defer w.mu.Unlock()
 	w.armed, w.dead = false, false
 	return w.fired
+}
+
+// dropping makes the chain's nodes forget what they are sent.
+func (w *wires) dropping(drop bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.drop = drop
+}
+
+// before sets what runs before each call of the chain; nil: nothing.
+func (w *wires) before(hook func(method string)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.hook = hook
 }
 
 // failed returns the step that failed since the wires were armed, "" where
@@ -193,6 +209,16 @@ func (w *wires) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	_, method, _ := strings.Cut(string(body), `"method":"`)
 	method, _, _ = strings.Cut(method, `"`)
+	w.mu.Lock()
+	drop, hook := w.drop && method == "sendTransaction", w.hook
+	w.mu.Unlock()
+	if hook != nil {
+		hook(method)
+	}
+	if drop {
+		const answer = `{"jsonrpc":"2.0","id":1,"result":"forgotten"}`
+		return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(answer)), Header: http.Header{}, Request: r}, nil
+	}
 	f, failed := fault(0), w.isCut()
 	if w.counts(method) {
 		f, failed = w.step("rpc " + method)
