@@ -36,7 +36,7 @@ type passedPosition struct {
 func (s *Service) recover(ctx context.Context, lanes []lane, final finalView) error {
 	paths := make([][]passedPosition, len(lanes))
 	for i, l := range lanes {
-		path, err := s.walk(ctx, l, final.states[l.name])
+		path, err := s.walk(ctx, l, final)
 		if err != nil {
 			return err
 		}
@@ -93,10 +93,10 @@ func (s *Service) freePassed(ctx context.Context, paths [][]passedPosition) erro
 // returns what passed each position since, the oldest first. Each content is
 // computed from the transaction that landed and proved by the key that the
 // lane was handed to: C(n+1) holds the content, K(n+1) follows from C(n+1).
-func (s *Service) walk(ctx context.Context, l lane, state ionet.Key) ([]passedPosition, error) {
+func (s *Service) walk(ctx context.Context, l lane, final finalView) ([]passedPosition, error) {
 	var found []laneStep
 	from := s.public(l.c)
-	for st, err := range s.stepsOf(ctx, l) {
+	for st, err := range s.stepsOf(ctx, l, final.slot) {
 		if err != nil {
 			return nil, err
 		}
@@ -108,7 +108,7 @@ func (s *Service) walk(ctx context.Context, l lane, state ionet.Key) ([]passedPo
 	if len(found) == 0 || found[len(found)-1].step.From != from {
 		return nil, fmt.Errorf("lane %s (%s): its history at the RPC endpoint does not reach back to position %d: add an endpoint with full history (--rpc)", l.name, l.address, l.position)
 	}
-	if found[0].step.To != state {
+	if found[0].step.To != final.states[l.name] {
 		return nil, fmt.Errorf("lane %s (%s): its history at the RPC endpoint is behind its state; this ends by itself", l.name, l.address)
 	}
 	slices.Reverse(found)
@@ -136,12 +136,12 @@ type laneStep struct {
 	landing landing
 }
 
-// stepsOf yields the finalized transactions that stepped l, the newest first,
-// and ends after the first error. Others may name the lane's address in theirs;
+// stepsOf yields the finalized transactions that stepped l up to slot at
+// least, the newest first, and ends after the first error. Others may name the lane's address in theirs;
 // those step nothing and are left out.
-func (s *Service) stepsOf(ctx context.Context, l lane) iter.Seq2[laneStep, error] {
+func (s *Service) stepsOf(ctx context.Context, l lane, slot uint64) iter.Seq2[laneStep, error] {
 	return func(yield func(laneStep, error) bool) {
-		for e, err := range s.cfg.Chain.History(ctx, l.address, chain.Signature{}, 0) {
+		for e, err := range s.cfg.Chain.History(ctx, l.address, chain.Signature{}, slot) {
 			if err != nil {
 				yield(laneStep{}, fmt.Errorf("read the history of lane %s: %w", l.name, err))
 				return
@@ -183,11 +183,19 @@ func (s *Service) readStep(ctx context.Context, l lane, e rpc.Entry) (laneStep, 
 	return laneStep{}, false, nil
 }
 
-// handsOver reports whether a transaction names the lane first in an
-// instruction of the token program and writes to it: a SetAuthority.
+// The instruction of the token program that steps a lane, and the authority that
+// it sets; see chain.
+const (
+	setAuthority = 6
+	mintTokens   = 0
+)
+
+// handsOver reports whether a transaction sets the lane's mint authority. Others
+// may name the lane in any other instruction: those step nothing.
 func handsOver(t *chain.Raw, address ionet.Key) bool {
 	for _, in := range t.Instructions {
-		if in.Program == chain.TokenProgram() && len(in.Accounts) > 1 && in.Accounts[0].Key == address && in.Accounts[1].Signer {
+		if in.Program == chain.TokenProgram() && len(in.Data) > 1 && in.Data[0] == setAuthority && in.Data[1] == mintTokens &&
+			len(in.Accounts) > 1 && in.Accounts[0].Key == address && in.Accounts[1].Signer {
 			return true
 		}
 	}
@@ -195,9 +203,9 @@ func handsOver(t *chain.Raw, address ionet.Key) bool {
 }
 
 // findStep looks up the transaction that passed l's open position.
-func (s *Service) findStep(ctx context.Context, l lane) (landing, error) {
+func (s *Service) findStep(ctx context.Context, l lane, slot uint64) (landing, error) {
 	from := s.public(l.c)
-	for st, err := range s.stepsOf(ctx, l) {
+	for st, err := range s.stepsOf(ctx, l, slot) {
 		if err != nil {
 			return landing{}, err
 		}
