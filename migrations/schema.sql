@@ -163,6 +163,7 @@ CREATE TABLE lease (
     instance bytea NOT NULL,
     number bigint NOT NULL,
     expires_at timestamp with time zone NOT NULL,
+    serial bigint NOT NULL DEFAULT 0,
     CONSTRAINT lease_pkey PRIMARY KEY (name),
     CONSTRAINT lease_instance_is_16_bytes CHECK ((octet_length(instance) = 16)),
     CONSTRAINT lease_number_is_positive CHECK ((number > 0))

@@ -193,7 +193,7 @@ func (s *Service) publishContents(ctx context.Context, a attempt) error {
 // entry, with the lease and the lanes' positions checked in the same SQL
 // transaction. A debt enters once for a content, however often it is signed.
 func (s *Service) persist(ctx context.Context, a attempt, debts []payment) error {
-	return s.asLeader(ctx, func(tx pgx.Tx, number int64) error {
+	return s.asSigner(ctx, func(tx pgx.Tx, number int64) error {
 		for _, st := range slices.SortedFunc(slices.Values(a.steps), func(x, y step) int { return strings.Compare(x.lane.name, y.lane.name) }) {
 			open, err := lockLane(ctx, tx, st.lane)
 			if err != nil {

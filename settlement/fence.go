@@ -12,8 +12,8 @@ import (
 	"github.com/ionet-settlement/ionet/proofs"
 )
 
-// fence passes every pay and claim lane with an empty content that names this
-// instance, and reports whether all of them are passed, finally, under the
+// fence passes every pay and claim lane with an empty content that names the
+// lease's token, and reports whether all of them are passed, finally, under the
 // lease that is held now.
 //
 // Why: this database may be an older copy, or a former leader may have signed
@@ -25,6 +25,10 @@ import (
 // anything that we do not know.
 func (s *Service) fence(ctx context.Context, lanes []lane, live []attempt) (bool, error) {
 	number := s.leaseNumber()
+	if number == 0 {
+		return false, errNotLeader
+	}
+	memo := proofs.FenceMemo{Instance: s.leaseToken()}.String()
 	var need []lane
 	done := true
 	for _, l := range lanes {
@@ -32,7 +36,7 @@ func (s *Service) fence(ctx context.Context, lanes []lane, live []attempt) (bool
 			continue
 		}
 		done = false
-		if a, ok := liveOn(live, l, chain.KindFence); !ok || !s.isOurFence(a) {
+		if !isFencing(live, l, memo) {
 			need = append(need, l)
 		}
 	}
@@ -42,12 +46,14 @@ func (s *Service) fence(ctx context.Context, lanes []lane, live []attempt) (bool
 		}
 		return true, nil
 	}
-	memo := proofs.FenceMemo{Instance: s.cfg.Instance}.String()
 	return false, s.passEmpty(ctx, chain.KindFence, memo, need)
 }
 
-func (s *Service) isOurFence(a attempt) bool {
-	return a.steps[0].content.Memo == proofs.FenceMemo{Instance: s.cfg.Instance}.String()
+// isFencing reports whether a live fence of that memo passes l. Fences of
+// former leaders may live beside it.
+func isFencing(live []attempt, l lane, memo string) bool {
+	_, ok := liveOn(live, l, func(a attempt, st step) bool { return a.kind == chain.KindFence && st.content.Memo == memo })
+	return ok
 }
 
 func countDebtLanes(lanes []lane) int {
@@ -124,11 +130,11 @@ func (s *Service) retry(ctx context.Context, lanes []lane, live []attempt) error
 	var errs []error
 	for _, d := range debts {
 		l := laneNamed(lanes, d.lane)
-		_, alive := liveOn(live, l)
+		_, alive := liveOn(live, l, anyAttempt)
 		switch {
 		case d.content.N != l.position: // passed since the lanes were loaded
 		case d.held || d.content.Kind == chain.KindClaim && !alive:
-			if _, skipping := liveOn(live, l, chain.KindSkip); !skipping && !slices.Contains(skip, l) {
+			if _, skipping := liveOn(live, l, func(a attempt, _ step) bool { return a.kind == chain.KindSkip }); !skipping && !slices.Contains(skip, l) {
 				skip = append(skip, l)
 			}
 		case !alive:

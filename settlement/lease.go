@@ -2,9 +2,11 @@ package settlement
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -14,17 +16,28 @@ import (
 // database is not the one that this instance renewed it in.
 var errNotLeader = errors.New("this instance does not hold the lease")
 
-// lease is what this instance knows of the lease row: a number, and the
-// expiry that its own last renewal left there. Both are compared in every SQL
-// transaction that signs or settles. The number tells of a take-over; the
-// expiry also tells of a database that was put back to an older copy under a
-// running service: no copy holds the latest expiry.
+// lease is what this instance knows of the lease row: a number, the expiry that
+// its own last renewal left there, and how many transactions were signed under
+// all leases. All are compared in every SQL transaction that signs or settles.
+// The number tells of a take-over; expiry and serial tell of a database that was
+// put back to an older copy under a running service. An older copy of the row
+// has another expiry or, where it lost less than one renewal, a lower serial if
+// it forgot anything that was signed.
 type lease struct {
-	mu      sync.RWMutex // held for reading by every settle write, for writing by a renewal
+	mu      sync.RWMutex // held for reading by every settle write, for writing by a renewal and by what signs
 	number  int64        // 0: not held
-	known   []time.Time  // what the row's expires_at may be: more than one after a commit of unknown outcome
+	token   [16]byte     // drawn anew whenever the lease is taken: fences carry it
+	until   span[time.Time]
+	serial  span[int64]
 	renewed time.Time
+	suspect atomic.Bool // a write found another row: the next hold asks, however fresh the lease seems
 }
+
+// span is what a column of the row may hold: all from least to most, which
+// differ after a commit of unknown outcome only.
+type span[T any] struct{ least, most T }
+
+func exactly[T any](v T) span[T] { return span[T]{v, v} }
 
 // leaseName is the key of the one lease row.
 const leaseName = "settle"
@@ -36,7 +49,9 @@ func (s *Service) hold(ctx context.Context) (bool, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := s.now().UTC().Truncate(time.Microsecond)
-	if l.number != 0 && now.Before(l.renewed.Add(s.cfg.LeaseTime/3)) {
+	// While the serial is not certain nothing is sent: the renewal reads it.
+	certain := l.serial.least == l.serial.most
+	if l.number != 0 && certain && !l.suspect.Load() && now.Before(l.renewed.Add(s.cfg.LeaseTime/3)) {
 		return true, nil
 	}
 	if l.number != 0 {
@@ -60,36 +75,43 @@ func (s *Service) hold(ctx context.Context) (bool, error) {
 // renew moves the row's expiry; l.mu is held.
 func (s *Service) renew(ctx context.Context, now time.Time) (bool, error) {
 	l, until := &s.lease, now.Add(s.cfg.LeaseTime)
-	tag, err := s.pool.Exec(ctx, renewLease, leaseName, s.cfg.Instance[:], l.number, l.known, until)
-	if err != nil {
-		// It may have been committed: from now on both values are ours.
-		l.known = append(l.known, until)
-		return false, err
-	}
-	if tag.RowsAffected() == 0 {
+	var serial int64
+	err := s.pool.QueryRow(ctx, renewLease, leaseName, s.cfg.Instance[:], l.number, l.until.least, l.until.most, l.serial.least, l.serial.most, until).Scan(&serial)
+	if errors.Is(err, pgx.ErrNoRows) {
 		return false, nil
 	}
-	l.known, l.renewed = []time.Time{until}, now
+	if err != nil {
+		// It may have been committed: from now on both values are ours.
+		if until.After(l.until.most) {
+			l.until.most = until
+		}
+		return false, err
+	}
+	l.until, l.serial, l.renewed = exactly(until), exactly(serial), now
+	l.suspect.Store(false)
 	return true, nil
 }
 
 const renewLease = `
-UPDATE lease SET expires_at = $5
-WHERE name = $1 AND instance = $2 AND number = $3 AND expires_at = ANY ($4::timestamptz[])`
+UPDATE lease SET expires_at = $8
+WHERE name = $1 AND instance = $2 AND number = $3 AND expires_at BETWEEN $4 AND $5 AND serial BETWEEN $6 AND $7
+RETURNING serial`
 
 // take makes this instance the leader where the former lease expired, or was
 // its own; l.mu is held.
 func (s *Service) take(ctx context.Context, now time.Time) error {
 	l, until := &s.lease, now.Add(s.cfg.LeaseTime)
-	var number int64
-	err := s.pool.QueryRow(ctx, takeLease, leaseName, s.cfg.Instance[:], until, now).Scan(&number)
+	var number, serial int64
+	err := s.pool.QueryRow(ctx, takeLease, leaseName, s.cfg.Instance[:], until, now).Scan(&number, &serial)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	l.number, l.known, l.renewed = number, []time.Time{until}, now
+	l.number, l.until, l.serial, l.renewed = number, exactly(until), exactly(serial), now
+	l.suspect.Store(false)
+	rand.Read(l.token[:]) // never fails: crypto/rand ends the program instead
 	s.view.reset()
 	s.log.Info("lease taken", "number", number)
 	s.emit(Event{Kind: EventLease, Detail: fmt.Sprintf("taken, number %d", number)})
@@ -100,7 +122,7 @@ const takeLease = `
 INSERT INTO lease (name, instance, number, expires_at) VALUES ($1, $2, 1, $3)
 ON CONFLICT (name) DO UPDATE SET instance = $2, number = lease.number + 1, expires_at = $3
 WHERE lease.expires_at <= $4 OR lease.instance = $2
-RETURNING number`
+RETURNING number, serial`
 
 // Release gives the lease up, so that another instance need not wait for it
 // to expire. What this instance signed stays as it is: the next one finds it.
@@ -120,43 +142,89 @@ func (s *Service) Release(ctx context.Context) error {
 
 const releaseLease = `UPDATE lease SET expires_at = $4 WHERE name = $1 AND instance = $2 AND number = $3`
 
-// number returns the number of the lease, 0 where it is not held.
+// leaseNumber returns the number of the lease, 0 where it is not held.
 func (s *Service) leaseNumber() int64 {
 	s.lease.mu.RLock()
 	defer s.lease.mu.RUnlock()
 	return s.lease.number
 }
 
-// asLeader is inTx for everything that signs or settles: f runs only while
-// the lease row is ours, and the row can't change hands before the commit.
+// leaseToken returns what the fences of the lease carry.
+func (s *Service) leaseToken() [16]byte {
+	s.lease.mu.RLock()
+	defer s.lease.mu.RUnlock()
+	return s.lease.token
+}
+
+// asLeader is inTx for everything that settles: f runs only while the lease row
+// is ours, and the row can't change hands before the commit.
 func (s *Service) asLeader(ctx context.Context, f func(tx pgx.Tx, number int64) error) error {
 	l := &s.lease
 	l.mu.RLock()
-	number, known := l.number, l.known
 	defer l.mu.RUnlock()
-	if number == 0 {
+	if l.number == 0 {
 		return errNotLeader
 	}
 	return s.inTx(ctx, func(tx pgx.Tx) error {
-		var held bool
-		err := tx.QueryRow(ctx, checkLease, leaseName, s.cfg.Instance[:], number, known).Scan(&held)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return errNotLeader
+		var serial int64
+		if err := s.checkLease(ctx, tx, selectMine, &serial); err != nil {
+			return err
 		}
-		if err != nil {
-			return fmt.Errorf("check the lease: %w", err)
-		}
-		return f(tx, number)
+		return f(tx, l.number)
 	})
 }
 
-const checkLease = `
-SELECT true FROM lease
-WHERE name = $1 AND instance = $2 AND number = $3 AND expires_at = ANY ($4::timestamptz[]) FOR SHARE`
-
-// suspect makes the next hold ask the database, however fresh the lease seems.
-func (l *lease) suspect() {
+// asSigner is asLeader for everything that is signed: it counts, so that a
+// database that forgets the transaction is not taken for the one that this
+// lease was renewed in.
+func (s *Service) asSigner(ctx context.Context, f func(tx pgx.Tx, number int64) error) error {
+	l := &s.lease
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.renewed = time.Time{}
+	if l.number == 0 {
+		return errNotLeader
+	}
+	var serial int64
+	complete := false
+	err := s.inTx(ctx, func(tx pgx.Tx) error {
+		complete = false
+		if err := s.checkLease(ctx, tx, countSigned, &serial); err != nil {
+			return err
+		}
+		err := f(tx, l.number)
+		complete = err == nil
+		return err
+	})
+	switch {
+	case err == nil:
+		l.serial = exactly(serial)
+	case complete:
+		// It may have been committed: from now on both values are ours.
+		l.serial = span[int64]{serial - 1, serial}
+	}
+	return err
 }
+
+// checkLease runs sql, which finds the lease row if it is as this instance left
+// it, and gives its serial; l.mu is held.
+func (s *Service) checkLease(ctx context.Context, tx pgx.Tx, sql string, serial *int64) error {
+	l := &s.lease
+	err := tx.QueryRow(ctx, sql, leaseName, s.cfg.Instance[:], l.number, l.until.least, l.until.most, l.serial.least, l.serial.most).Scan(serial)
+	if errors.Is(err, pgx.ErrNoRows) {
+		l.suspect.Store(true)
+		return errNotLeader
+	}
+	if err != nil {
+		return fmt.Errorf("check the lease: %w", err)
+	}
+	return nil
+}
+
+const selectMine = `
+SELECT serial FROM lease
+WHERE name = $1 AND instance = $2 AND number = $3 AND expires_at BETWEEN $4 AND $5 AND serial BETWEEN $6 AND $7 FOR SHARE`
+
+const countSigned = `
+UPDATE lease SET serial = serial + 1
+WHERE name = $1 AND instance = $2 AND number = $3 AND expires_at BETWEEN $4 AND $5 AND serial BETWEEN $6 AND $7
+RETURNING serial`

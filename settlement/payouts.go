@@ -119,7 +119,7 @@ func (s *Service) freePayLanes(ctx context.Context, lanes []lane, live []attempt
 		if !strings.HasPrefix(l.name, payPrefix) {
 			continue
 		}
-		if _, alive := liveOn(live, l); alive || taken[l.name] {
+		if _, alive := liveOn(live, l, anyAttempt); alive || taken[l.name] {
 			busy = true
 		} else {
 			free = append(free, l)

@@ -256,12 +256,30 @@ func (s *Service) apply(ctx context.Context, tx pgx.Tx, r *resolved, number int6
 		if err != nil {
 			return 0, err
 		}
-		if f, ok := memo.(proofs.FenceMemo); ok && f.Instance == s.cfg.Instance {
-			return number, nil
+		// A fence of this very lease, not one that history told of: only what was
+		// signed before a fence that this database remembers is known to it.
+		if f, ok := memo.(proofs.FenceMemo); ok && f.Instance == s.lease.token {
+			return s.fencedUnder(ctx, tx, r.content.Hash(), number)
 		}
 	}
 	return 0, nil
 }
+
+// fencedUnder returns number where the fence content was signed under that lease
+// in this database, else 0.
+func (s *Service) fencedUnder(ctx context.Context, tx pgx.Tx, content ionet.Hash, number int64) (int64, error) {
+	var signed bool
+	if err := tx.QueryRow(ctx, selectSignedUnder, content[:], number).Scan(&signed); err != nil {
+		return 0, fmt.Errorf("look for the fence's attempt: %w", err)
+	}
+	if !signed {
+		return 0, nil
+	}
+	return number, nil
+}
+
+const selectSignedUnder = `
+SELECT EXISTS (SELECT 1 FROM attempts a JOIN attempt_steps p ON p.message = a.message WHERE p.content = $1 AND a.lease = $2)`
 
 // applyEpoch seals the epoch; where this database holds no book of it, or
 // another one than the chain's, the chain's is imported first.

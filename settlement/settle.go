@@ -53,9 +53,6 @@ func (s *Service) Settle(ctx context.Context) error {
 	s.pass.Lock()
 	defer s.pass.Unlock()
 	err := s.settle(ctx)
-	if errors.Is(err, errNotLeader) {
-		s.lease.suspect()
-	}
 	result := "ok"
 	if err != nil {
 		result = "error"
@@ -178,7 +175,7 @@ func (s *Service) settleWinners(ctx context.Context, lanes []lane, final finalVi
 			unexplained = append(unexplained, l)
 			continue
 		}
-		if err := s.resolve(ctx, l, won, s.findLanding(ctx, l, won), final.slot); err != nil {
+		if err := s.resolve(ctx, l, won, s.findLanding(ctx, l, won, final.slot), final.slot); err != nil {
 			return moved, nil, err
 		}
 		moved = true
@@ -246,12 +243,11 @@ func (s *Service) tend(ctx context.Context) ([]attempt, error) {
 	return live, nil
 }
 
-// liveOn returns the live attempt on l's open position, if there is one; a
-// fence or skip of this instance comes before others.
-func liveOn(live []attempt, l lane, kinds ...chain.Kind) (attempt, bool) {
+// liveOn returns the oldest live attempt on l's open position that wanted takes.
+func liveOn(live []attempt, l lane, wanted func(attempt, step) bool) (attempt, bool) {
 	for _, a := range live {
 		for _, st := range a.steps {
-			if st.lane.name == l.name && st.lane.position == l.position && (len(kinds) == 0 || hasKind(kinds, a.kind)) {
+			if st.lane.name == l.name && st.lane.position == l.position && wanted(a, st) {
 				return a, true
 			}
 		}
@@ -259,14 +255,7 @@ func liveOn(live []attempt, l lane, kinds ...chain.Kind) (attempt, bool) {
 	return attempt{}, false
 }
 
-func hasKind(kinds []chain.Kind, k chain.Kind) bool {
-	for _, have := range kinds {
-		if have == k {
-			return true
-		}
-	}
-	return false
-}
+func anyAttempt(attempt, step) bool { return true }
 
 // sealNext closes the next epoch where that is due and sends its seal.
 func (s *Service) sealNext(ctx context.Context, lanes []lane, live []attempt) error {
@@ -274,7 +263,7 @@ func (s *Service) sealNext(ctx context.Context, lanes []lane, live []attempt) er
 	if l.position == 0 {
 		return errors.New("the genesis transaction is not final yet: run ionetd genesis, or wait")
 	}
-	if _, ok := liveOn(live, l); ok {
+	if _, ok := liveOn(live, l, anyAttempt); ok {
 		return nil
 	}
 	closing, err := s.CloseDue(ctx)
@@ -293,7 +282,7 @@ func (s *Service) sealNext(ctx context.Context, lanes []lane, live []attempt) er
 
 // findLanding looks up which transaction brought won on chain; the zero value
 // where nobody tells.
-func (s *Service) findLanding(ctx context.Context, l lane, won chain.Content) landing {
+func (s *Service) findLanding(ctx context.Context, l lane, won chain.Content, slot uint64) landing {
 	hash := won.Hash()
 	rows, err := s.pool.Query(ctx, selectSignatures, hash[:])
 	if err != nil {
@@ -309,7 +298,7 @@ func (s *Service) findLanding(ctx context.Context, l lane, won chain.Content) la
 		}
 	}
 	// A wallet may have signed the same message anew: then only history has it.
-	at, err := s.findStep(ctx, l)
+	at, err := s.findStep(ctx, l, slot)
 	if err != nil {
 		s.log.Debug("the transaction that landed was not found", "lane", l.name, "position", l.position, "error", err)
 	}

@@ -186,7 +186,7 @@ func (s *Service) coSign(ctx context.Context, tx []byte, p prepared) (attempt, e
 // claim whose content is in flight already, in another message of the same
 // wallet, puts nothing in flight a second time: at most one of them lands.
 func (s *Service) persistClaim(ctx context.Context, a attempt, p prepared) error {
-	err := s.asLeader(ctx, func(tx pgx.Tx, number int64) error {
+	err := s.asSigner(ctx, func(tx pgx.Tx, number int64) error {
 		open, err := lockLane(ctx, tx, p.lane)
 		if err != nil {
 			return err
