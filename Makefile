@@ -34,7 +34,7 @@ fuzz: ## run each fuzz target for FUZZTIME (10s)
 	| sed -E 's|/[^/]*_test\.go:func (Fuzz[A-Za-z0-9_]*).*| \1|' | sort \
 	| { rc=0; while read -r dir name; do \
 		echo "$$dir $$name"; \
-		$(GO) test -run '^$$' -fuzz "^$$name$$" -fuzztime $(FUZZTIME) "$$dir" </dev/null || rc=1; \
+		$(GO) test -run '^$$' -fuzz "^$$name$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x "$$dir" </dev/null || rc=1; \
 	done; exit $$rc; }
 
 lint: ## gofmt, go vet, staticcheck
