@@ -82,3 +82,37 @@ func TestFailReads(t *testing.T) {
 	m.wires.reads = true
 	failEachStep(t, m, lost, false, 7)
 }
+
+// A take-over dies at any step of its fence, with a payout of the former leader
+// still open.
+func TestKillFence(t *testing.T) {
+	m := newMachine(t)
+	m.fenceUp()
+	for _, f := range []fault{lost, unheard} {
+		for n := 1; ; n++ {
+			m.seal(m.alice, m.bob)
+			if _, err := m.RequestPayout(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			m.wires.dropping(true)
+			m.pass()
+			m.wires.dropping(false)
+			m.reopen()
+			m.wires.arm(n, f, true)
+			m.until("lanes are fenced", func() bool { return m.wires.isCut() || m.view.isReady() })
+			step := m.wires.disarm()
+			if step != "" {
+				m.reopen()
+			}
+			m.finish(0)
+			m.checkBooks()
+			if t.Failed() {
+				t.Fatalf("after step %d, %q, was %s", n, step, f)
+			}
+			if step == "" {
+				t.Logf("%d steps", n-1)
+				break
+			}
+		}
+	}
+}

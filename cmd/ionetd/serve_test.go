@@ -1,0 +1,156 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ionet-settlement/ionet/chain/localnet"
+	"github.com/ionet-settlement/ionet/internal/pgtest"
+)
+
+// lines is an output that a test waits on.
+type lines struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(b)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+// wait returns the rest of the first line that begins with prefix.
+func (l *lines) wait(t *testing.T, prefix string, ended <-chan error) string {
+	t.Helper()
+	for {
+		for line := range strings.Lines(l.String()) {
+			if rest, ok := strings.CutPrefix(line, prefix); ok && strings.HasSuffix(rest, "\n") {
+				return strings.TrimSpace(rest)
+			}
+		}
+		select {
+		case err := <-ended:
+			t.Fatalf("ionetd ended: %v, after\n%s", err, l)
+		case <-t.Context().Done():
+			t.Fatalf("no line %q in\n%s", prefix, l)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+// The service starts on a new network, fences, answers, and stops on a signal.
+// Then the other commands find its work.
+func TestServe(t *testing.T) {
+	node, err := localnet.Start(t.Context(), localnet.Config{SlotTime: 5 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer node.Close()
+	dir := t.TempDir()
+	place := []string{"--dir", filepath.Join(dir, "keys"), "--store", filepath.Join(dir, "published"), "--rpc", node.URL()}
+	if out, err := runGenesis(t, append(place, "--name", "serve", "--epoch-seconds", "600", "--pay-lanes", "1", "--claim-lanes", "1", "--airdrop")...); err != nil {
+		t.Fatalf("genesis: %v\n%s", err, out)
+	}
+	place = append(place, "--database", pgtest.NewURL(t))
+	command := func(name ...string) (string, error) {
+		var out bytes.Buffer
+		err := run(t.Context(), append(name, place...), &out, io.Discard)
+		return out.String(), err
+	}
+
+	ctx, stop := context.WithCancel(t.Context())
+	var out lines
+	ended := make(chan error, 1)
+	go func() {
+		ended <- run(ctx, append([]string{"serve", "--listen", "127.0.0.1:0"}, place...), &out, io.Discard)
+	}()
+	url := out.wait(t, "listening ", ended)
+	out.wait(t, "fence: ", ended)
+	for path, want := range map[string]string{"/healthz": "ok", "/metrics": "ionetd_fenced 1", "/v1/head": `"sealed":0`} {
+		if body, err := get(url + path); err != nil || !strings.Contains(body, want) {
+			t.Errorf("%s: %v, lacks %q:\n%s", path, err, want, body)
+		}
+	}
+	if got, err := command("payouts", "run"); err != nil || !strings.Contains(got, "paid 0.00000000 IO to 0 payees") {
+		t.Errorf("payouts run: %v\n%s", err, got)
+	}
+	if got, err := command("status"); err != nil || !strings.Contains(got, "claim-0") || strings.Contains(got, "fenced false") {
+		t.Errorf("status: %v\n%s", err, got)
+	}
+	stop()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Errorf("ionetd ended: %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("ionetd does not stop")
+	}
+	// The lease was released, so that recovering needs not wait for it.
+	if got, err := command("recover"); err != nil || !strings.Contains(got, "recovered") {
+		t.Errorf("recover: %v\n%s", err, got)
+	}
+}
+
+func get(url string) (string, error) {
+	resp, err := http.Get(url)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if resp.StatusCode != http.StatusOK {
+		err = errors.Join(err, fmt.Errorf("status %d", resp.StatusCode))
+	}
+	return string(body), err
+}
+
+// An operator's mistake is told with what mends it.
+func TestMistakes(t *testing.T) {
+	dir := t.TempDir()
+	full := []string{"--dir", dir, "--store", dir, "--rpc", "http://127.0.0.1:1", "--database", "postgres://nobody@127.0.0.1:1/none"}
+	for _, c := range []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"no flags", []string{"serve"}, "see ionetd --help"},
+		{"no such command", []string{"dance"}, "see ionetd --help"},
+		{"no network", append([]string{"serve"}, full...), "run ionetd genesis first"},
+		{"no network", append([]string{"recover"}, full...), "run ionetd genesis first"},
+		{"no network", append([]string{"status"}, full...), "run ionetd genesis first"},
+		{"no network", append([]string{"payouts", "run"}, full...), "run ionetd genesis first"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			err := run(t.Context(), c.args, io.Discard, io.Discard)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v: got %v, want a hint like %q", c.args, err, c.want)
+			}
+		})
+	}
+}
+
+func TestHelp(t *testing.T) {
+	for _, args := range [][]string{{"--help"}, {"serve", "--help"}, {"genesis", "--help"}, {"recover", "--help"}, {"payouts", "run", "--help"}, {"status", "--help"}} {
+		var out bytes.Buffer
+		if err := run(t.Context(), args, &out, io.Discard); err != nil || !strings.Contains(out.String(), "Usage: ionetd") {
+			t.Errorf("%v: %v\n%s", args, err, &out)
+		}
+	}
+}
