@@ -22,6 +22,14 @@ CREATE TABLE intake (
     frozen_through bigint NOT NULL CONSTRAINT frozen_through_not_negative CHECK (frozen_through >= 0)
 );
 
+-- What stores begins none before ends_at while epoch is not frozen: shared locks that overlap
+-- without end would keep a freeze from the intake row. It is read without a lock.
+CREATE TABLE closing (
+    one     boolean PRIMARY KEY DEFAULT true CONSTRAINT closing_is_one CHECK (one),
+    epoch   bigint NOT NULL,
+    ends_at timestamptz NOT NULL
+);
+
 -- What the text and inventory statements say, for lookup; the statement row is the truth.
 CREATE TABLE delegations (
     id            bytea PRIMARY KEY,

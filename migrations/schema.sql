@@ -47,6 +47,14 @@ CREATE TABLE bindings (
     CONSTRAINT binding_runs_forward CHECK ((since <= last))
 );
 
+CREATE TABLE closing (
+    one boolean NOT NULL DEFAULT true,
+    epoch bigint NOT NULL,
+    ends_at timestamp with time zone NOT NULL,
+    CONSTRAINT closing_pkey PRIMARY KEY (one),
+    CONSTRAINT closing_is_one CHECK (one)
+);
+
 CREATE TABLE contents (
     hash bytea NOT NULL,
     lane text NOT NULL,

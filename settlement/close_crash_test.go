@@ -71,8 +71,8 @@ func TestCloseDiesAtEachStep(t *testing.T) {
 				t.Errorf("after step %d, %s, %s: %v, %v", n, step, f, again, err)
 			}
 		}
-		if steps != 4 { // freeze, the snapshot of the inputs, judge, publish
-			t.Errorf("%d steps were %s, want 4", steps, f)
+		if steps != 5 { // the announcement, freeze, the snapshot of the inputs, judge, publish
+			t.Errorf("%d steps were %s, want 5", steps, f)
 		}
 	}
 	if files := b.bookFiles(); len(files) != 1 {

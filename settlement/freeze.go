@@ -17,9 +17,23 @@ const reach = 24
 
 const freezeIntake = `UPDATE intake SET frozen_through = $1 WHERE frozen_through < $1`
 
-// freeze closes intake for epoch k. It waits for the requests that are storing
-// and holds up none for longer than its own commit: judging comes after.
+// A freeze has this long, by the database's clock, until intake goes on without
+// it: a leader that dies in between stops nobody for longer.
+const announceClosing = `
+INSERT INTO closing (epoch, ends_at) VALUES ($1, clock_timestamp() + interval '10 seconds')
+ON CONFLICT (one) DO UPDATE SET epoch = excluded.epoch, ends_at = excluded.ends_at`
+
+// freeze closes intake for epoch k. It is announced first, so that no request
+// begins to store; then it waits for those that are storing. It holds up none
+// for longer than that and its own commit: judging comes after.
 func (s *Service) freeze(ctx context.Context, k uint64) error {
+	err := s.asLeader(ctx, func(tx pgx.Tx, _ int64) error {
+		_, err := tx.Exec(ctx, announceClosing, int64(k))
+		return err
+	})
+	if err != nil {
+		return err
+	}
 	return s.asLeader(ctx, func(tx pgx.Tx, _ int64) error {
 		_, err := tx.Exec(ctx, freezeIntake, int64(k))
 		return err

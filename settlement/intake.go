@@ -329,6 +329,16 @@ func (s *Service) store(ctx context.Context, items []*item) error {
 	if len(passed) == 0 {
 		return nil
 	}
+	open, err := s.awaitFreeze(ctx)
+	if err != nil {
+		return err
+	}
+	if !open {
+		for _, it := range passed {
+			it.problem = NewProblem(ProblemBusy, "", "an epoch is being closed: send the statement again in a moment").after(closingWait)
+		}
+		return nil
+	}
 	// One order for all requests: two that bring the same statements wait for
 	// each other once, never in a ring.
 	slices.SortFunc(passed, compareItems)

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -150,6 +151,32 @@ func compareItems(a, b *item) int {
 
 // lockIntake keeps a freeze out until the transaction ends.
 const lockIntake = `SELECT frozen_through FROM intake FOR SHARE`
+
+const selectClosing = `
+SELECT EXISTS (SELECT 1 FROM closing c, intake i WHERE c.epoch > i.frozen_through AND c.ends_at > clock_timestamp())`
+
+// Requests wait out a freeze for this long before they are told to come again.
+const (
+	closingWait  = time.Second
+	closingPause = 10 * time.Millisecond
+)
+
+// awaitFreeze waits while an epoch is being frozen and reports whether that is
+// over. It holds no connection meanwhile.
+func (s *Service) awaitFreeze(ctx context.Context) (bool, error) {
+	for waited := time.Duration(0); ; waited += closingPause {
+		var closing bool
+		if err := s.pool.QueryRow(ctx, selectClosing).Scan(&closing); err != nil {
+			return false, fmt.Errorf("ask whether an epoch is being frozen: %w", err)
+		}
+		if !closing || waited >= closingWait {
+			return !closing, nil
+		}
+		if err := sleep(ctx, closingPause); err != nil {
+			return false, err
+		}
+	}
+}
 
 const insertStatements = `
 INSERT INTO statements (epoch, id, kind, signer, sample, signature, body, arrival_epoch, arrival_sample)
