@@ -8,11 +8,11 @@ CREATE TABLE network (
 );
 
 -- The leader holds the lease row by compare and swap; every settle write carries its number.
--- serial counts what was ever signed: a copy of the database that forgot some has a lower one.
+-- signings counts what was ever signed: a copy of the database that forgot some has a lower one.
 CREATE TABLE lease (
     name       text PRIMARY KEY,
     instance   bytea NOT NULL CONSTRAINT lease_instance_is_16_bytes CHECK (octet_length(instance) = 16),
     number     bigint NOT NULL CONSTRAINT lease_number_is_positive CHECK (number > 0),
     expires_at timestamptz NOT NULL,
-    serial     bigint NOT NULL DEFAULT 0
+    signings   bigint NOT NULL DEFAULT 0
 );

@@ -107,7 +107,7 @@ func TestLeaseOutlivesUnheardCommit(t *testing.T) {
 			if m.leaseNumber() != number {
 				t.Errorf("lease number was %d, is %d", number, m.leaseNumber())
 			}
-			if l := &m.lease; l.serial.least != l.serial.most || l.serial.most != int64(m.count(`SELECT serial FROM lease`)) {
+			if l := &m.lease; l.serial.least != l.serial.most || l.serial.most != int64(m.count(`SELECT signings FROM lease`)) {
 				t.Errorf("serial is taken for %d..%d", l.serial.least, l.serial.most)
 			}
 		})

@@ -94,8 +94,8 @@ func (s *Service) renew(ctx context.Context, now time.Time) (bool, error) {
 
 const renewLease = `
 UPDATE lease SET expires_at = $8
-WHERE name = $1 AND instance = $2 AND number = $3 AND expires_at BETWEEN $4 AND $5 AND serial BETWEEN $6 AND $7
-RETURNING serial`
+WHERE name = $1 AND instance = $2 AND number = $3 AND expires_at BETWEEN $4 AND $5 AND signings BETWEEN $6 AND $7
+RETURNING signings`
 
 // take makes this instance the leader where the former lease expired, or was
 // its own; l.mu is held.
@@ -122,7 +122,7 @@ const takeLease = `
 INSERT INTO lease (name, instance, number, expires_at) VALUES ($1, $2, 1, $3)
 ON CONFLICT (name) DO UPDATE SET instance = $2, number = lease.number + 1, expires_at = $3
 WHERE lease.expires_at <= $4 OR lease.instance = $2
-RETURNING number, serial`
+RETURNING number, signings`
 
 // Release gives the lease up, so that another instance need not wait for it
 // to expire. What this instance signed stays as it is: the next one finds it.
@@ -221,10 +221,10 @@ func (s *Service) checkLease(ctx context.Context, tx pgx.Tx, sql string, serial 
 }
 
 const selectMine = `
-SELECT serial FROM lease
-WHERE name = $1 AND instance = $2 AND number = $3 AND expires_at BETWEEN $4 AND $5 AND serial BETWEEN $6 AND $7 FOR SHARE`
+SELECT signings FROM lease
+WHERE name = $1 AND instance = $2 AND number = $3 AND expires_at BETWEEN $4 AND $5 AND signings BETWEEN $6 AND $7 FOR SHARE`
 
 const countSigned = `
-UPDATE lease SET serial = serial + 1
-WHERE name = $1 AND instance = $2 AND number = $3 AND expires_at BETWEEN $4 AND $5 AND serial BETWEEN $6 AND $7
-RETURNING serial`
+UPDATE lease SET signings = signings + 1
+WHERE name = $1 AND instance = $2 AND number = $3 AND expires_at BETWEEN $4 AND $5 AND signings BETWEEN $6 AND $7
+RETURNING signings`
