@@ -46,6 +46,7 @@ CREATE TABLE prepared_claims (
     created_at        timestamptz NOT NULL
 );
 CREATE INDEX prepared_claims_by_wallet ON prepared_claims (wallet, created_at);
+CREATE INDEX prepared_claims_by_height ON prepared_claims (last_valid_height);
 CREATE INDEX prepared_claims_by_blockhash ON prepared_claims (blockhash);
 
 -- A transfer is a double entry: one account is debited, the other credited. An entry is a set
@@ -67,10 +68,11 @@ CREATE TABLE ledger_transfers (
 CREATE INDEX ledger_transfers_by_debit ON ledger_transfers (debit);
 CREATE INDEX ledger_transfers_by_credit ON ledger_transfers (credit);
 
--- balance = credits - debits: never negative for what we owe, never positive for what we hold.
+-- balance = credits - debits: never negative for what we owe, never positive for what we hold,
+-- of which what was overpaid is a part.
 CREATE TABLE ledger_balances (
     account text PRIMARY KEY,
     balance bigint NOT NULL,
-    CONSTRAINT debt_not_negative CHECK (account LIKE 'vault:%' OR balance >= 0),
-    CONSTRAINT vault_not_overdrawn CHECK (account NOT LIKE 'vault:%' OR balance <= 0)
+    CONSTRAINT debt_not_negative CHECK (account LIKE 'vault:%' OR account = 'overpaid' OR balance >= 0),
+    CONSTRAINT vault_not_overdrawn CHECK (account NOT LIKE 'vault:%' AND account <> 'overpaid' OR balance <= 0)
 );

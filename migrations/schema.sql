@@ -171,7 +171,7 @@ CREATE TABLE lease (
     instance bytea NOT NULL,
     number bigint NOT NULL,
     expires_at timestamp with time zone NOT NULL,
-    serial bigint NOT NULL DEFAULT 0,
+    signings bigint NOT NULL DEFAULT 0,
     CONSTRAINT lease_pkey PRIMARY KEY (name),
     CONSTRAINT lease_instance_is_16_bytes CHECK ((octet_length(instance) = 16)),
     CONSTRAINT lease_number_is_positive CHECK ((number > 0))
@@ -181,8 +181,8 @@ CREATE TABLE ledger_balances (
     account text NOT NULL,
     balance bigint NOT NULL,
     CONSTRAINT ledger_balances_pkey PRIMARY KEY (account),
-    CONSTRAINT debt_not_negative CHECK (((account ~~ 'vault:%'::text) OR (balance >= 0))),
-    CONSTRAINT vault_not_overdrawn CHECK (((account !~~ 'vault:%'::text) OR (balance <= 0)))
+    CONSTRAINT debt_not_negative CHECK (((account ~~ 'vault:%'::text) OR (account = 'overpaid'::text) OR (balance >= 0))),
+    CONSTRAINT vault_not_overdrawn CHECK ((((account !~~ 'vault:%'::text) AND (account <> 'overpaid'::text)) OR (balance <= 0)))
 );
 
 CREATE TABLE ledger_entries (
@@ -260,6 +260,7 @@ CREATE TABLE prepared_claims (
     CONSTRAINT claim_is_positive CHECK ((amount > 0))
 );
 CREATE INDEX prepared_claims_by_blockhash ON prepared_claims USING btree (blockhash);
+CREATE INDEX prepared_claims_by_height ON prepared_claims USING btree (last_valid_height);
 CREATE INDEX prepared_claims_by_wallet ON prepared_claims USING btree (wallet, created_at);
 
 CREATE TABLE releases (

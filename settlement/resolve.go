@@ -153,16 +153,18 @@ func (s *Service) settlePayments(ctx context.Context, tx pgx.Tx, r *resolved) er
 	if err != nil {
 		return fmt.Errorf("settle payments: %w", err)
 	}
-	from := ledger.InFlight
+	imported := false
 	if len(paid) == 0 && len(r.content.Movements) > 0 && r.content.Kind != chain.KindEpoch && r.content.Kind != chain.KindGenesis {
 		if paid, err = s.importPayments(ctx, tx, r.content); err != nil {
 			return err
 		}
-		from = ledger.Owed
+		imported = true
 	}
 	entry := ledger.Entry{ID: entryID("paid", hash), Kind: "paid"}
+	if entry.Transfers, err = paidTransfers(ctx, tx, paid, imported); err != nil {
+		return err
+	}
 	for _, p := range paid {
-		entry.Transfers = append(entry.Transfers, ledger.Transfer{Debit: from(p.payee), Credit: ledger.VaultReward(), Amount: p.amount})
 		r.payee = p.payee
 		if r.amount, err = r.amount.Add(p.amount); err != nil {
 			return err
@@ -176,6 +178,49 @@ func (s *Service) settlePayments(ctx context.Context, tx pgx.Tx, r *resolved) er
 		return fmt.Errorf("settle payments: %w", err)
 	}
 	return nil
+}
+
+// paidTransfers takes each payment from what is in flight to its payee. One that
+// this database never signed is taken from what is owed; what goes beyond that
+// was overpaid: the chain has it, so the books must, and payments end (see
+// checkOverpaid).
+func paidTransfers(ctx context.Context, tx pgx.Tx, paid []payment, imported bool) ([]ledger.Transfer, error) {
+	var list []ledger.Transfer
+	if !imported {
+		for _, p := range paid {
+			list = append(list, ledger.Transfer{Debit: ledger.InFlight(p.payee), Credit: ledger.VaultReward(), Amount: p.amount})
+		}
+		return list, nil
+	}
+	accounts := []ledger.Account{ledger.VaultReward(), ledger.Overpaid()}
+	for _, p := range paid {
+		accounts = append(accounts, ledger.Owed(p.payee))
+	}
+	owed, err := ledger.Lock(ctx, tx, accounts...)
+	if err != nil {
+		return nil, fmt.Errorf("settle payments: %w", err)
+	}
+	for _, p := range paid {
+		left := owed[ledger.Owed(p.payee)]
+		part := left
+		if part.Cmp(p.amount) > 0 {
+			part = p.amount
+		}
+		over, err := p.amount.Sub(part)
+		if err != nil {
+			return nil, err
+		}
+		if owed[ledger.Owed(p.payee)], err = left.Sub(part); err != nil {
+			return nil, err
+		}
+		if !part.IsZero() {
+			list = append(list, ledger.Transfer{Debit: ledger.Owed(p.payee), Credit: ledger.VaultReward(), Amount: part})
+		}
+		if !over.IsZero() {
+			list = append(list, ledger.Transfer{Debit: ledger.Overpaid(), Credit: ledger.VaultReward(), Amount: over})
+		}
+	}
+	return list, nil
 }
 
 // freeLosers gives the debts of all contents of the position but the winner

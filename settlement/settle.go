@@ -1,11 +1,16 @@
 package settlement
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
+
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/chain"
@@ -40,9 +45,10 @@ func (v *view) why() string {
 	return v.halted
 }
 
-// ErrHalted reports books and chain that disagree: nothing is signed or sent
-// until a person has found out why.
-var ErrHalted = errors.New("books and chain disagree: nothing is sent")
+// ErrHalted reports books and chain that disagree: no debt is paid until a
+// person has found out why. What was overpaid lets epochs go on; tokens that are
+// missing stop everything.
+var ErrHalted = errors.New("books and chain disagree: nothing is paid")
 
 // Settle makes one pass: it finds out what happened on chain, writes down what
 // follows from it, and sends what is due. A pass that is cut anywhere is
@@ -68,7 +74,7 @@ func (s *Service) settle(ctx context.Context) error {
 	held, err := s.hold(ctx)
 	s.metrics.leader.Set(number(held))
 	if err != nil || !held {
-		s.view.reset()
+		s.view.set(false, "")
 		return err
 	}
 
@@ -105,6 +111,9 @@ func (s *Service) settle(ctx context.Context) error {
 	// may carry debts, a transaction that this database forgot could still land.
 	fenced, err := s.fence(ctx, lanes, live)
 	s.metrics.fenced.Set(number(fenced))
+	if halted := s.checkOverpaid(ctx); halted != nil {
+		return errors.Join(epochErr, err, halted)
+	}
 	s.view.set(fenced, "")
 	if err != nil || !fenced {
 		return errors.Join(epochErr, err)
@@ -159,15 +168,44 @@ func (s *Service) catchUp(ctx context.Context) ([]lane, finalView, error) {
 	return nil, finalView{}, errors.New("read lanes: they move faster than they are read")
 }
 
+// confirm compares the state of lanes that moved with what every endpoint says:
+// one alone decides nothing, because what follows from a winner is final. While
+// one lags, or does not answer, it is not yet known who won.
+func (s *Service) confirm(ctx context.Context, moved []lane, final finalView) error {
+	for part := range slices.Chunk(moved, 100) {
+		keys := make([]ionet.Key, len(part))
+		for i, l := range part {
+			keys[i] = l.address
+		}
+		views, err := s.cfg.Chain.Everywhere(ctx, keys)
+		if err != nil {
+			return fmt.Errorf("compare endpoints: %w", err)
+		}
+		for _, v := range views {
+			for i, l := range part {
+				state, err := chain.ParseLane(v.Accounts[i].Owner, v.Accounts[i].Data)
+				if err != nil {
+					return fmt.Errorf("compare endpoints: lane %s at %s: %w", l.name, v.Endpoint, err)
+				}
+				if state != final.states[l.name] {
+					return fmt.Errorf("compare endpoints: lane %s is at %s at finalized slot %d, endpoint %s says %s at slot %d: if that lags this ends by itself",
+						l.name, final.states[l.name], final.slot, v.Endpoint, state, v.Slot)
+				}
+			}
+		}
+	}
+	return nil
+}
+
 // settleWinners resolves the lanes whose state a stored content explains and
 // returns those that none explains.
 func (s *Service) settleWinners(ctx context.Context, lanes []lane, final finalView) (moved bool, unexplained []lane, err error) {
+	lanes = slices.DeleteFunc(slices.Clone(lanes), func(l lane) bool { return final.states[l.name] == s.public(l.c) })
+	if err := s.confirm(ctx, lanes, final); err != nil {
+		return false, nil, err
+	}
 	for _, l := range lanes {
-		state := final.states[l.name]
-		if state == s.public(l.c) {
-			continue
-		}
-		won, ok, err := s.winnerOf(ctx, l, state)
+		won, ok, err := s.winnerOf(ctx, l, final.states[l.name])
 		if err != nil {
 			return moved, nil, err
 		}
@@ -191,26 +229,49 @@ func (s *Service) reconcile(ctx context.Context, final finalView) error {
 	if err != nil {
 		return err
 	}
-	s.metrics.halted.Set(number(final.reward.Cmp(held) < 0))
 	switch final.reward.Cmp(held) {
 	case -1:
+		// Whoever has lost the lease meanwhile reads another leader's books.
+		if err := s.asLeader(ctx, func(pgx.Tx, int64) error { return nil }); err != nil {
+			return err
+		}
 		why := fmt.Sprintf("the reward vault %s holds %s base units at slot %d, the ledger says %s: tokens left it that no content of ours moved",
 			s.cfg.Network.Vaults.Reward, final.reward, final.slot, held)
-		if s.view.why() != why {
-			s.log.Error("sending is halted", "reason", why)
-			s.emit(Event{Kind: EventHalted, Detail: why})
-		}
-		s.view.set(false, why)
-		return fmt.Errorf("%w: %s", ErrHalted, why)
+		return s.halt(why)
 	case 1:
 		s.log.Debug("the reward vault holds more than the ledger says: a credit by somebody else", "vault", final.reward.String(), "ledger", held.String())
 	}
 	return nil
 }
 
+// checkOverpaid stops payments where payees got more than they earned: something
+// else signs with our keys, or a copy of this database does. The epoch lane goes on.
+func (s *Service) checkOverpaid(ctx context.Context) error {
+	over, err := ledger.Balance(ctx, s.pool, ledger.Overpaid())
+	if err != nil || over.IsZero() {
+		s.metrics.halted.Set(0)
+		return err
+	}
+	return s.halt(fmt.Sprintf("payees were paid %s base units more than they earned: the ledger's transfers from %s name the contents that did it", over, ledger.Overpaid()))
+}
+
+// halt says why no debt is paid.
+func (s *Service) halt(why string) error {
+	if s.view.why() != why {
+		s.log.Error("sending is halted", "reason", why)
+		s.emit(Event{Kind: EventHalted, Detail: why})
+	}
+	s.metrics.halted.Set(1)
+	s.view.set(false, why)
+	return fmt.Errorf("%w: %s", ErrHalted, why)
+}
+
 // tend buries the attempts that can never land and sends the others again; it
 // returns those that live.
 func (s *Service) tend(ctx context.Context) ([]attempt, error) {
+	if err := s.sweepClaims(ctx); err != nil {
+		return nil, err
+	}
 	all, err := s.liveAttempts(ctx)
 	if err != nil || len(all) == 0 {
 		s.metrics.attempts.Set(0)
@@ -220,27 +281,51 @@ func (s *Service) tend(ctx context.Context) ([]attempt, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the finalized height: %w", err)
 	}
-	var live []attempt
-	for _, a := range all {
+	// Claims come last: outsiders decide how many there are.
+	slices.SortStableFunc(all, func(a, b attempt) int { return cmp.Compare(claimRank(a), claimRank(b)) })
+	var open []*attempt
+	var claims errgroup.Group
+	claims.SetLimit(claimSenders)
+	for i := range all {
+		a := &all[i]
 		if head.BlockHeight > a.blockhash.LastValidHeight {
-			dead, err := s.isDead(ctx, a)
+			dead, err := s.isDead(ctx, *a)
 			if err != nil {
 				// Not known is not dead: the others are tended all the same.
 				s.log.Warn("dead rule could not be applied", "error", err)
 			}
 			if dead {
-				if err := s.bury(ctx, a); err != nil {
-					return nil, err
+				if err := s.bury(ctx, *a); err != nil {
+					return nil, errors.Join(err, claims.Wait())
 				}
 				continue
 			}
-		} else if err := s.send(ctx, &a); err != nil {
+		} else if a.kind == chain.KindClaim {
+			claims.Go(func() error { return s.send(ctx, a) })
+		} else if err := s.send(ctx, a); err != nil {
 			return nil, err
 		}
-		live = append(live, a)
+		open = append(open, a)
+	}
+	if err := claims.Wait(); err != nil {
+		return nil, err
+	}
+	live := make([]attempt, len(open))
+	for i, a := range open {
+		live[i] = *a
 	}
 	s.metrics.attempts.Set(float64(len(live)))
 	return live, nil
+}
+
+// claimSenders is how many claims are sent at once.
+const claimSenders = 8
+
+func claimRank(a attempt) int {
+	if a.kind == chain.KindClaim {
+		return 1
+	}
+	return 0
 }
 
 // liveOn returns the oldest live attempt on l's open position that wanted takes.

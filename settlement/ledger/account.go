@@ -7,7 +7,7 @@ import (
 )
 
 // Account names an account; make one with the functions below. Vaults are the
-// accounts whose name begins with "vault:".
+// accounts whose name begins with "vault:"; what was overpaid counts as one.
 type Account struct{ name string }
 
 const vaultPrefix = "vault:"
@@ -27,7 +27,11 @@ func InFlight(payee ionet.Key) Account { return Account{"inflight:" + payee.Stri
 // Suspense holds credits to a vault that nothing of ours explains.
 func Suspense() Account { return Account{"suspense"} }
 
+// Overpaid is what payees got beyond what they earned. Like a vault it holds
+// something of ours, in hands that are not.
+func Overpaid() Account { return Account{"overpaid"} }
+
 // String returns the account's name as the tables hold it.
 func (a Account) String() string { return a.name }
 
-func (a Account) isVault() bool { return strings.HasPrefix(a.name, vaultPrefix) }
+func (a Account) isVault() bool { return strings.HasPrefix(a.name, vaultPrefix) || a == Overpaid() }

@@ -18,5 +18,6 @@
 //	content signed         debit owed           credit inflight
 //	another content won    debit inflight       credit owed
 //	paid                   debit inflight       credit vault:reward
+//	paid beyond the debt   debit overpaid       credit vault:reward
 //	imported payment       debit owed           credit vault:reward
 package ledger

@@ -126,6 +126,7 @@ func TestPostRefuses(t *testing.T) {
 		{"zero", []Transfer{{Owed(p), InFlight(p), ionet.Amount{}}}, ""},
 		{"no account", []Transfer{{Owed(p), Account{}, amount(1)}}, ""},
 		{"to itself", []Transfer{{Owed(p), Owed(p), amount(1)}}, ""},
+		{"more back than was overpaid", []Transfer{{Owed(p), Overpaid(), amount(1)}}, "vault_not_overdrawn"},
 		{"a sum out of range", []Transfer{{VaultReward(), Owed(p), most}, {VaultReward(), Suspense(), most}}, ""},
 	} {
 		posted, err := post(t.Context(), pool, Entry{id(c.name), "test", c.transfers})
