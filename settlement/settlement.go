@@ -114,6 +114,7 @@ type Service struct {
 	lease   lease
 	pass    sync.Mutex // one settle pass at a time
 	claims  sync.Mutex // one claim is prepared at a time, so that the same request gives the same bytes
+	swept   time.Time  // when prepared claims were last swept; guarded by pass
 	view    view       // what the last pass saw; for Status and metrics
 	intake  *intake    // intake.go
 }

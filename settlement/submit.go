@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/chain"
@@ -66,7 +68,9 @@ func (s *Service) SubmitClaim(ctx context.Context, tx []byte) (Claim, error) {
 	if err := s.publishContents(ctx, a); err != nil {
 		return Claim{}, err
 	}
-	if err := s.persistClaim(ctx, a, p); err != nil {
+	if err := s.persistClaim(ctx, a, p); errors.Is(err, errHandedIn) {
+		return s.ClaimStatus(ctx, a.message)
+	} else if err != nil {
 		return Claim{}, err
 	}
 	if err := s.send(ctx, &a); err != nil {
@@ -195,6 +199,9 @@ func (s *Service) persistClaim(ctx context.Context, a attempt, p prepared) error
 			return NewProblem(ProblemClaimExpired, "transaction", "position %d of %s is passed: prepare the claim again", p.lane.position, p.lane.name)
 		}
 		hash := p.content.Hash()
+		if err := checkRoom(ctx, tx, p); err != nil {
+			return err
+		}
 		var known bool
 		if err := tx.QueryRow(ctx, selectContentKnown, hash[:]).Scan(&known); err != nil {
 			return fmt.Errorf("look for the claim's content: %w", err)
@@ -217,8 +224,47 @@ func (s *Service) persistClaim(ctx context.Context, a attempt, p prepared) error
 	if errors.Is(err, errNotLeader) {
 		return s.notReady()
 	}
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && pg.Code == "23505" && pg.ConstraintName == "attempts_pkey" {
+		return errHandedIn
+	}
 	return err
 }
+
+// errHandedIn reports a claim that another request has persisted meanwhile.
+var errHandedIn = errors.New("the claim was handed in already")
+
+// Every live attempt is sent again in each pass, at our cost, and a wallet can
+// make any number of messages that carry one content: so many stand at once.
+const (
+	maxLiveOfContent = 2
+	maxLiveOfLane    = 16
+)
+
+// checkRoom refuses a claim that would be one live attempt too many; the lane is
+// locked.
+func checkRoom(ctx context.Context, tx pgx.Tx, p prepared) error {
+	hash := p.content.Hash()
+	var same, all int
+	if err := tx.QueryRow(ctx, countLiveClaims, p.lane.name, int64(p.lane.position), hash[:]).Scan(&same, &all); err != nil {
+		return fmt.Errorf("count live claims: %w", err)
+	}
+	switch {
+	case same >= maxLiveOfContent:
+		return NewProblem(ProblemBusy, "transaction", "%d transactions of this claim are on their way: one of them lands, or all expire", same).after(claimRetry)
+	case all >= maxLiveOfLane:
+		return NewProblem(ProblemBusy, "transaction", "position %d of %s is taken by %d other claims: prepare the claim again", p.lane.position, p.lane.name, all).after(claimRetry)
+	}
+	return nil
+}
+
+// claimRetry is when to come again with a claim that found no room.
+const claimRetry = 5 * time.Second
+
+const countLiveClaims = `
+SELECT count(*) FILTER (WHERE c.hash = $3), count(*)
+FROM contents c JOIN attempt_steps p ON p.content = c.hash JOIN attempts a ON a.message = p.message
+WHERE c.lane = $1 AND c.position = $2 AND a.state = 'live'`
 
 const selectContentKnown = `SELECT EXISTS (SELECT 1 FROM contents WHERE hash = $1)`
 
