@@ -25,9 +25,10 @@ func (m *machine) finish(k uint64) {
 
 // failEachStep runs the journey once for each of its steps, which fails, and
 // brings it to its end: by the same process, or where that died by a new one.
-// After each all books are held against the chain.
-func failEachStep(t *testing.T, m *machine, f fault, dies bool, stride int) {
-	for n := 1; ; n += stride {
+// After each all books are held against the chain. It begins with step first and
+// leaves out all but each stride-th.
+func failEachStep(t *testing.T, m *machine, f fault, dies bool, first, stride int) {
+	for n := first; ; n += stride {
 		k := m.playNext(m.alice, m.bob)
 		m.wires.arm(n, f, dies)
 		m.journey(k)
@@ -59,18 +60,19 @@ func TestKillAtEachStep(t *testing.T) {
 		t.Run(f.String(), func(t *testing.T) {
 			m := newMachine(t)
 			m.fenceUp()
-			failEachStep(t, m, f, true, 1)
+			failEachStep(t, m, f, true, 1, 1)
 		})
 	}
 }
 
 // A step fails and the process goes on: it must not believe what it did not hear.
+// Every second step is lost, the others go unheard.
 func TestFailEachStep(t *testing.T) {
 	for _, f := range []fault{lost, unheard} {
 		t.Run(f.String(), func(t *testing.T) {
 			m := newMachine(t)
 			m.fenceUp()
-			failEachStep(t, m, f, false, 1)
+			failEachStep(t, m, f, false, 1+int(f), 2)
 		})
 	}
 }
@@ -80,16 +82,16 @@ func TestFailReads(t *testing.T) {
 	m := newMachine(t)
 	m.fenceUp()
 	m.wires.reads = true
-	failEachStep(t, m, lost, false, 7)
+	failEachStep(t, m, lost, false, 1, 7)
 }
 
 // A take-over dies at any step of its fence, with a payout of the former leader
-// still open.
+// still open: at every second step before it took effect, at the others after.
 func TestKillFence(t *testing.T) {
 	m := newMachine(t)
 	m.fenceUp()
 	for _, f := range []fault{lost, unheard} {
-		for n := 1; ; n++ {
+		for n := 1 + int(f); ; n += 2 {
 			m.seal(m.alice, m.bob)
 			if _, err := m.RequestPayout(t.Context()); err != nil {
 				t.Fatal(err)
