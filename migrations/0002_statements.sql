@@ -30,6 +30,13 @@ CREATE TABLE closing (
     ends_at timestamptz NOT NULL
 );
 
+-- Bytes of the delegations and inventories that arrived in an epoch, so that what costs
+-- nothing to send is bounded.
+CREATE TABLE registered (
+    epoch bigint PRIMARY KEY,
+    bytes bigint NOT NULL
+);
+
 -- What the text and inventory statements say, for lookup; the statement row is the truth.
 CREATE TABLE delegations (
     id            bytea PRIMARY KEY,

@@ -263,6 +263,12 @@ CREATE INDEX prepared_claims_by_blockhash ON prepared_claims USING btree (blockh
 CREATE INDEX prepared_claims_by_height ON prepared_claims USING btree (last_valid_height);
 CREATE INDEX prepared_claims_by_wallet ON prepared_claims USING btree (wallet, created_at);
 
+CREATE TABLE registered (
+    epoch bigint NOT NULL,
+    bytes bigint NOT NULL,
+    CONSTRAINT registered_pkey PRIMARY KEY (epoch)
+);
+
 CREATE TABLE releases (
     id bytea NOT NULL,
     worker bytea NOT NULL,

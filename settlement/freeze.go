@@ -11,8 +11,8 @@ import (
 	"github.com/ionet-settlement/ionet/proofs"
 )
 
-// reach is how many epochs back a worker or its inventory must have been heard
-// of to be in an epoch's inputs: FORMAT.md, section 6.
+// reach is how many epochs back a worker must have been heard for its inventory to
+// be in an epoch's inputs: FORMAT.md, section 6.
 const reach = 24
 
 const freezeIntake = `UPDATE intake SET frozen_through = $1 WHERE frozen_through < $1`
@@ -107,12 +107,12 @@ const selectRegistered = `
 SELECT kind, signer, signature, body, arrival_epoch, arrival_sample
 FROM statements WHERE epoch = 0 AND id = ANY ($1::bytea[])`
 
-// The inventory of each worker that arrived last, where it arrived or the worker
-// was heard in the epochs from $2 on; $3 are those heard in epoch $1 itself.
+// The inventory that arrived last of each worker that was heard in the epochs from
+// $2 on; $3 are those heard in epoch $1 itself.
 const selectLastInventories = `
 SELECT DISTINCT ON (i.worker) i.id
 FROM inventories i JOIN workers w ON w.key = i.worker
-WHERE i.arrival_epoch <= $1 AND (i.arrival_epoch >= $2 OR w.heard BETWEEN greatest($2, 1) AND $1 OR i.worker = ANY ($3::bytea[]))
+WHERE i.arrival_epoch <= $1 AND (w.heard BETWEEN greatest($2, 1) AND $1 OR i.worker = ANY ($3::bytea[]))
 ORDER BY i.worker, i.arrival_epoch DESC, i.arrival_sample DESC, i.id DESC`
 
 const selectRevocations = `

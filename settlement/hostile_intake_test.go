@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/ionet-settlement/ionet/proofs"
 )
 
 // Requests that store overlap without end; each holds the intake row for a
@@ -72,3 +74,51 @@ func TestAbandonedFreezeHoldsUpIntakeOnlyForAWhile(t *testing.T) {
 	b.exec(`UPDATE closing SET ends_at = clock_timestamp() - interval '1 second'`)
 	b.accept(h.delegation, h.inventory)
 }
+
+// What was registered and never proved anything is not in the books.
+func TestUnprovenRegistrationsStayOutOfTheBook(t *testing.T) {
+	b := newBooks(t)
+	worker, idler := b.newHost("worker", "gpu 0"), b.newHost("idler", "gpu 1")
+	b.register(worker, idler)
+	b.play(1, worker)
+	in, err := b.gather(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !in.Has(proofs.KindInventory, worker.inventory.ID()) {
+		t.Error("the inventory of a worker that was heard is missing")
+	}
+	if in.Has(proofs.KindInventory, idler.inventory.ID()) || in.Has(proofs.KindDelegation, idler.delegation.ID()) {
+		t.Error("the inputs hold registrations of a worker that proved nothing")
+	}
+}
+
+// Registrations of one epoch have a budget; a known worker's proofs do not need
+// it, and what was refused is taken in the next epoch.
+func TestRegistrationsHaveABudget(t *testing.T) {
+	b := newBooks(t)
+	known, late := b.newHost("known", "gpu 0"), b.newHost("late", "gpu 1")
+	b.register(known)
+	b.toSample(1, 0)
+	b.intake.budget = int64(b.count(`SELECT bytes FROM registered`)) + int64(len(late.delegation.Body))
+	all := b.submit(plain(late.delegation, late.inventory, late.uptime(1, 0, nil), known.uptime(1, 0, nil))...)
+	for i, r := range all[:3] {
+		if r.Status != Refused || r.Problem.Type != ProblemBusy || r.Problem.Retry == 0 {
+			t.Errorf("statement %d of the late one is %s: %v, want it refused as busy", i, r.Status, r.Problem)
+		}
+	}
+	if all[3].Status != Accepted {
+		t.Errorf("uptime of a known worker is %s: %v", all[3].Status, all[3].Problem)
+	}
+	if n := b.count(`SELECT count(*) FROM statements`); n != 3 {
+		t.Errorf("%d statements are stored, want 3", n)
+	}
+	acked := b.submit(Submitted{late.delegation, ptr(b.ack(late.delegation, proofs.Arrival{Epoch: 1}))})
+	if acked[0].Status != Accepted {
+		t.Errorf("a delegation that was acked before is %s: %v", acked[0].Status, acked[0].Problem)
+	}
+	b.toSample(2, 0)
+	b.accept(late.inventory)
+}
+
+func ptr[T any](v T) *T { return &v }

@@ -23,6 +23,7 @@ type intake struct {
 	schedule *emissions.Schedule
 	beacons  beaconCache
 	opened   time.Time
+	budget   int64 // registryBudget
 }
 
 // openIntake prepares verification and the emission schedule of the network.
@@ -35,7 +36,7 @@ func (s *Service) openIntake(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("prepare the emission schedule: %w", err)
 	}
-	s.intake = &intake{verifier: proofs.NewVerifier(n.ID(), cachedKeys), schedule: schedule, opened: s.now()}
+	s.intake = &intake{verifier: proofs.NewVerifier(n.ID(), cachedKeys), schedule: schedule, opened: s.now(), budget: registryBudget}
 	return nil
 }
 

@@ -18,7 +18,6 @@ func (a *auditor) checkReach(k uint64, in *proofs.Inputs) {
 		switch s.Envelope.Kind {
 		case proofs.KindInventory:
 			present[s.Envelope.Signer] = true
-			a.heard[s.Envelope.Signer] = max(a.heard[s.Envelope.Signer], s.Arrival.Epoch)
 		case proofs.KindUptime:
 			a.heard[s.Envelope.Signer] = k
 		}
