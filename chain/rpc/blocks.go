@@ -123,16 +123,21 @@ func (c *Client) Blocks(ctx context.Context, from, to uint64) ([]uint64, error) 
 	return slots, nil
 }
 
+// Newest returns the newest finalized block.
+func (c *Client) Newest(ctx context.Context) (Block, error) {
+	head, err := c.FinalizedHead(ctx)
+	if err != nil {
+		return Block{}, err
+	}
+	return c.newest(ctx, head.Slot)
+}
+
 // BlockAt returns the first finalized block whose time lies in [from, to),
 // Unix seconds: ErrNotYet before the finalized chain has reached to without
 // one, ErrNoBlock when it passed the range without one. Of an endpoint that no
 // longer knows the time before the range, it is the first one still known.
 func (c *Client) BlockAt(ctx context.Context, from, to int64) (Block, error) {
-	head, err := c.FinalizedHead(ctx)
-	if err != nil {
-		return Block{}, err
-	}
-	newest, err := c.newest(ctx, head.Slot)
+	newest, err := c.Newest(ctx)
 	if err != nil {
 		return Block{}, err
 	}

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -99,6 +101,9 @@ func (g *genesisCmd) prepare(ctx context.Context, client *rpc.Client) (*genesis.
 	}
 	if c.Start.IsZero() {
 		c.Start = time.Now().Add(g.StartIn)
+	}
+	if _, err := os.Stat(filepath.Join(g.Dir, genesis.NetworkFile)); errors.Is(err, fs.ErrNotExist) && c.Start.Before(time.Now()) {
+		return nil, fmt.Errorf("--start %s is past: the epochs before genesis could never earn; name a time that is to come, or --start-in", c.Start.UTC().Format(time.RFC3339))
 	}
 	return genesis.Prepare(ctx, c)
 }

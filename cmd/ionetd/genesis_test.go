@@ -40,6 +40,13 @@ func TestGenesisCommand(t *testing.T) {
 	if _, err := runGenesis(t, args...); err == nil || !regexp.MustCompile(`operator \w{32,44} has 0 lamports and needs \d+: send it`).MatchString(err.Error()) {
 		t.Errorf("genesis without lamports: got %v, want whom to pay", err)
 	}
+	past := []string{"--dir", filepath.Join(dir, "past"), "--store", dir, "--rpc", node.URL(), "--start", "2020-01-01T00:00:00Z"}
+	if _, err := runGenesis(t, past...); err == nil || !strings.Contains(err.Error(), "--start 2020-01-01T00:00:00Z is past") {
+		t.Errorf("a start that is past: got %v, want a refusal that names --start", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "past")); err == nil {
+		t.Error("a refused genesis left a folder")
+	}
 	plan, err := runGenesis(t, append(args, "--plan")...)
 	if err != nil || strings.Count(plan, "would be made") != 1+2+5+4 {
 		t.Errorf("plan: %v, got\n%s", err, plan)

@@ -27,10 +27,12 @@ is made and brought up to date by serve itself.
 Examples:
   ionetd genesis --dir keys --rpc https://rpc.example --store published --name mynet
   ionetd serve --dir keys --rpc https://rpc.example --store published --database postgres://localhost/ionet
-  ionetd serve --dir keys --rpc https://one.example --rpc https://two.example --payout-every 24h
-  ionetd payouts run --dir keys --database postgres://localhost/ionet
-  ionetd recover --dir keys
-  ionetd status --dir keys`
+  ionetd payouts run --dir keys --rpc https://rpc.example --store published --database postgres://localhost/ionet
+
+With IONET_DIR, IONET_RPC, IONET_STORE and IONET_DATABASE set:
+  ionetd serve --payout-every 24h
+  ionetd status
+  ionetd recover`
 
 type commands struct {
 	Serve   serveCmd   `cmd:"" default:"withargs" help:"Serve the API and settle (default)."`
@@ -55,6 +57,17 @@ func (s *stage) print(format string, args ...any) {
 	fmt.Fprintf(s.out, format+"\n", args...)
 }
 
+// helpOf is the command line whose --help explains what was wrong.
+func helpOf(name string, err error) string {
+	var parse *kong.ParseError
+	if errors.As(err, &parse) && parse.Context != nil {
+		if path := parse.Context.Command(); path != "" {
+			return name + " " + path
+		}
+	}
+	return name
+}
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -76,7 +89,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return nil // --help
 	}
 	if err != nil {
-		return fmt.Errorf("%w; see ionetd --help", err)
+		return fmt.Errorf("%w; see %s --help, which names the variables of the environment too", err, helpOf("ionetd", err))
 	}
 	err = parsed.Run(&stage{ctx: ctx, out: stdout, log: slog.New(slog.NewTextHandler(stderr, nil))})
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {

@@ -60,7 +60,7 @@ func (p place) open(s *stage) (*open, error) {
 		Pool: pool, Chain: client, Store: store, Network: net.Network, NetworkFile: net.NetworkFile, Policy: net.Policy, PolicyFile: net.PolicyFile,
 		Keys:   settlement.Keys{Operator: net.Keys.Operator, Fees: net.Keys.Fees, Service: net.Keys.Service, Lane: net.Keys.Secret},
 		Logger: s.log,
-		Events: (&eventLines{print: s.print, decimals: net.Network.Decimals}).show,
+		Events: s.show(net.Network.Decimals),
 	}, closeAll}, nil
 }
 

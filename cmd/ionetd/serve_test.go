@@ -130,8 +130,8 @@ func TestMistakes(t *testing.T) {
 		args []string
 		want string
 	}{
-		{"no flags", []string{"serve"}, "see ionetd --help"},
-		{"no such command", []string{"dance"}, "see ionetd --help"},
+		{"no flags", []string{"serve"}, "--help, which names"},
+		{"no such command", []string{"dance"}, "--help, which names"},
 		{"no network", append([]string{"serve"}, full...), "run ionetd genesis first"},
 		{"no network", append([]string{"recover"}, full...), "run ionetd genesis first"},
 		{"no network", append([]string{"status"}, full...), "run ionetd genesis first"},
