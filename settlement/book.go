@@ -190,9 +190,19 @@ func (s *Service) publishEpoch(ctx context.Context, e *epochRow) error {
 		return err
 	})
 	if err == nil && marked {
-		s.emit(Event{Kind: EventPublished, Epoch: e.epoch, Amount: sum, Emission: e.emission, Count: len(verdicts), Detail: proofs.BookRoot(memo.Inputs, memo.Verdicts).String()})
+		s.emit(Event{Kind: EventPublished, Epoch: e.epoch, Amount: sum, Emission: e.emission, Count: len(verdicts), Statements: countUptimes(book.Inputs), Detail: proofs.BookRoot(memo.Inputs, memo.Verdicts).String()})
 	}
 	return err
+}
+
+func countUptimes(in *proofs.Inputs) int {
+	n := 0
+	for i := range in.Statements {
+		if in.Statements[i].Envelope.Kind == proofs.KindUptime {
+			n++
+		}
+	}
+	return n
 }
 
 const markPublished = `

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
@@ -13,7 +12,6 @@ import (
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/chain"
-	"github.com/ionet-settlement/ionet/chain/rpc"
 	"github.com/ionet-settlement/ionet/proofs"
 	"github.com/ionet-settlement/ionet/settlement/ledger"
 )
@@ -120,14 +118,11 @@ func (s *Service) isDue(ctx context.Context, k uint64) (bool, error) {
 	if now := s.now(); now.Unix() < due || now.Before(s.intake.opened.Add(wait)) {
 		return false, nil
 	}
-	_, err := s.cfg.Chain.BlockAt(ctx, due, math.MaxInt64)
-	if errors.Is(err, rpc.ErrNotYet) {
-		return false, nil
-	}
+	newest, err := s.cfg.Chain.Newest(ctx)
 	if err != nil {
 		return false, fmt.Errorf("read the chain's time: %w", err)
 	}
-	return true, nil
+	return newest.Time >= due, nil
 }
 
 const selectWinner = `SELECT hash, bytes FROM contents WHERE lane = 'epoch' AND position = $1 AND state = 'won'`

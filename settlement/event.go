@@ -19,7 +19,7 @@ const (
 	EventDelegation EventKind = "delegation" // Payee: payout wallet; Count: workers
 	EventInventory  EventKind = "inventory"  // Worker; Count: devices
 	EventStatements EventKind = "statements" // Epoch, Count: uptime statements accepted in one batch
-	EventPublished  EventKind = "published"  // Epoch, Amount: the sum; Detail: book root
+	EventPublished  EventKind = "published"  // Epoch, Statements: uptime statements in the book; Amount: the sum; Detail: book root
 	EventSealed     EventKind = "sealed"     // Epoch, Amount: the sum; Count: verdicts; Signature
 	EventPayout     EventKind = "payout"     // Amount, Count: payees; Signature
 	EventClaim      EventKind = "claim"      // Payee, Amount; Signature
@@ -30,18 +30,19 @@ const (
 // Event is one thing that a person who watches the service wants to see. Which
 // fields are set depends on Kind; the others are zero.
 type Event struct {
-	Time      time.Time
-	Kind      EventKind
-	Epoch     uint64
-	Lane      string
-	Position  uint64
-	Payee     ionet.Key
-	Worker    ionet.Key
-	Count     int
-	Amount    ionet.Amount
-	Emission  ionet.Amount
-	Signature chain.Signature
-	Detail    string
+	Time       time.Time
+	Kind       EventKind
+	Epoch      uint64
+	Lane       string
+	Position   uint64
+	Payee      ionet.Key
+	Worker     ionet.Key
+	Count      int
+	Statements int
+	Amount     ionet.Amount
+	Emission   ionet.Amount
+	Signature  chain.Signature
+	Detail     string
 }
 
 // Line renders e for a terminal; decimals are those of the token.
@@ -65,7 +66,7 @@ func (e Event) Line(decimals int) string {
 	case EventStatements:
 		return fmt.Sprintf("epoch %d: %d uptime statements accepted", e.Epoch, e.Count)
 	case EventPublished:
-		return fmt.Sprintf("epoch %d: book %s published, %s of %s to mint", e.Epoch, e.Detail, tokens(e.Amount), tokens(e.Emission))
+		return fmt.Sprintf("epoch %d closes with %d uptime statements, %s of %s to mint, book %s", e.Epoch, e.Statements, tokens(e.Amount), tokens(e.Emission), e.Detail)
 	case EventSealed:
 		return fmt.Sprintf("epoch %d sealed: %d verdicts, emission %s, minted %s%s", e.Epoch, e.Count, tokens(e.Emission), tokens(e.Amount), landed)
 	case EventPayout:
