@@ -62,14 +62,45 @@ func (s *Service) hold(ctx context.Context) (bool, error) {
 		if held {
 			return true, nil
 		}
-		l.number = 0
-		s.log.Warn("lease lost")
-		s.emit(Event{Kind: EventLease, Detail: "lost: another instance took it, or the database was put back"})
+		s.lose()
 	}
 	if err := s.take(ctx, now); err != nil {
 		return false, fmt.Errorf("take the lease: %w", err)
 	}
 	return l.number != 0, nil
+}
+
+// keep renews the lease while it is held, until ctx ends: a pass may take longer
+// than the lease does. It never takes it; that is the pass's, which begins anew
+// with it.
+func (s *Service) keep(ctx context.Context) {
+	for sleep(ctx, s.cfg.LeaseTime/6) == nil {
+		if err := s.keepOnce(ctx); err != nil && ctx.Err() == nil {
+			s.log.Warn("the lease was not renewed", "error", err)
+		}
+	}
+}
+
+func (s *Service) keepOnce(ctx context.Context) error {
+	l := &s.lease
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := s.now().UTC().Truncate(time.Microsecond)
+	if l.number == 0 || now.Before(l.renewed.Add(s.cfg.LeaseTime/3)) {
+		return nil
+	}
+	held, err := s.renew(ctx, now)
+	if err == nil && !held {
+		s.lose()
+	}
+	return err
+}
+
+// lose ends the lease; l.mu is held.
+func (s *Service) lose() {
+	s.lease.number = 0
+	s.log.Warn("lease lost")
+	s.emit(Event{Kind: EventLease, Detail: "lost: another instance took it, or the database was put back"})
 }
 
 // renew moves the row's expiry; l.mu is held.

@@ -25,10 +25,17 @@ func (s *Service) Run(ctx context.Context) {
 		}
 	}))
 	if s.cfg.PayoutEvery > 0 {
-		tick.Schedule(cron.Every(s.cfg.PayoutEvery), cron.FuncJob(func() { s.requestOwnPayout(ctx) }))
+		started := s.now()
+		tick.Schedule(cron.Every(min(s.cfg.PayoutEvery, time.Minute)), cron.FuncJob(func() { s.requestOwnPayout(ctx, started) }))
 	}
 	tick.Start()
+	kept := make(chan struct{})
+	go func() {
+		defer close(kept)
+		s.keep(ctx)
+	}()
 	s.loop(ctx, wake)
+	<-kept
 	<-tick.Stop().Done()
 	s.view.reset()
 	done, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
@@ -38,21 +45,26 @@ func (s *Service) Run(ctx context.Context) {
 	}
 }
 
-// requestOwnPayout asks for a run unless one is open. Every instance ticks; only
+// requestOwnPayout asks for a run where none is open and the last, or started,
+// is Config.PayoutEvery ago: a restart delays no run. Every instance ticks; only
 // the leader asks.
-func (s *Service) requestOwnPayout(ctx context.Context) {
+func (s *Service) requestOwnPayout(ctx context.Context, started time.Time) {
 	if !s.view.isReady() {
 		return
 	}
-	var open int
-	err := s.pool.QueryRow(ctx, countOpenRuns, s.now()).Scan(&open)
-	if err == nil && open == 0 {
+	var open bool
+	var last time.Time
+	err := s.pool.QueryRow(ctx, selectLastRun, started).Scan(&open, &last)
+	if err == nil && !open && !s.now().Before(last.Add(s.cfg.PayoutEvery)) {
 		_, err = s.RequestPayout(ctx)
 	}
 	if err != nil && ctx.Err() == nil {
 		s.log.Warn("no payout run was asked for", "error", err)
 	}
 }
+
+const selectLastRun = `
+SELECT coalesce(bool_or(done_at IS NULL), false), coalesce(max(asked_at), $1) FROM payout_runs`
 
 // closings is a cron schedule: the moments at which an epoch may close. The
 // chain's time decides then; passes go on asking while it lags.
