@@ -84,8 +84,10 @@ func (s *Service) payDue(ctx context.Context, lanes []lane, live []attempt) erro
 		return err
 	}
 	if len(due) == 0 && !busy {
-		_, err := s.pool.Exec(ctx, closeRuns, now, s.now())
-		return err
+		return s.asLeader(ctx, func(tx pgx.Tx, _ int64) error {
+			_, err := tx.Exec(ctx, closeRuns, now, s.now())
+			return err
+		})
 	}
 	var errs []error
 	for _, l := range free {

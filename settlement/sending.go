@@ -63,7 +63,11 @@ func (s *Service) send(ctx context.Context, a *attempt) error {
 		return nil
 	}
 	a.sent = true
-	if _, err := s.pool.Exec(ctx, markSent, a.message[:], ""); err != nil {
+	err = s.asLeader(ctx, func(tx pgx.Tx, _ int64) error {
+		_, err := tx.Exec(ctx, markSent, a.message[:], "")
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("mark %s as sent: %w", a.kind, err)
 	}
 	return nil
