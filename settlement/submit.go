@@ -207,7 +207,7 @@ func (s *Service) persistClaim(ctx context.Context, a attempt, p prepared) error
 			return fmt.Errorf("look for the claim's content: %w", err)
 		}
 		if !known {
-			owed, err := ledger.Lock(ctx, tx, ledger.Owed(p.wallet))
+			owed, err := ledger.Lock(ctx, tx, ledger.Owed(p.wallet), ledger.InFlight(p.wallet)) // both move below
 			if err != nil {
 				return err
 			}
