@@ -149,38 +149,66 @@ func (s *Service) stepsOf(ctx context.Context, l lane, slot uint64) iter.Seq2[la
 			if e.Err != nil {
 				continue
 			}
-			st, ok, err := s.readStep(ctx, l, e)
+			st, err := s.readStep(ctx, l, e)
 			if err != nil {
 				yield(laneStep{}, fmt.Errorf("read the history of lane %s: %w", l.name, err))
 				return
 			}
-			if ok && !yield(st, nil) {
+			if st != nil && !yield(*st, nil) {
 				return
 			}
 		}
 	}
 }
 
-// readStep reads one transaction of the lane's history; ok is false where it
-// does not step the lane.
-func (s *Service) readStep(ctx context.Context, l lane, e rpc.Entry) (laneStep, bool, error) {
+// laneEntry is a transaction in the history of a lane.
+type laneEntry struct {
+	lane      ionet.Key
+	signature chain.Signature
+}
+
+// maxKnown bounds how many transactions are kept between two tries of a recovery.
+const maxKnown = 1 << 18
+
+// readStep reads one transaction of the lane's history; nil where it does not
+// step the lane. What was read is kept until a recovery succeeds: strangers can
+// write more into a history than one try gets through before some call fails.
+func (s *Service) readStep(ctx context.Context, l lane, e rpc.Entry) (*laneStep, error) {
+	key := laneEntry{l.address, e.Signature}
+	if st, ok := s.known[key]; ok {
+		return st, nil
+	}
+	st, err := s.fetchStep(ctx, l, e)
+	if err != nil {
+		return nil, err
+	}
+	if s.known == nil {
+		s.known = map[laneEntry]*laneStep{}
+	}
+	if len(s.known) < maxKnown {
+		s.known[key] = st
+	}
+	return st, nil
+}
+
+func (s *Service) fetchStep(ctx context.Context, l lane, e rpc.Entry) (*laneStep, error) {
 	t, err := s.cfg.Chain.Transaction(ctx, e.Signature)
 	if err != nil {
-		return laneStep{}, false, err
+		return nil, err
 	}
 	d, err := chain.Decode(t.Bytes)
 	if err != nil {
 		if handsOver(t.Raw, l.address) {
-			return laneStep{}, false, fmt.Errorf("transaction %s hands the lane over, but is none of ours: %w", e.Signature, err)
+			return nil, fmt.Errorf("transaction %s hands the lane over, but is none of ours: %w", e.Signature, err)
 		}
-		return laneStep{}, false, nil
+		return nil, nil
 	}
 	for _, st := range d.Plan.Steps {
 		if st.Lane == l.address {
-			return laneStep{d, st, landing{e.Signature, e.Slot}}, true, nil
+			return &laneStep{d, st, landing{e.Signature, e.Slot}}, nil
 		}
 	}
-	return laneStep{}, false, nil
+	return nil, nil
 }
 
 // The instruction of the token program that steps a lane, and the authority that
@@ -221,7 +249,7 @@ func (s *Service) findStep(ctx context.Context, l lane, slot uint64) (landing, e
 func (s *Service) importPayments(ctx context.Context, tx pgx.Tx, c chain.Content) ([]payment, error) {
 	payees, err := s.payeesByAccount(ctx, tx, c)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("import %s %s: %w", c.Kind, c.Hash(), err)
 	}
 	var list []payment
 	for i, m := range c.Movements {
@@ -240,8 +268,9 @@ func (s *Service) importPayments(ctx context.Context, tx pgx.Tx, c chain.Content
 	return list, nil
 }
 
-// payeesByAccount maps token accounts to everybody who ever earned; a claim
-// names its wallet itself.
+// payeesByAccount maps token accounts to everybody who ever earned. The map is
+// kept while lanes catch up, as it costs a derivation for each of them; an account
+// that is not in it may be of one who earned since. A claim names its wallet itself.
 func (s *Service) payeesByAccount(ctx context.Context, tx pgx.Tx, c chain.Content) (map[ionet.Key]ionet.Key, error) {
 	memo, err := proofs.ParseMemo(c.Memo)
 	if err != nil {
@@ -249,6 +278,9 @@ func (s *Service) payeesByAccount(ctx context.Context, tx pgx.Tx, c chain.Conten
 	}
 	if m, ok := memo.(proofs.ClaimMemo); ok {
 		return map[ionet.Key]ionet.Key{chain.TokenAccount(m.Wallet, s.cfg.Network.Mint): m.Wallet}, nil
+	}
+	if s.earners != nil && !slices.ContainsFunc(c.Movements, func(m chain.Movement) bool { return s.earners[m.Destination].IsZero() }) {
+		return s.earners, nil
 	}
 	rows, err := tx.Query(ctx, selectEarners)
 	if err != nil {
@@ -263,6 +295,7 @@ func (s *Service) payeesByAccount(ctx context.Context, tx pgx.Tx, c chain.Conten
 	if err != nil {
 		return nil, fmt.Errorf("load payees: %w", err)
 	}
+	s.earners = payees
 	return payees, nil
 }
 

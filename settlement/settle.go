@@ -158,6 +158,7 @@ func (s *Service) catchUp(ctx context.Context) ([]lane, finalView, error) {
 			continue
 		}
 		if !moved {
+			s.known, s.earners = nil, nil
 			for _, l := range lanes {
 				s.metrics.positions.WithLabelValues(l.name).Set(float64(l.position))
 			}

@@ -112,11 +112,13 @@ type Service struct {
 	log     *slog.Logger
 	metrics *metrics
 	lease   lease
-	pass    sync.Mutex // one settle pass at a time
-	claims  sync.Mutex // one claim is prepared at a time, so that the same request gives the same bytes
-	swept   time.Time  // when prepared claims were last swept; guarded by pass
-	view    view       // what the last pass saw; for Status and metrics
-	intake  *intake    // intake.go
+	pass    sync.Mutex              // one settle pass at a time; holds known and earners too
+	known   map[laneEntry]*laneStep // what recovery read of lanes' histories; recover.go
+	earners map[ionet.Key]ionet.Key // payees by token account, while lanes catch up; recover.go
+	claims  sync.Mutex              // one claim is prepared at a time, so that the same request gives the same bytes
+	swept   time.Time               // when prepared claims were last swept; guarded by pass
+	view    view                    // what the last pass saw; for Status and metrics
+	intake  *intake                 // intake.go
 }
 
 // New checks cfg against the database, which must be migrated, and returns a
