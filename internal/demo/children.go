@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -84,6 +85,13 @@ func (c *child) line(ctx context.Context, prefix string) (string, error) {
 	}
 }
 
+// said returns the lines so far.
+func (c *child) said() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.lines)
+}
+
 // running reports whether the process has not ended.
 func (c *child) running() bool {
 	select {
@@ -140,10 +148,17 @@ func ctxErr(ctx context.Context, c *child) error {
 	return fmt.Errorf("%s was stopped: %w", c.name, context.Cause(ctx))
 }
 
-// A quiet writer serialises lines of several children.
+// A lineWriter serialises the lines of several children.
 type lineWriter struct {
 	mu sync.Mutex
 	w  io.Writer
+}
+
+// turn sends all further lines to w.
+func (l *lineWriter) turn(w io.Writer) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.w = w
 }
 
 func (l *lineWriter) Write(b []byte) (int, error) {

@@ -6,12 +6,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"syscall"
 	"time"
 )
@@ -19,7 +19,13 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := demo(ctx, os.Args[1:], os.Stdout); err != nil {
+	err := demo(ctx, os.Args[1:], os.Stdout)
+	switch {
+	case err == nil || errors.Is(err, flag.ErrHelp):
+	case ctx.Err() != nil:
+		fmt.Fprintln(os.Stderr, "demo: interrupted")
+		os.Exit(130)
+	default:
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)
 	}
@@ -33,6 +39,9 @@ func demo(ctx context.Context, args []string, out io.Writer) (err error) {
 	root := flags.String("dir", ".demo", "folder that holds the state of each run")
 	if err := flags.Parse(args); err != nil {
 		return err
+	}
+	if *epochs < 1 {
+		return errors.New("-epochs is 0: the audit needs at least one")
 	}
 	dir, unlock, err := newRun(*root)
 	if err != nil {
@@ -62,8 +71,7 @@ func demo(ctx context.Context, args []string, out io.Writer) (err error) {
 		return fmt.Errorf("the audit does not hold: exit status %d", code)
 	}
 	if *keep {
-		s.tell(out)
-		<-ctx.Done()
+		return s.stay(ctx, out)
 	}
 	return nil
 }
@@ -86,18 +94,4 @@ func (s *stage) mainJob(ctx context.Context, epochs uint64) error {
 		return err
 	}
 	return s.sealed(ctx, epochs)
-}
-
-// tell prints how to reach what runs.
-func (s *stage) tell(out io.Writer) {
-	fmt.Fprintf(out, `
-running until Ctrl-C
-  service    %s
-  chain      %s
-  database   %s
-  mint       %s
-  published  %s
-  audit      %s --rpc %s --mint %s --store %s
-`, s.server, s.rpc, s.db.URL(), s.network.Mint, s.published(),
-		filepath.Join(s.bin, "ionet-audit"), s.rpc, s.network.Mint, s.published())
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -44,8 +45,8 @@ type stage struct {
 	pace pace
 	dir  string // state: keys, database, published files, binaries, logs
 	bin  string
-	show io.Writer // the lines of all children
-	log  *os.File  // their diagnostics
+	show *lineWriter // the lines of all children
+	log  *os.File    // their diagnostics
 
 	db      *devdb.DB
 	chain   *child
@@ -139,11 +140,13 @@ func (s *stage) genesis(ctx context.Context) error {
 
 // serve starts ionetd: on a free port the first time, on the same one after.
 func (s *stage) serve(ctx context.Context) error {
-	listen := "127.0.0.1:0"
-	if s.server != "" {
-		listen = strings.TrimPrefix(s.server, "http://")
-	}
+	listen := strings.TrimPrefix(s.server, "http://")
 	var err error
+	if s.server == "" {
+		if listen, err = freeAddress(); err != nil {
+			return err
+		}
+	}
 	if s.service, err = s.start("ionetd", "ionetd", "serve", "--dir", s.keys(), "--rpc", s.rpc, "--store", s.published(),
 		"--database", s.db.URL(), "--listen", listen, "--payout-every", s.pace.payoutEvery.String()); err != nil {
 		return err
@@ -153,6 +156,17 @@ func (s *stage) serve(ctx context.Context) error {
 	}
 	s.api, err = client.New(client.Config{Server: s.server, Network: s.network.ID()})
 	return err
+}
+
+// freeAddress finds a free port, so that the service's command line names it and
+// can be run again by hand.
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("find a free port: %w", err)
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
 }
 
 // nvidiaControl is the device file of NVIDIA's driver.
