@@ -23,10 +23,46 @@ const maxLookups = 16
 // of all calls that come in while it runs: each worker asks each sample.
 type beaconCache struct {
 	flights singleflight.Group
+	reading chan struct{} // held while the chain is read: so many reads at once at most
 	mu      sync.Mutex
 	sample  sampleOf
 	answer  proofs.Beacon
+	blocks  map[uint64]lookup // what the chain said of slots that are not in the table
 }
+
+// Outsiders make us read the chain; they may not use up what settling needs.
+const (
+	maxReading = 4
+	maxBlocks  = 4096 // remembered
+)
+
+func (c *beaconCache) block(slot uint64) (lookup, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l, ok := c.blocks[slot]
+	return l, ok
+}
+
+func (c *beaconCache) remember(slot uint64, l lookup) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.blocks == nil || len(c.blocks) >= maxBlocks {
+		c.blocks = map[uint64]lookup{}
+	}
+	c.blocks[slot] = l
+}
+
+// enter waits for a turn to read the chain; leave gives it back.
+func (c *beaconCache) enter(ctx context.Context) error {
+	select {
+	case c.reading <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (c *beaconCache) leave() { <-c.reading }
 
 func (c *beaconCache) get(at sampleOf) (proofs.Beacon, bool) {
 	c.mu.Lock()
@@ -79,7 +115,7 @@ func (s *Service) Beacon(ctx context.Context, epoch uint64, sample uint16) (proo
 		// The look-up is for all who wait: it does not end with the first of them.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), beaconTimeout)
 		defer cancel()
-		return s.findBeacon(ctx, at)
+		return s.findBeacon(ctx, at, true)
 	})
 	select {
 	case <-ctx.Done():
@@ -109,7 +145,9 @@ func notReady(at sampleOf, wait time.Duration) *Problem {
 	return NewProblem(ProblemBeaconNotReady, "sample", "%s has no finalized block yet", at).after(max(wait, beaconRetry))
 }
 
-func (s *Service) findBeacon(ctx context.Context, at sampleOf) (proofs.Beacon, error) {
+// findBeacon returns the sample's block from the table or the chain; keep says
+// whether to store it, as one that is handed out must be.
+func (s *Service) findBeacon(ctx context.Context, at sampleOf, keep bool) (proofs.Beacon, error) {
 	rows, err := s.pool.Query(ctx, selectBeacon, int64(at.epoch), int32(at.sample))
 	if err != nil {
 		return proofs.Beacon{}, fmt.Errorf("read the beacon of %s: %w", at, err)
@@ -130,6 +168,10 @@ func (s *Service) findBeacon(ctx context.Context, at sampleOf) (proofs.Beacon, e
 	if at.epoch <= uint64(frozen) {
 		return proofs.Beacon{}, NewProblem(ProblemEpochClosed, "epoch", "epoch %d is closed: its books are made, the next is %d", at.epoch, frozen+1)
 	}
+	if err := s.intake.beacons.enter(ctx); err != nil {
+		return proofs.Beacon{}, NewProblem(ProblemBusy, "sample", "too many samples are asked for at once").after(beaconRetry)
+	}
+	defer s.intake.beacons.leave()
 	start := s.clock.SampleStart(at.epoch, at.sample)
 	block, err := s.cfg.Chain.BlockAt(ctx, start, start+s.clock.SampleSeconds())
 	switch {
@@ -141,6 +183,9 @@ func (s *Service) findBeacon(ctx context.Context, at sampleOf) (proofs.Beacon, e
 		return proofs.Beacon{}, fmt.Errorf("find the beacon of %s: %w", at, err)
 	}
 	b := proofs.Beacon{Slot: block.Slot, Hash: block.Hash, Time: block.Time}
+	if !keep {
+		return b, nil
+	}
 	if _, err := s.pool.Exec(ctx, insertBeacons, []int64{int64(b.Slot)}, [][]byte{b.Hash[:]}, []int64{b.Time}, []int64{int64(at.epoch)}, []int32{int32(at.sample)}); err != nil {
 		return proofs.Beacon{}, fmt.Errorf("store the beacon of %s: %w", at, err)
 	}
@@ -180,7 +225,7 @@ func (s *Service) checkBeacons(ctx context.Context, items []*item) error {
 	if err := scanBeacons(stored)(rows); err != nil {
 		return fmt.Errorf("read beacons: %w", err)
 	}
-	l := lookups{s: s, done: map[uint64]lookup{}}
+	l := lookups{s: s, done: map[uint64]lookup{}, samples: map[sampleOf]proofs.Beacon{}}
 	for _, it := range items {
 		u, ok := it.body.(proofs.Uptime)
 		if !ok || it.problem != nil || it.stored {
@@ -188,7 +233,7 @@ func (s *Service) checkBeacons(ctx context.Context, items []*item) error {
 		}
 		b, ok := stored[u.BeaconSlot]
 		if !ok {
-			if b, it.problem, err = l.block(ctx, u.BeaconSlot); err != nil {
+			if b, it.problem, err = l.block(ctx, u); err != nil {
 				return fmt.Errorf("check beacons: %w", err)
 			}
 			if it.problem != nil {
@@ -216,8 +261,10 @@ func (s *Service) checkBeacon(u proofs.Uptime, b proofs.Beacon) *Problem {
 
 // lookups reads blocks of one request from the chain, each slot once.
 type lookups struct {
-	s    *Service
-	done map[uint64]lookup
+	s       *Service
+	done    map[uint64]lookup
+	samples map[sampleOf]proofs.Beacon
+	asked   int // samples
 }
 
 type lookup struct {
@@ -225,25 +272,88 @@ type lookup struct {
 	problem *Problem
 }
 
-func (l *lookups) block(ctx context.Context, slot uint64) (proofs.Beacon, *Problem, error) {
+// block returns the block whose slot u names, read from the chain where it is
+// near the one that we hand out for the sample: an honest worker names none far
+// from it, and so an outsider can't make us read the whole chain.
+func (l *lookups) block(ctx context.Context, u proofs.Uptime) (proofs.Beacon, *Problem, error) {
+	slot := u.BeaconSlot
 	if d, ok := l.done[slot]; ok {
+		return d.beacon, d.problem, nil
+	}
+	if d, ok := l.s.intake.beacons.block(slot); ok {
 		return d.beacon, d.problem, nil
 	}
 	if len(l.done) == maxLookups {
 		return proofs.Beacon{}, NewProblem(ProblemBusy, "body.beacon_slot", "the statements of one request name more than %d blocks that are not known here: send fewer at once", maxLookups).after(beaconRetry), nil
 	}
+	ours, problem, err := l.ours(ctx, sampleOf{u.Epoch, u.Sample})
+	if err != nil || problem != nil {
+		return proofs.Beacon{}, problem, err
+	}
+	if slot == ours.Slot {
+		l.done[slot] = lookup{beacon: ours}
+		return ours, nil, nil
+	}
+	if far := uint64(nearSlots + nearSlotsPerSecond*l.s.clock.SampleSeconds()); slot > ours.Slot+far || slot+far < ours.Slot {
+		return proofs.Beacon{}, NewProblem(ProblemForeignBeacon, "body.beacon_slot", "slot %d is too far from the block of this sample in slot %d: take the beacon that this service hands out", slot, ours.Slot), nil
+	}
+	return l.read(ctx, slot)
+}
+
+// ours returns the block of a sample that Beacon would hand out.
+func (l *lookups) ours(ctx context.Context, at sampleOf) (proofs.Beacon, *Problem, error) {
+	if b, ok := l.samples[at]; ok {
+		return b, nil, nil
+	}
+	if l.asked == maxLookups {
+		return proofs.Beacon{}, NewProblem(ProblemBusy, "body.sample", "the statements of one request name blocks of more than %d samples that are not known here: send fewer at once", maxLookups).after(beaconRetry), nil
+	}
+	l.asked++
+	b, err := l.s.findBeacon(ctx, at, false)
+	var p *Problem
+	if errors.As(err, &p) {
+		named := *p
+		named.Field = "body." + p.Field
+		return b, &named, nil
+	}
+	if err == nil {
+		l.samples[at] = b
+	}
+	return b, nil, err
+}
+
+// Slots that are no farther than this from a sample's block may be of the same
+// sample; the cluster makes 2.5 a second.
+const (
+	nearSlots          = 64
+	nearSlotsPerSecond = 10
+)
+
+// read asks the chain for the block of a slot.
+func (l *lookups) read(ctx context.Context, slot uint64) (proofs.Beacon, *Problem, error) {
+	cache := &l.s.intake.beacons
+	wait, cancel := context.WithTimeout(ctx, beaconRetry)
+	defer cancel()
+	if cache.enter(wait) != nil {
+		return proofs.Beacon{}, NewProblem(ProblemBusy, "body.beacon_slot", "too many blocks that are not known here are asked for at once: take the beacon that this service hands out").after(beaconRetry), nil
+	}
+	defer cache.leave()
 	var d lookup
 	block, err := l.s.cfg.Chain.Block(ctx, slot)
+	final := true
 	switch {
 	case errors.Is(err, rpc.ErrSkipped), errors.Is(err, rpc.ErrNotFound):
 		d.problem = NewProblem(ProblemForeignBeacon, "body.beacon_slot", "slot %d has no finalized block", slot)
 	case errors.Is(err, rpc.ErrNotYet):
-		d.problem = NewProblem(ProblemForeignBeacon, "body.beacon_slot", "slot %d is not finalized yet", slot).after(beaconRetry)
+		d.problem, final = NewProblem(ProblemForeignBeacon, "body.beacon_slot", "slot %d is not finalized yet", slot).after(beaconRetry), false
 	case err != nil:
 		return proofs.Beacon{}, nil, err
 	}
 	d.beacon = proofs.Beacon{Slot: block.Slot, Hash: block.Hash, Time: block.Time}
 	l.done[slot] = d
+	if final {
+		cache.remember(slot, d)
+	}
 	return d.beacon, d.problem, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ionet-settlement/ionet/chain/rpc"
+	"github.com/ionet-settlement/ionet/proofs"
 )
 
 func TestBeacon(t *testing.T) {
@@ -126,9 +127,9 @@ func TestChainOutageRefusesNobody(t *testing.T) {
 func TestLookupsAreBounded(t *testing.T) {
 	b := newBooks(t)
 	b.toSample(1, 5)
-	l := lookups{s: b.Service, done: map[uint64]lookup{}}
+	l := lookups{s: b.Service, done: map[uint64]lookup{}, samples: map[sampleOf]proofs.Beacon{}}
 	for n := range uint64(maxLookups + 3) {
-		_, p, err := l.block(t.Context(), b.node.Slot()-1-n)
+		_, p, err := l.block(t.Context(), proofs.Uptime{Epoch: 1, Sample: 5, BeaconSlot: b.node.Slot() - 1 - n})
 		if err != nil {
 			t.Fatal(err)
 		}

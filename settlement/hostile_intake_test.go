@@ -3,11 +3,13 @@ package settlement
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/proofs"
 )
 
@@ -122,3 +124,43 @@ func TestRegistrationsHaveABudget(t *testing.T) {
 }
 
 func ptr[T any](v T) *T { return &v }
+
+// Made-up slots cost no read of the chain when they are far from their sample,
+// and one when they are near, however often they are named.
+func TestMadeUpSlotsCostFewReads(t *testing.T) {
+	b := newBooks(t)
+	h := b.newHost("one", "gpu 0")
+	b.register(h)
+	b.toSample(1, 2)
+	ours, err := b.Beacon(t.Context(), 1, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &wires{}
+	var reads atomic.Int64
+	w.before(func(method string) {
+		if method == "getBlock" {
+			reads.Add(1)
+		}
+	})
+	b.rpc = w.client(t, b.node.URL())
+	b.Service.cfg.Chain = b.rpc
+	named := func(slot uint64) proofs.Envelope {
+		h.previous = ionet.HashOf([]byte{byte(slot)})
+		e := h.uptime(1, 2, func(u *proofs.Uptime) { u.BeaconSlot = slot })
+		reads.Store(0) // making it reads the chain too
+		return e
+	}
+	for _, slot := range []uint64{1, ours.Slot + 1_000_000, 1 << 60} {
+		b.refuse(ProblemForeignBeacon, plain(named(slot))[0])
+		if n := reads.Load(); n != 0 {
+			t.Errorf("slot %d cost %d reads of the chain", slot, n)
+		}
+	}
+	near := ours.Slot - 3
+	b.submit(plain(named(near))...)
+	b.submit(plain(named(near))...)
+	if n := reads.Load(); n != 0 {
+		t.Errorf("naming slot %d a second time cost %d reads of the chain", near, n)
+	}
+}

@@ -37,6 +37,7 @@ func (s *Service) openIntake(context.Context) error {
 		return fmt.Errorf("prepare the emission schedule: %w", err)
 	}
 	s.intake = &intake{verifier: proofs.NewVerifier(n.ID(), cachedKeys), schedule: schedule, opened: s.now(), budget: registryBudget}
+	s.intake.beacons.reading = make(chan struct{}, maxReading)
 	return nil
 }
 
