@@ -31,6 +31,9 @@ func (id *ID) UnmarshalText(text []byte) error {
 type Head struct {
 	Instance ID        `json:"instance" doc:"Changes with each start of the service: a worker then presents what is not sealed again"`
 	Network  ionet.Key `json:"network" doc:"Network id, base58"`
+	Name     string    `json:"name" doc:"The network's name"`
+	Mint     ionet.Key `json:"mint" doc:"The token: all that an auditor has to know"`
+	Decimals int       `json:"decimals" doc:"Decimals of the token; amounts are base units"`
 	Epoch    uint64    `json:"epoch" doc:"The current epoch, 0 before the first"`
 	Sample   uint16    `json:"sample" doc:"The current sample of the epoch"`
 	Time     int64     `json:"time" doc:"The service's clock, Unix seconds"`

@@ -348,6 +348,9 @@ func TestRoundTrip(t *testing.T) {
 	if p, err := c.Provider(ctx, w.Payee); err != nil || !p.Earned.IsZero() || p.Decimals != 8 {
 		t.Errorf("provider is %+v, %v", p, err)
 	}
+	if _, doc := h.send(request{method: "GET", path: "/openapi.json"}); !bytes.Contains(doc, []byte(`"/v1/statements"`)) || !bytes.Contains(doc, []byte(`"/v1/claims/submit"`)) {
+		t.Error("/openapi.json does not list the whole API")
+	}
 	for _, path := range []string{"/", "/healthz", "/metrics", "/openapi.json"} {
 		if res, body := h.send(request{method: "GET", path: path}); res.StatusCode != 200 || len(body) == 0 {
 			t.Errorf("%s: status %d", path, res.StatusCode)

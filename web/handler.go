@@ -43,6 +43,7 @@ func Handler(cfg Config) http.Handler {
 	mux := http.NewServeMux()
 	api := humago.New(mux, apiConfig())
 	h.operations(api)
+	describe(api.OpenAPI())
 	mux.HandleFunc("POST /v1/statements", h.statements)
 	mux.HandleFunc("GET /v1/network", h.exact("application/toml", cfg.Service.NetworkFile()))
 	mux.HandleFunc("GET /v1/policy", h.exact("application/toml", cfg.Service.PolicyFile()))

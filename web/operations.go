@@ -66,8 +66,9 @@ func (h *handler) head(ctx context.Context, _ *nothing) (client.Head, error) {
 	if err != nil {
 		return client.Head{}, err
 	}
+	n := h.service.Network()
 	return client.Head{
-		Instance: client.ID(h.service.Instance()), Network: ionet.Key(h.service.Network().ID()),
+		Instance: client.ID(h.service.Instance()), Network: ionet.Key(n.ID()), Name: n.Name, Mint: n.Mint, Decimals: n.Decimals,
 		Epoch: at.Epoch, Sample: at.Sample, Time: at.Now.Unix(), Sealed: at.Sealed,
 	}, nil
 }

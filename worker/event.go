@@ -58,6 +58,9 @@ func (e Event) String() string {
 	case EventSkipped:
 		return fmt.Sprintf("no statement for epoch %d sample %d: %s", e.Epoch, e.Sample, e.Text)
 	case EventSealed:
+		if e.Total == 0 {
+			return fmt.Sprintf("epoch %d sealed: no device of this host was registered for it", e.Epoch)
+		}
 		return fmt.Sprintf("epoch %d sealed: %d of %d devices accepted, %s IO", e.Epoch, e.Count, e.Total, e.Tokens)
 	case EventOmission:
 		return fmt.Sprintf("OMISSION: epoch %d is sealed without statement %s that the service acked: evidence in %s", e.Epoch, e.ID, e.Text)

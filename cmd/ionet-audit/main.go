@@ -142,7 +142,7 @@ func (f *flags) print(w io.Writer, r *audit.Report, whole bool) error {
 		_, err := fmt.Fprintln(w, "the audit did not come to its end")
 		return err
 	}
-	fmt.Fprintf(w, "minted %s, paid %s, unissued %s, burned %s base units; %d foreign transactions\n", r.Minted, r.Paid, r.Unissued, r.Burned, r.Foreign)
+	fmt.Fprintln(w, r.Money())
 	_, err := fmt.Fprintln(w, r.Summary())
 	return err
 }

@@ -71,7 +71,7 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 		cfg.Progress = func(string, ...any) {}
 	}
 	a := &auditor{
-		Config: cfg, source: newSource(cfg.Chain, cfg.Mint), r: &Report{},
+		Config: cfg, source: newSource(cfg.Chain, cfg.Mint), r: &Report{Notes: []string{}, Findings: []Finding{}, Unchecked: []Finding{}},
 		lanes: map[string][]winner{}, known: map[string]winner{}, payees: map[ionet.Key]ionet.Key{}, heard: map[ionet.Key]uint64{},
 		arrivals: map[ionet.Hash]proofs.Arrival{},
 	}

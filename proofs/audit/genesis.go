@@ -59,7 +59,7 @@ func (a *auditor) readNetwork(ctx context.Context, tx *transaction) error {
 		a.r.find(Genesis, name, "network-file", "a network file", err)
 		return errStop
 	}
-	a.r.Network = genesis.Network
+	a.r.Network, a.r.Decimals = genesis.Network, a.network.Decimals
 	a.verifier = proofs.NewVerifier(genesis.Network, 1<<16)
 	a.genesis = winner{lane: "epoch", tx: tx}
 	a.Progress("network %s, %q, from %s", ionet.Key(genesis.Network), a.network.Name, tx.signature)
@@ -118,7 +118,7 @@ func (a *auditor) checkAllocation(d *chain.Decoded) {
 	for _, reading := range []string{"of_genesis", "of_cap"} {
 		shares, err := emissions.Allocate(reading, n.Schedule.Genesis, n.Schedule.Cap)
 		if err == nil && equalShares(shares, n.Allocation) {
-			a.r.note("genesis is allocated %s", reading)
+			a.r.note("the genesis supply is allocated by the published percentages, read %s", reading)
 			return
 		}
 	}

@@ -32,6 +32,7 @@ func (f Finding) String() string {
 // Report is what an audit saw.
 type Report struct {
 	Network   ionet.Hash   `json:"network"`
+	Decimals  int          `json:"decimals"`
 	Epochs    int          `json:"epochs"`   // sealed epochs
 	Verdicts  int          `json:"verdicts"` // replayed verdicts
 	Payouts   int          `json:"payouts"`  // transfers to payees, by batch or claim
@@ -63,11 +64,25 @@ func (r *Report) Summary() string {
 	counted := fmt.Sprintf("%d epochs, %d verdicts, %d payouts", r.Epochs, r.Verdicts, r.Payouts)
 	switch r.Status() {
 	case 1:
-		return fmt.Sprintf("%s: %d findings", counted, len(r.Findings))
+		return fmt.Sprintf("%s: %s", counted, plural(len(r.Findings), "finding"))
 	case 2:
 		return fmt.Sprintf("%s: %d not checked", counted, len(r.Unchecked))
 	}
 	return counted + ": all hold"
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// Money is what moved, for a person.
+func (r *Report) Money() string {
+	t := func(a ionet.Amount) string { return a.Tokens(r.Decimals) }
+	return fmt.Sprintf("minted %s, paid %s (%s by batch, %s), unissued %s, burned %s; %s by others or for set-up that move nothing of ours",
+		t(r.Minted), t(r.Paid), plural(r.Payouts-r.Claims, "payout"), plural(r.Claims, "claim"), t(r.Unissued), t(r.Burned), plural(r.Foreign, "transaction"))
 }
 
 func (r *Report) find(epoch uint64, object, rule string, expected, found any) {

@@ -13,7 +13,7 @@
 //     transaction fails as a whole.
 //   - The supply is minted by position 0 of the epoch lane. All transactions
 //     ever signed for it carry the same content, one of them lands, and the
-//     lane's state at finalized tells that it did (chain.DESIGN.md). Signed
+//     lane's state at finalized tells that it did (chain/DESIGN.md). Signed
 //     bytes are in the folder before the first one leaves, and another is
 //     signed only when the former is dead on every endpoint.
 package genesis
