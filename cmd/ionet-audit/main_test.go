@@ -99,7 +99,7 @@ func TestNewNetwork(t *testing.T) {
 	if err := os.WriteFile(contents[0], append(good, 0), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if status, out, _ = command(t, args...); status != 1 || !strings.Contains(out, "rule content") || !strings.HasSuffix(lastLine(out), "1 findings") {
+	if status, out, _ = command(t, args...); status != 1 || !strings.Contains(out, "rule content") || !strings.HasSuffix(lastLine(out), "1 finding") {
 		t.Errorf("a spoiled file: status %d, output %q", status, out)
 	}
 	if status, _, errs = command(t, append(args, "--timeout", "1ns")...); status == 0 || errs == "" {
