@@ -157,9 +157,9 @@ func (s *Service) publishEpoch(ctx context.Context, e *epochRow) error {
 	if err != nil {
 		return err
 	}
-	half, err := proofs.ParseBook(e.inputs)
+	half, err := e.readInputs()
 	if err != nil {
-		return fmt.Errorf("read inputs: %w", err)
+		return err
 	}
 	book := &proofs.Book{Inputs: half.Inputs, Verdicts: verdicts}
 	sum, err := sumOf(verdicts)
@@ -208,6 +208,18 @@ func countUptimes(in *proofs.Inputs) int {
 const markPublished = `
 UPDATE epochs SET state = 'published', verdicts_root = $2, verdicts = $3, sum = $4, unissued = $5, memo = $6
 WHERE epoch = $1 AND state = 'frozen'`
+
+// readInputs returns the inputs that were judged, as a book without verdicts.
+func (e *epochRow) readInputs() (*proofs.Book, error) {
+	half, err := proofs.ParseBook(e.inputs)
+	if err != nil {
+		return nil, fmt.Errorf("read inputs: %w", err)
+	}
+	if root := half.Inputs.Root(); root != e.inputsRoot {
+		return nil, fmt.Errorf("the inputs of epoch %d have root %s, judged were those of root %s: the row was changed after judging, nothing is minted", e.epoch, root, e.inputsRoot)
+	}
+	return half, nil
+}
 
 // putBook stores the book under its root. A file that another build of this
 // program compressed otherwise is fine if it is the same book.

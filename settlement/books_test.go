@@ -128,8 +128,9 @@ func newBooks(t testing.TB) *books {
 func (b *books) config(pool *pgxpool.Pool) Config {
 	return Config{
 		Pool: pool, Chain: b.rpc, Store: b.store, Network: b.net.Network, NetworkFile: b.net.NetworkFile, Policy: b.net.Policy, PolicyFile: b.net.PolicyFile,
-		Keys: Keys{Operator: b.net.Keys.Operator, Fees: b.net.Keys.Fees, Service: b.net.Keys.Service, Lane: b.net.Keys.Secret},
-		Now:  func() time.Time { return time.Unix(handTime.Load(), 0) },
+		Keys:         Keys{Operator: b.net.Keys.Operator, Fees: b.net.Keys.Fees, Service: b.net.Keys.Service, Lane: b.net.Keys.Secret},
+		Now:          func() time.Time { return time.Unix(handTime.Load(), 0) },
+		BlockhashAge: -1, // slots pass here while the clock stands
 	}
 }
 

@@ -2,8 +2,11 @@ package settlement
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -36,8 +39,11 @@ func (s *Service) PrepareClaim(ctx context.Context, wallet ionet.Key) (Prepared,
 	if !s.view.isReady() {
 		return Prepared{}, s.notReady()
 	}
-	s.claims.Lock()
-	defer s.claims.Unlock()
+	// One wallet's claims are prepared one at a time, so that the same request
+	// gives the same bytes.
+	turn := &s.claims[wallet[0]%claimStripes]
+	turn.Lock()
+	defer turn.Unlock()
 	amount, err := ledger.Balance(ctx, s.pool, ledger.Owed(wallet))
 	if err != nil {
 		return Prepared{}, err
@@ -45,19 +51,50 @@ func (s *Service) PrepareClaim(ctx context.Context, wallet ionet.Key) (Prepared,
 	if amount.IsZero() || wallet == s.cfg.Network.Keys.Operator {
 		return Prepared{}, NewProblem(ProblemNothingToClaim, "wallet", "wallet %s is owed nothing that is not on its way already", wallet)
 	}
-	l, err := s.claimLane(ctx, wallet)
+	free, err := s.claimLanes(ctx, wallet)
 	if err != nil {
 		return Prepared{}, err
 	}
-	blockhash, err := s.cfg.Chain.LatestBlockhash(ctx)
+	blockhash, err := s.claimBlockhash(ctx)
 	if err != nil {
 		return Prepared{}, fmt.Errorf("prepare a claim: %w", err)
 	}
-	p, ok, err := s.findPrepared(ctx, wallet, l, amount, blockhash)
-	if err != nil || ok {
-		return p, err
+	for _, l := range free {
+		p, ok, err := s.findPrepared(ctx, wallet, l, amount, blockhash)
+		if err != nil || ok {
+			return p, err
+		}
 	}
-	return s.newClaim(ctx, wallet, l, amount, blockhash)
+	return s.newClaim(ctx, wallet, free[0], amount, blockhash)
+}
+
+// claimStripes is how many wallets may have a claim prepared at once.
+const claimStripes = 64
+
+// recentHash is a blockhash that several claims share.
+type recentHash struct {
+	mu   sync.Mutex
+	hash rpc.Blockhash
+	read time.Time
+}
+
+// claimBlockhash returns a blockhash that is not older than Config.BlockhashAge.
+func (s *Service) claimBlockhash(ctx context.Context) (rpc.Blockhash, error) {
+	c := &s.recent
+	c.mu.Lock()
+	hash, read := c.hash, c.read
+	c.mu.Unlock()
+	if now := s.now(); !read.IsZero() && now.Sub(read) <= s.cfg.BlockhashAge {
+		return hash, nil
+	}
+	hash, err := s.cfg.Chain.LatestBlockhash(ctx)
+	if err != nil {
+		return hash, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.hash, c.read = hash, s.now()
+	return hash, nil
 }
 
 // notReady is the problem of an instance that may not sign claims now.
@@ -68,17 +105,40 @@ func (s *Service) notReady() *Problem {
 	return NewProblem(ProblemNotLeader, "", "this instance does not lead, or does not know yet what its predecessor sent; try again in a few seconds").after(s.cfg.LeaseTime)
 }
 
-// claimLane returns the lane of a wallet's claims: its hash picks it.
-func (s *Service) claimLane(ctx context.Context, wallet ionet.Key) (lane, error) {
+// claimLanes returns the claim lanes that a wallet's claim may take: those without
+// a live attempt, beginning with the one that its hash picks; where all are
+// taken, that one alone, on which several may stand.
+func (s *Service) claimLanes(ctx context.Context, wallet ionet.Key) ([]lane, error) {
 	all := s.cfg.Network.LanesOf("claim")
 	h := ionet.HashOf(wallet[:])
-	name := all[(uint64(h[0])<<24|uint64(h[1])<<16|uint64(h[2])<<8|uint64(h[3]))%uint64(len(all))].Name
+	first := int(binary.BigEndian.Uint32(h[:]) % uint32(len(all)))
 	lanes, err := s.loadLanes(ctx)
 	if err != nil {
-		return lane{}, err
+		return nil, err
 	}
-	return laneNamed(lanes, name), nil
+	rows, err := s.pool.Query(ctx, selectTakenLanes)
+	if err != nil {
+		return nil, fmt.Errorf("look for free claim lanes: %w", err)
+	}
+	taken, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("look for free claim lanes: %w", err)
+	}
+	var free []lane
+	for i := range all {
+		if name := all[(first+i)%len(all)].Name; !slices.Contains(taken, name) {
+			free = append(free, laneNamed(lanes, name))
+		}
+	}
+	if len(free) == 0 {
+		free = append(free, laneNamed(lanes, all[first].Name))
+	}
+	return free, nil
 }
+
+const selectTakenLanes = `
+SELECT DISTINCT c.lane FROM attempts a JOIN attempt_steps p ON p.message = a.message JOIN contents c ON c.hash = p.content
+WHERE a.state = 'live'`
 
 // claimMargin is how many blocks a claim must have left to be handed out again.
 const claimMargin = 75

@@ -315,11 +315,11 @@ func TestTwoClaimsForOnePosition(t *testing.T) {
 
 func (m *machine) laneNameOf(h *host) string {
 	m.t.Helper()
-	l, err := m.claimLane(m.t.Context(), h.payout)
+	free, err := m.claimLanes(m.t.Context(), h.payout)
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	return l.name
+	return free[0].name
 }
 
 // tokenAccount reads and rewrites a token account past all rules.

@@ -163,9 +163,9 @@ func (s *Service) sealEpoch(ctx context.Context, tx pgx.Tx, k uint64, signature 
 		s.log.Warn("the rows of an epoch are not what the chain sealed: importing the published book", "epoch", k)
 		return s.importBook(ctx, tx, m, ionet.Hash(hash), signature, slot)
 	}
-	half, err := proofs.ParseBook(e.inputs)
+	half, err := e.readInputs()
 	if err != nil {
-		return fmt.Errorf("seal epoch %d: read inputs: %w", k, err)
+		return fmt.Errorf("seal epoch %d: %w", k, err)
 	}
 	book := &proofs.Book{Inputs: half.Inputs, Verdicts: verdicts}
 	if err := s.seal(ctx, tx, book, ionet.Hash(hash), signature, slot); err != nil {

@@ -171,3 +171,73 @@ func TestPreparedClaimsAreSwept(t *testing.T) {
 	_, err := m.ClaimStatus(t.Context(), p.Message)
 	wantProblem(t, err, ProblemUnknownClaim)
 }
+
+// A wallet's claim does not wait for a lane that somebody else's claim holds.
+func TestClaimTakesAFreeLane(t *testing.T) {
+	m := newMachine(t)
+	m.fenceUp()
+	m.seal(m.alice)
+	p := m.prepare(m.alice)
+	lanes, err := m.claimLanes(t.Context(), m.alice.payout)
+	if err != nil || len(lanes) != 2 || lanes[0].name != p.Lane {
+		t.Fatalf("free lanes are %v, %v, want two, %s first", lanes, err, p.Lane)
+	}
+	if again := m.prepare(m.alice); again.Message != p.Message {
+		t.Error("the same request gives another claim")
+	}
+	m.wires.dropping(true)
+	if _, err := m.SubmitClaim(t.Context(), m.signClaim(m.alice, p)); err != nil {
+		t.Fatal(err)
+	}
+	left, err := m.claimLanes(t.Context(), m.alice.payout)
+	if err != nil || len(left) != 1 || left[0].name != lanes[1].name {
+		t.Errorf("free lanes are %v, %v, want %s", left, err, lanes[1].name)
+	}
+	m.wires.dropping(false)
+	m.claimAll(m.alice)
+	m.checkBooks()
+}
+
+// Claims of many wallets share a blockhash, and none waits for another's.
+func TestClaimsShareABlockhash(t *testing.T) {
+	m := newMachine(t)
+	m.cfg.BlockhashAge = 2 * time.Second
+	var reads atomic.Int64
+	m.wires.before(func(method string) {
+		if method == "getLatestBlockhash" {
+			reads.Add(1)
+		}
+	})
+	for range 5 {
+		if _, err := m.claimBlockhash(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := reads.Load(); n != 1 {
+		t.Errorf("5 claims read %d blockhashes, want 1", n)
+	}
+	m.goTo(handTime.Load() + 3)
+	if _, err := m.claimBlockhash(t.Context()); err != nil || reads.Load() != 2 {
+		t.Errorf("after its time: %v, %d reads, want 2", err, reads.Load())
+	}
+}
+
+// Inputs that are changed between judging and publishing are noticed.
+func TestChangedInputsAreNotPublished(t *testing.T) {
+	b := newBooks(t)
+	h := b.newHost("one", "gpu 0")
+	b.register(h)
+	b.play(1, h)
+	b.toClose(1)
+	b.lead()
+	if err := b.Service.freeze(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.judgeEpoch(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	b.exec(`UPDATE epochs SET inputs_root = sha256('other') WHERE epoch = 1`)
+	if c, err := b.CloseDue(t.Context()); err == nil || !strings.Contains(err.Error(), "changed after judging") {
+		t.Errorf("close gives %v, %v, want an error that tells of the change", c, err)
+	}
+}

@@ -41,14 +41,15 @@ type Config struct {
 	PolicyFile  []byte // exact bytes that Policy was parsed from
 	Keys        Keys
 
-	Instance    [16]byte         // names this run of the service; drawn at random when zero
-	Now         func() time.Time // time.Now when nil
-	Logger      *slog.Logger     // discards when nil
-	Events      func(Event)      // called for what a person wants to see; nil: nobody
-	LeaseTime   time.Duration    // how long a silent leader is waited for; 6 s when zero
-	Poll        time.Duration    // between two passes of Run; 400 ms when zero
-	PayoutEvery time.Duration    // between two payout runs of their own accord; zero: only on demand
-	HeldRetry   time.Duration    // how long a payee that can't be paid is left alone; 10 min when zero
+	Instance     [16]byte         // names this run of the service; drawn at random when zero
+	Now          func() time.Time // time.Now when nil
+	Logger       *slog.Logger     // discards when nil
+	Events       func(Event)      // called for what a person wants to see; nil: nobody
+	LeaseTime    time.Duration    // how long a silent leader is waited for; 6 s when zero
+	Poll         time.Duration    // between two passes of Run; 400 ms when zero
+	PayoutEvery  time.Duration    // between two payout runs of their own accord; zero: only on demand
+	BlockhashAge time.Duration    // for how long claims that are prepared share a blockhash; 2 s when zero, not at all when negative
+	HeldRetry    time.Duration    // how long a payee that can't be paid is left alone; 10 min when zero
 }
 
 func (c Config) withDefaults() Config {
@@ -69,6 +70,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Poll == 0 {
 		c.Poll = 400 * time.Millisecond
+	}
+	if c.BlockhashAge == 0 {
+		c.BlockhashAge = 2 * time.Second
 	}
 	if c.HeldRetry == 0 {
 		c.HeldRetry = 10 * time.Minute
@@ -112,13 +116,14 @@ type Service struct {
 	log     *slog.Logger
 	metrics *metrics
 	lease   lease
-	pass    sync.Mutex              // one settle pass at a time; holds known and earners too
-	known   map[laneEntry]*laneStep // what recovery read of lanes' histories; recover.go
-	earners map[ionet.Key]ionet.Key // payees by token account, while lanes catch up; recover.go
-	claims  sync.Mutex              // one claim is prepared at a time, so that the same request gives the same bytes
-	swept   time.Time               // when prepared claims were last swept; guarded by pass
-	view    view                    // what the last pass saw; for Status and metrics
-	intake  *intake                 // intake.go
+	pass    sync.Mutex               // one settle pass at a time; holds known and earners too
+	known   map[laneEntry]*laneStep  // what recovery read of lanes' histories; recover.go
+	earners map[ionet.Key]ionet.Key  // payees by token account, while lanes catch up; recover.go
+	claims  [claimStripes]sync.Mutex // by wallet, while a claim is prepared
+	recent  recentHash
+	swept   time.Time // when prepared claims were last swept; guarded by pass
+	view    view      // what the last pass saw; for Status and metrics
+	intake  *intake   // intake.go
 }
 
 // New checks cfg against the database, which must be migrated, and returns a
