@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -94,7 +95,7 @@ func (f *flags) auditBy(ctx context.Context, endpoint string, stdout, stderr io.
 	if err == nil {
 		return report.Status()
 	}
-	fmt.Fprintln(stderr, "ionet-audit:", err)
+	fmt.Fprintf(stderr, "ionet-audit: %v; is --rpc %s right, and does it answer?\n", err, endpoint)
 	if report != nil && len(report.Findings) > 0 {
 		return 1
 	}
@@ -134,6 +135,9 @@ func (f *flags) print(w io.Writer, r *audit.Report, whole bool) error {
 	}
 	for _, x := range r.Unchecked {
 		fmt.Fprintln(w, "not checked:", x)
+	}
+	if r.Network.IsZero() && len(r.Unchecked) > 0 && strings.HasPrefix(f.Store, "http") && !strings.HasSuffix(strings.TrimSuffix(f.Store, "/"), "/files") {
+		fmt.Fprintf(w, "hint: a service's files are below /files: try --store %s/files\n", strings.TrimSuffix(f.Store, "/"))
 	}
 	for _, n := range r.Notes {
 		fmt.Fprintln(w, "note:", n)

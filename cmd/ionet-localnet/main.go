@@ -57,6 +57,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if f.SlotTime < time.Millisecond {
+		return fmt.Errorf("--slot-time %s is below 1ms", f.SlotTime)
+	}
 	level := slog.LevelInfo
 	if f.Verbose {
 		level = slog.LevelDebug
