@@ -148,7 +148,7 @@ func notReady(at sampleOf, wait time.Duration) *Problem {
 // findBeacon returns the sample's block from the table or the chain; keep says
 // whether to store it, as one that is handed out must be.
 func (s *Service) findBeacon(ctx context.Context, at sampleOf, keep bool) (proofs.Beacon, error) {
-	rows, err := s.pool.Query(ctx, selectBeacon, int64(at.epoch), int32(at.sample))
+	rows, err := s.front.Query(ctx, selectBeacon, int64(at.epoch), int32(at.sample))
 	if err != nil {
 		return proofs.Beacon{}, fmt.Errorf("read the beacon of %s: %w", at, err)
 	}
@@ -162,7 +162,7 @@ func (s *Service) findBeacon(ctx context.Context, at sampleOf, keep bool) (proof
 	// A closed epoch needs no more beacons; anybody may ask, and each look-up is
 	// many calls of the chain.
 	var frozen int64
-	if err := s.pool.QueryRow(ctx, selectFrozen).Scan(&frozen); err != nil {
+	if err := s.front.QueryRow(ctx, selectFrozen).Scan(&frozen); err != nil {
 		return proofs.Beacon{}, fmt.Errorf("read how far intake is frozen: %w", err)
 	}
 	if at.epoch <= uint64(frozen) {
@@ -186,7 +186,7 @@ func (s *Service) findBeacon(ctx context.Context, at sampleOf, keep bool) (proof
 	if !keep {
 		return b, nil
 	}
-	if _, err := s.pool.Exec(ctx, insertBeacons, []int64{int64(b.Slot)}, [][]byte{b.Hash[:]}, []int64{b.Time}, []int64{int64(at.epoch)}, []int32{int32(at.sample)}); err != nil {
+	if _, err := s.front.Exec(ctx, insertBeacons, []int64{int64(b.Slot)}, [][]byte{b.Hash[:]}, []int64{b.Time}, []int64{int64(at.epoch)}, []int32{int32(at.sample)}); err != nil {
 		return proofs.Beacon{}, fmt.Errorf("store the beacon of %s: %w", at, err)
 	}
 	return b, nil
@@ -217,7 +217,7 @@ func (s *Service) checkBeacons(ctx context.Context, items []*item) error {
 	if len(slots) == 0 {
 		return nil
 	}
-	rows, err := s.pool.Query(ctx, selectBeacons, slots)
+	rows, err := s.front.Query(ctx, selectBeacons, slots)
 	if err != nil {
 		return fmt.Errorf("read beacons: %w", err)
 	}

@@ -31,7 +31,7 @@ func (s *Service) Head(ctx context.Context) (Head, error) {
 	h := Head{Now: s.now()}
 	h.Epoch, h.Sample, _ = s.clock.At(h.Now)
 	var frozen, sealed int64
-	if err := s.pool.QueryRow(ctx, selectHead).Scan(&frozen, &sealed); err != nil {
+	if err := s.front.QueryRow(ctx, selectHead).Scan(&frozen, &sealed); err != nil {
 		return Head{}, fmt.Errorf("read head: %w", err)
 	}
 	h.Frozen, h.Sealed = uint64(frozen), uint64(sealed)
@@ -63,7 +63,7 @@ const selectOneEpoch = `SELECT ` + epochColumns + ` FROM epochs WHERE epoch = $1
 
 // Epochs returns the newest epochs that have books, newest first.
 func (s *Service) Epochs(ctx context.Context, limit int) ([]Epoch, error) {
-	rows, err := scanEpochs(ctx, s.pool, nil, selectEpochs, limit)
+	rows, err := scanEpochs(ctx, s.front, nil, selectEpochs, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read epochs: %w", err)
 	}
@@ -79,7 +79,7 @@ func (s *Service) Epoch(ctx context.Context, k uint64) (Epoch, error) {
 	if k > s.intake.schedule.Epochs() {
 		return Epoch{}, s.unknownEpoch(k)
 	}
-	rows, err := scanEpochs(ctx, s.pool, nil, selectOneEpoch, int64(k))
+	rows, err := scanEpochs(ctx, s.front, nil, selectOneEpoch, int64(k))
 	if err != nil {
 		return Epoch{}, fmt.Errorf("read epoch %d: %w", k, err)
 	}
@@ -118,7 +118,7 @@ func (s *Service) Verdicts(ctx context.Context, k uint64) ([]proofs.Verdict, err
 	if _, err := s.Epoch(ctx, k); err != nil {
 		return nil, err
 	}
-	return readVerdicts(ctx, s.pool, k)
+	return readVerdicts(ctx, s.front, k)
 }
 
 const selectPayeeVerdicts = `
@@ -126,7 +126,7 @@ SELECT ` + verdictColumns + ` FROM verdicts WHERE payee = $1 ORDER BY epoch DESC
 
 // PayeeVerdicts returns the newest verdicts on devices that earn for payee.
 func (s *Service) PayeeVerdicts(ctx context.Context, payee ionet.Key, limit int) ([]EpochVerdict, error) {
-	all, err := scanVerdicts(ctx, s.pool, selectPayeeVerdicts, payee[:], limit)
+	all, err := scanVerdicts(ctx, s.front, selectPayeeVerdicts, payee[:], limit)
 	if err != nil {
 		return nil, fmt.Errorf("read verdicts of payee %s: %w", payee, err)
 	}
@@ -154,7 +154,7 @@ func (s *Service) DeviceVerdicts(ctx context.Context, uuid ionet.UUID, k uint64)
 	if e.State == EpochFrozen {
 		return nil, NewProblem(ProblemUnknownEpoch, "epoch", "the book of epoch %d is not published yet", k).after(beaconRetry)
 	}
-	verdicts, err := readVerdicts(ctx, s.pool, k)
+	verdicts, err := readVerdicts(ctx, s.front, k)
 	if err != nil {
 		return nil, err
 	}
@@ -196,7 +196,7 @@ SELECT coalesce((SELECT sum(t.amount) FROM ledger_transfers t WHERE t.debit = $1
 func (s *Service) Provider(ctx context.Context, payee ionet.Key) (Provider, error) {
 	p := Provider{Payee: payee}
 	snapshot := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
-	err := pgx.BeginTxFunc(ctx, s.pool, snapshot, func(tx pgx.Tx) error {
+	err := pgx.BeginTxFunc(ctx, s.front, snapshot, func(tx pgx.Tx) error {
 		var earned int64
 		owed, inFlight := ledger.Owed(payee), ledger.InFlight(payee)
 		if err := tx.QueryRow(ctx, selectEarned, ledger.VaultReward().String(), owed.String(), payee[:]).Scan(&earned, &p.Devices); err != nil {
@@ -250,7 +250,7 @@ WHERE signer = $1 AND kind = $2 ORDER BY epoch DESC, sample DESC, id DESC LIMIT 
 func (s *Service) WorkerStatus(ctx context.Context, worker ionet.Key) (WorkerStatus, error) {
 	w := WorkerStatus{Worker: worker}
 	var inventory, delegation, provider, payee []byte
-	err := s.pool.QueryRow(ctx, selectWorker, worker[:]).Scan(&inventory, &delegation, &w.Devices, &provider, &payee)
+	err := s.front.QueryRow(ctx, selectWorker, worker[:]).Scan(&inventory, &delegation, &w.Devices, &provider, &payee)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return WorkerStatus{}, NewProblem(ProblemUnknownWorker, "worker", "worker %s has no inventory here", worker)
 	}
@@ -262,7 +262,7 @@ func (s *Service) WorkerStatus(ctx context.Context, worker ionet.Key) (WorkerSta
 	var last []byte
 	var epoch int64
 	var sample int32
-	err = s.pool.QueryRow(ctx, selectLastUptime, worker[:], int16(proofs.KindUptime)).Scan(&last, &epoch, &sample)
+	err = s.front.QueryRow(ctx, selectLastUptime, worker[:], int16(proofs.KindUptime)).Scan(&last, &epoch, &sample)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return w, nil
 	}

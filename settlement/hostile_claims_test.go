@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/gagliardetto/solana-go"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/ionet-settlement/ionet/chain"
 	"github.com/ionet-settlement/ionet/chain/rpc"
@@ -240,4 +241,27 @@ func TestChangedInputsAreNotPublished(t *testing.T) {
 	if c, err := b.CloseDue(t.Context()); err == nil || !strings.Contains(err.Error(), "changed after judging") {
 		t.Errorf("close gives %v, %v, want an error that tells of the change", c, err)
 	}
+}
+
+// Outsiders who hold all their connections hold up no pass.
+func TestSettlingHasItsOwnConnections(t *testing.T) {
+	m := newMachine(t)
+	config, err := pgxpool.ParseConfig(m.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.MaxConns = 1
+	front, err := pgxpool.NewWithConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer front.Close()
+	m.front = front
+	k := m.playNext(m.alice) // statements come in over the outsiders' connections
+	taken, err := front.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Release()
+	m.until("the epoch is sealed", func() bool { return m.position(epochLane) > k })
 }

@@ -346,7 +346,7 @@ func (s *Service) store(ctx context.Context, items []*item) error {
 	slices.SortFunc(passed, compareItems)
 	// After the commit the statements are in the book. If we stop before their
 	// senders have an ack, they send them again and get it then.
-	if err := s.inTx(ctx, func(tx pgx.Tx) error { return s.insert(ctx, tx, passed) }); err != nil {
+	if err := inTxOn(ctx, s.front, func(tx pgx.Tx) error { return s.insert(ctx, tx, passed) }); err != nil {
 		return fmt.Errorf("store %d statements: %w", len(passed), err)
 	}
 	return nil

@@ -130,7 +130,7 @@ func (s *Service) lookUp(ctx context.Context, items []*item) (*known, error) {
 	stored := map[ionet.Hash]proofs.Arrival{}
 	b.Queue(selectStored, n.epochs, n.ids).Query(scanArrivals(stored))
 	k.queue(&b, n)
-	if err := s.pool.SendBatch(ctx, &b).Close(); err != nil {
+	if err := s.front.SendBatch(ctx, &b).Close(); err != nil {
 		return nil, fmt.Errorf("look up what %d statements name: %w", len(n.ids), err)
 	}
 	for _, it := range items {

@@ -38,7 +38,7 @@ ORDER BY p.created_at DESC, p.id DESC LIMIT $1`
 
 // Payments returns the newest payments, newest first.
 func (s *Service) Payments(ctx context.Context, limit int) ([]Payment, error) {
-	rows, err := s.pool.Query(ctx, selectPayments, limit)
+	rows, err := s.front.Query(ctx, selectPayments, limit)
 	if err != nil {
 		return nil, fmt.Errorf("load payments: %w", err)
 	}

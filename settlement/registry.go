@@ -167,7 +167,7 @@ const (
 func (s *Service) awaitFreeze(ctx context.Context) (bool, error) {
 	for waited := time.Duration(0); ; waited += closingPause {
 		var closing bool
-		if err := s.pool.QueryRow(ctx, selectClosing).Scan(&closing); err != nil {
+		if err := s.front.QueryRow(ctx, selectClosing).Scan(&closing); err != nil {
 			return false, fmt.Errorf("ask whether an epoch is being frozen: %w", err)
 		}
 		if !closing || waited >= closingWait {

@@ -41,6 +41,7 @@ type Config struct {
 	PolicyFile  []byte // exact bytes that Policy was parsed from
 	Keys        Keys
 
+	Front        *pgxpool.Pool    // connections that outsiders' requests may use up; Pool when nil
 	Instance     [16]byte         // names this run of the service; drawn at random when zero
 	Now          func() time.Time // time.Now when nil
 	Logger       *slog.Logger     // discards when nil
@@ -73,6 +74,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.BlockhashAge == 0 {
 		c.BlockhashAge = 2 * time.Second
+	}
+	if c.Front == nil {
+		c.Front = c.Pool
 	}
 	if c.HeldRetry == 0 {
 		c.HeldRetry = 10 * time.Minute
@@ -111,7 +115,8 @@ func (c Config) check() error {
 // holds in memory can be made anew at any time.
 type Service struct {
 	cfg     Config
-	pool    *pgxpool.Pool
+	pool    *pgxpool.Pool // for settling
+	front   *pgxpool.Pool // for statements and questions of outsiders
 	clock   ionet.Clock
 	log     *slog.Logger
 	metrics *metrics
@@ -134,7 +139,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
-	s := &Service{cfg: cfg, pool: cfg.Pool, clock: cfg.Network.Clock(), log: cfg.Logger, metrics: newMetrics()}
+	s := &Service{cfg: cfg, pool: cfg.Pool, front: cfg.Front, clock: cfg.Network.Clock(), log: cfg.Logger, metrics: newMetrics()}
 	if err := s.adopt(ctx); err != nil {
 		return nil, fmt.Errorf("open settlement: %w", err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // maxTries bounds how often a transaction that lost to another is run again.
@@ -19,6 +20,10 @@ const maxTries = 8
 // nothing of it was committed. After any other error of the commit the outcome
 // is unknown; the caller's next pass reads what is there.
 func (s *Service) inTx(ctx context.Context, f func(pgx.Tx) error) error {
+	return inTxOn(ctx, s.pool, f)
+}
+
+func inTxOn(ctx context.Context, pool *pgxpool.Pool, f func(pgx.Tx) error) error {
 	var err error
 	for try := range maxTries {
 		if try > 0 {
@@ -29,7 +34,7 @@ func (s *Service) inTx(ctx context.Context, f func(pgx.Tx) error) error {
 			case <-time.After(pause):
 			}
 		}
-		if err = pgx.BeginFunc(ctx, s.pool, f); !isContention(err) {
+		if err = pgx.BeginFunc(ctx, pool, f); !isContention(err) {
 			return err
 		}
 	}

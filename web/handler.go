@@ -29,11 +29,12 @@ type handler struct {
 	log     *slog.Logger
 	now     func() time.Time
 	clock   ionet.Clock
+	heavy   chan struct{} // held by requests that read a whole epoch
 }
 
 // Handler returns the service's HTTP side.
 func Handler(cfg Config) http.Handler {
-	h := &handler{service: cfg.Service, folder: cfg.Files, log: cfg.Logger, now: cfg.Now, clock: cfg.Service.Network().Clock()}
+	h := &handler{service: cfg.Service, folder: cfg.Files, log: cfg.Logger, now: cfg.Now, clock: cfg.Service.Network().Clock(), heavy: make(chan struct{}, maxHeavy)}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
@@ -109,4 +110,22 @@ func register[In, Out any](h *handler, api huma.API, method, path, summary strin
 		}
 		return &output{out}, nil
 	})
+}
+
+// maxHeavy is how many requests at once may read the verdicts of a whole epoch.
+const maxHeavy = 4
+
+// heavily answers as f does, or says that too many such requests run.
+func heavily[In, Out any](h *handler, f func(context.Context, *In) (Out, error)) func(context.Context, *In) (Out, error) {
+	return func(ctx context.Context, in *In) (out Out, err error) {
+		select {
+		case h.heavy <- struct{}{}:
+			defer func() { <-h.heavy }()
+			return f(ctx, in)
+		default:
+			p := settlement.NewProblem(settlement.ProblemBusy, "", "%d requests for the verdicts of an epoch are being answered: ask again in a moment", maxHeavy)
+			p.Retry = time.Second
+			return out, p
+		}
+	}
 }

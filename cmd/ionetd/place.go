@@ -39,13 +39,21 @@ func (p place) open(s *stage) (*open, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Outsiders' requests may use up theirs; settling keeps its own connections.
+	front, err := pgxpool.New(s.ctx, p.Database)
+	if err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("open database: %w", err)
+	}
 	client, err := rpc.New(rpc.Config{Endpoints: p.RPC})
 	if err != nil {
+		front.Close()
 		pool.Close()
 		return nil, err
 	}
 	closeAll := func() {
 		client.Close()
+		front.Close()
 		pool.Close()
 	}
 	store, err := publish.NewFolder(p.Store)
@@ -57,7 +65,7 @@ func (p place) open(s *stage) (*open, error) {
 		return nil, err
 	}
 	return &open{settlement.Config{
-		Pool: pool, Chain: client, Store: store, Network: net.Network, NetworkFile: net.NetworkFile, Policy: net.Policy, PolicyFile: net.PolicyFile,
+		Pool: pool, Front: front, Chain: client, Store: store, Network: net.Network, NetworkFile: net.NetworkFile, Policy: net.Policy, PolicyFile: net.PolicyFile,
 		Keys:   settlement.Keys{Operator: net.Keys.Operator, Fees: net.Keys.Fees, Service: net.Keys.Service, Lane: net.Keys.Secret},
 		Logger: s.log,
 		Events: s.show(net.Network.Decimals),
