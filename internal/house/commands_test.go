@@ -28,10 +28,16 @@ type proof struct {
 var documented = map[string]proof{
 	"make demo":               {test: "internal/demo TestDemo"},
 	"make test":               {exempt: "it runs this test"},
+	"make bench":              {exempt: "benchmarks are no tests, and take minutes"},
 	"ionetd genesis --help":   {run: true},
 	"ionetd serve --help":     {run: true},
 	"ionet-worker run --help": {run: true},
 	"ionet claim --help":      {run: true},
+	"ionetd genesis --dir keys --store published --rpc <url> --name mynet --start-in 10m":          {help: true},
+	"ionetd serve --dir keys --store published --rpc <url> --database <url> --listen 0.0.0.0:8080": {help: true},
+	"ionet keygen --out wallet.json":                                                                      {help: true},
+	"ionet-worker run --server https://<service> --keypair wallet.json":                                   {help: true},
+	"ionet claim --server https://<service> --keypair wallet.json":                                        {help: true},
 	"ionet-audit --rpc https://api.mainnet-beta.solana.com --mint <mint> --store https://<service>/files": {help: true},
 }
 
