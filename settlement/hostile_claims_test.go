@@ -246,6 +246,7 @@ func TestChangedInputsAreNotPublished(t *testing.T) {
 // Outsiders who hold all their connections hold up no pass.
 func TestSettlingHasItsOwnConnections(t *testing.T) {
 	m := newMachine(t)
+	m.fenceUp()
 	config, err := pgxpool.ParseConfig(m.url)
 	if err != nil {
 		t.Fatal(err)

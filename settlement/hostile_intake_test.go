@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/internal/pgtest"
 	"github.com/ionet-settlement/ionet/proofs"
 )
 
@@ -162,5 +163,27 @@ func TestMadeUpSlotsCostFewReads(t *testing.T) {
 	b.submit(plain(named(near))...)
 	if n := reads.Load(); n != 0 {
 		t.Errorf("naming slot %d a second time cost %d reads of the chain", near, n)
+	}
+}
+
+// A service on an older copy of its database acks no uptime statement before it
+// knows which epochs the chain has sealed.
+func TestNoUptimeBeforeTheEpochLaneIsKnown(t *testing.T) {
+	m := newMachine(t)
+	m.fenceUp()
+	m.pool.Reset()
+	backup := pgtest.Copy(t, m.url)
+	m.pool.Reset()
+	k := m.seal(m.alice)
+	late := m.bob.uptime(k, 5, nil)
+	m.pool.Reset()
+	pgtest.Restore(t, m.url, backup)
+	m.reopen()
+	if r := m.submit(plain(late)...)[0]; r.Status != Refused || r.Problem.Type != ProblemBusy {
+		t.Fatalf("uptime of an epoch that the chain has sealed is %s: %v, want it refused as busy", r.Status, r.Problem)
+	}
+	m.fenceUp()
+	if r := m.submit(plain(late)...)[0]; r.Status != Refused || r.Problem.Type != ProblemEpochClosed {
+		t.Errorf("after recovery it is %s: %v, want the epoch closed", r.Status, r.Problem)
 	}
 }

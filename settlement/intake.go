@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/chain"
+	"github.com/ionet-settlement/ionet/chain/rpc"
 	"github.com/ionet-settlement/ionet/emissions"
 	"github.com/ionet-settlement/ionet/proofs"
 )
@@ -23,7 +26,8 @@ type intake struct {
 	schedule *emissions.Schedule
 	beacons  beaconCache
 	opened   time.Time
-	budget   int64 // registryBudget
+	budget   int64       // registryBudget
+	current  atomic.Bool // the epoch lane was read once and is where the database has it
 }
 
 // openIntake prepares verification and the emission schedule of the network.
@@ -95,6 +99,9 @@ func (s *Service) Submit(ctx context.Context, submitted []Submitted) ([]Result, 
 			known.learn(it)
 		}
 	}
+	if err := s.checkCurrent(ctx, fresh); err != nil {
+		return nil, fmt.Errorf("submit: %w", err)
+	}
 	if err := s.checkBeacons(ctx, fresh); err != nil {
 		return nil, fmt.Errorf("submit: %w", err)
 	}
@@ -103,6 +110,65 @@ func (s *Service) Submit(ctx context.Context, submitted []Submitted) ([]Result, 
 	}
 	s.report(fresh)
 	return s.answers(items), nil
+}
+
+// checkCurrent takes no new uptime statement until the chain's epoch lane was read
+// once and the database explains it: started on an older copy, this service does
+// not know yet which epochs are sealed, and would ack what is in no book.
+func (s *Service) checkCurrent(ctx context.Context, items []*item) error {
+	if s.intake.current.Load() {
+		return nil
+	}
+	var fresh []*item
+	for _, it := range items {
+		if _, ok := it.body.(proofs.Uptime); ok && it.problem == nil && !it.stored {
+			fresh = append(fresh, it)
+		}
+	}
+	if len(fresh) == 0 {
+		return nil
+	}
+	current, err := s.isCurrent(ctx)
+	if err != nil {
+		return fmt.Errorf("compare the epoch lane with the chain: %w", err)
+	}
+	if current {
+		s.intake.current.Store(true)
+		return nil
+	}
+	for _, it := range fresh {
+		it.problem = NewProblem(ProblemBusy, "", "this service is finding out which epochs the chain has sealed: send the statement again in a moment").after(beaconRetry)
+	}
+	return nil
+}
+
+// isCurrent reports whether the epoch lane is on chain where the database has it,
+// or one stored content further.
+func (s *Service) isCurrent(ctx context.Context) (bool, error) {
+	lanes, err := s.loadLanes(ctx)
+	if err != nil {
+		return false, err
+	}
+	l := laneNamed(lanes, epochLane)
+	if l.position == 0 {
+		return true, nil // no pass was ever made: a database of before that knows no worker that proved anything
+	}
+	accounts, _, err := s.cfg.Chain.Accounts(ctx, []ionet.Key{l.address}, rpc.Finalized, l.slot)
+	if err != nil {
+		return false, err
+	}
+	if !accounts[0].Exists() {
+		return true, nil // the genesis is not final: nothing is sealed
+	}
+	state, err := chain.ParseLane(accounts[0].Owner, accounts[0].Data)
+	if err != nil {
+		return false, err
+	}
+	if state == s.public(l.c) {
+		return true, nil
+	}
+	_, known, err := s.winnerOf(ctx, l, state)
+	return known, err
 }
 
 // item is a submitted statement on its way through Submit.
