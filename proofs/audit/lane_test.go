@@ -58,7 +58,9 @@ func (o *operator) send(message []byte, keys ...ed25519.PrivateKey) string {
 	if err != nil || len(missing) > 0 {
 		o.t.Fatalf("sign: %v, missing %v", err, missing)
 	}
-	if err := o.chain.Send(o.ctx, tx, rpc.SendOptions{}); err != nil {
+	// Without preflight: it would look at the state at confirmed, which does not have
+	// the lane's former step yet.
+	if err := o.chain.Send(o.ctx, tx, rpc.SendOptions{SkipPreflight: true}); err != nil {
 		o.t.Fatal(err)
 	}
 	raw, err := chain.ParseRaw(tx, nil, nil)
