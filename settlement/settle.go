@@ -1,7 +1,6 @@
 package settlement
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,12 +8,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-	"golang.org/x/sync/errgroup"
-
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/chain"
-	"github.com/ionet-settlement/ionet/settlement/ledger"
 )
 
 // view is what the last pass of this instance found. Claims are signed only
@@ -221,127 +216,6 @@ func (s *Service) settleWinners(ctx context.Context, lanes []lane, final finalVi
 	}
 	return moved, unexplained, nil
 }
-
-// reconcile compares the reward vault with the ledger. Both are exact: the
-// ledger holds what every final winner did, the vault was read at the slot at
-// which those were the winners.
-func (s *Service) reconcile(ctx context.Context, final finalView) error {
-	held, err := ledger.Balance(ctx, s.pool, ledger.VaultReward())
-	if err != nil {
-		return err
-	}
-	switch final.reward.Cmp(held) {
-	case -1:
-		// Whoever has lost the lease meanwhile reads another leader's books.
-		if err := s.asLeader(ctx, func(pgx.Tx, int64) error { return nil }); err != nil {
-			return err
-		}
-		why := fmt.Sprintf("the reward vault %s holds %s base units at slot %d, the ledger says %s: tokens left it that no content of ours moved",
-			s.cfg.Network.Vaults.Reward, final.reward, final.slot, held)
-		return s.halt(why)
-	case 1:
-		s.log.Debug("the reward vault holds more than the ledger says: a credit by somebody else", "vault", final.reward.String(), "ledger", held.String())
-	}
-	return nil
-}
-
-// checkOverpaid stops payments where payees got more than they earned: something
-// else signs with our keys, or a copy of this database does. The epoch lane goes on.
-func (s *Service) checkOverpaid(ctx context.Context) error {
-	over, err := ledger.Balance(ctx, s.pool, ledger.Overpaid())
-	if err != nil || over.IsZero() {
-		s.metrics.halted.Set(0)
-		return err
-	}
-	return s.halt(fmt.Sprintf("payees were paid %s base units more than they earned: the ledger's transfers from %s name the contents that did it", over, ledger.Overpaid()))
-}
-
-// halt says why no debt is paid.
-func (s *Service) halt(why string) error {
-	if s.view.why() != why {
-		s.log.Error("sending is halted", "reason", why)
-		s.emit(Event{Kind: EventHalted, Detail: why})
-	}
-	s.metrics.halted.Set(1)
-	s.view.set(false, why)
-	return fmt.Errorf("%w: %s", ErrHalted, why)
-}
-
-// tend buries the attempts that can never land and sends the others again; it
-// returns those that live.
-func (s *Service) tend(ctx context.Context) ([]attempt, error) {
-	if err := s.sweepClaims(ctx); err != nil {
-		return nil, err
-	}
-	all, err := s.liveAttempts(ctx)
-	if err != nil || len(all) == 0 {
-		s.metrics.attempts.Set(0)
-		return nil, err
-	}
-	head, err := s.cfg.Chain.FinalizedHead(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("read the finalized height: %w", err)
-	}
-	// Claims come last: outsiders decide how many there are.
-	slices.SortStableFunc(all, func(a, b attempt) int { return cmp.Compare(claimRank(a), claimRank(b)) })
-	var open []*attempt
-	var claims errgroup.Group
-	claims.SetLimit(claimSenders)
-	for i := range all {
-		a := &all[i]
-		if head.BlockHeight > a.blockhash.LastValidHeight {
-			dead, err := s.isDead(ctx, *a)
-			if err != nil {
-				// Not known is not dead: the others are tended all the same.
-				s.log.Warn("dead rule could not be applied", "error", err)
-			}
-			if dead {
-				if err := s.bury(ctx, *a); err != nil {
-					return nil, errors.Join(err, claims.Wait())
-				}
-				continue
-			}
-		} else if a.kind == chain.KindClaim {
-			claims.Go(func() error { return s.send(ctx, a) })
-		} else if err := s.send(ctx, a); err != nil {
-			return nil, err
-		}
-		open = append(open, a)
-	}
-	if err := claims.Wait(); err != nil {
-		return nil, err
-	}
-	live := make([]attempt, len(open))
-	for i, a := range open {
-		live[i] = *a
-	}
-	s.metrics.attempts.Set(float64(len(live)))
-	return live, nil
-}
-
-// claimSenders is how many claims are sent at once.
-const claimSenders = 8
-
-func claimRank(a attempt) int {
-	if a.kind == chain.KindClaim {
-		return 1
-	}
-	return 0
-}
-
-// liveOn returns the oldest live attempt on l's open position that wanted takes.
-func liveOn(live []attempt, l lane, wanted func(attempt, step) bool) (attempt, bool) {
-	for _, a := range live {
-		for _, st := range a.steps {
-			if st.lane.name == l.name && st.lane.position == l.position && wanted(a, st) {
-				return a, true
-			}
-		}
-	}
-	return attempt{}, false
-}
-
-func anyAttempt(attempt, step) bool { return true }
 
 // sealNext closes the next epoch where that is due and sends its seal.
 func (s *Service) sealNext(ctx context.Context, lanes []lane, live []attempt) error {

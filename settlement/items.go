@@ -1,0 +1,224 @@
+package settlement
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/proofs"
+)
+
+// item is a submitted statement on its way through Submit.
+type item struct {
+	envelope proofs.Envelope
+	id       ionet.Hash
+	body     any            // proofs.Delegation, .Revocation, .Release, .Inventory or .Uptime
+	arrival  proofs.Arrival // the stored one where stored or inserted by another
+	acked    bool           // arrival is that of an ack of ours
+	stored   bool           // it was here before this request
+	inserted bool           // this request stored it
+	beacon   *proofs.Beacon // a block that the table lacks, read from the chain
+	problem  *Problem
+	first    *item // the same statement earlier in the request; it is the one that is worked on
+}
+
+func (it *item) epoch() uint64 {
+	if u, ok := it.body.(proofs.Uptime); ok {
+		return u.Epoch
+	}
+	return 0
+}
+
+func (it *item) sample() uint16 {
+	if u, ok := it.body.(proofs.Uptime); ok {
+		return u.Sample
+	}
+	return 0
+}
+
+// open parses the statements, verifies their signatures together, and gives each
+// its arrival. What it refuses has a problem.
+func (s *Service) open(submitted []Submitted) []*item {
+	items := make([]*item, len(submitted))
+	now := s.arrival()
+	var envelopes []proofs.Envelope
+	var signed []*item
+	for i, sub := range submitted {
+		it := &item{envelope: sub.Envelope, id: sub.Envelope.ID(), arrival: now}
+		items[i] = it
+		it.body, it.problem = s.parse(&it.envelope)
+		if it.problem != nil {
+			continue
+		}
+		envelopes, signed = append(envelopes, it.envelope), append(signed, it)
+	}
+	for i, err := range s.intake.verifier.Verify(envelopes) {
+		if err != nil {
+			signed[i].problem = NewProblem(ProblemWrongSignature, "signature", "the signature of the %s does not verify for its signer %s on this network", envelopes[i].Kind, envelopes[i].Signer)
+		}
+	}
+	for i, sub := range submitted {
+		if it := items[i]; it.problem == nil && sub.Ack != nil {
+			it.problem = s.takeAck(it, sub.Ack)
+		}
+	}
+	return items
+}
+
+// arrival is the epoch and sample of now; what comes before the first epoch
+// arrives in its first sample.
+func (s *Service) arrival() proofs.Arrival {
+	epoch, sample, ok := s.clock.At(s.now())
+	if !ok {
+		return proofs.Arrival{Epoch: 1}
+	}
+	return proofs.Arrival{Epoch: epoch, Sample: sample}
+}
+
+// takeAck gives the statement the arrival that we acked before: FORMAT.md,
+// section 5, ack.
+func (s *Service) takeAck(it *item, e *proofs.Envelope) *Problem {
+	ack, err := proofs.ParseAck(e.Body)
+	switch {
+	case e.Kind != proofs.KindAck || err != nil:
+		return NewProblem(ProblemWrongAck, "ack", "what follows the statement is not an ack")
+	case e.Signer != s.cfg.Network.Keys.Service:
+		return NewProblem(ProblemWrongAck, "ack.signer", "the ack is signed by %s, this network's service is %s", e.Signer, s.cfg.Network.Keys.Service)
+	case ack.Statement != it.id:
+		return NewProblem(ProblemWrongAck, "ack.statement", "the ack is of statement %s, presented with %s", ack.Statement, it.id)
+	case e.Verify(s.cfg.Network.ID()) != nil:
+		return NewProblem(ProblemWrongAck, "ack.signature", "the ack's signature does not verify")
+	}
+	it.arrival, it.acked = ack.Arrival, true
+	return nil
+}
+
+// inKindOrder returns the items by kind, so that what a statement names comes
+// before it; among one kind they keep their order.
+func inKindOrder(items []*item) []*item {
+	sorted := slices.Clone(items)
+	slices.SortStableFunc(sorted, func(a, b *item) int { return int(a.envelope.Kind) - int(b.envelope.Kind) })
+	return sorted
+}
+
+// answers makes the results; what has no problem is committed.
+func (s *Service) answers(items []*item) []Result {
+	results := make([]Result, len(items))
+	for i, it := range items {
+		if f := it.first; f != nil { // a second copy
+			it.problem, it.arrival = f.problem, f.arrival
+		}
+		results[i] = Result{ID: it.id, Status: Refused, Problem: it.problem}
+		if it.problem != nil {
+			s.metrics.statements.WithLabelValues(it.problem.Type).Inc()
+			continue
+		}
+		results[i].Status = Duplicate
+		if it.inserted {
+			results[i].Status = Accepted
+		}
+		s.metrics.statements.WithLabelValues(string(results[i].Status)).Inc()
+		ack := proofs.Ack{Statement: it.id, Arrival: it.arrival}
+		results[i].Ack = proofs.Sign(s.cfg.Network.ID(), proofs.KindAck, s.cfg.Keys.Service, ack.Encode())
+	}
+	return results
+}
+
+// report tells what a person wants to see of this request.
+func (s *Service) report(items []*item) {
+	uptimes := map[uint64]int{}
+	var epochs []uint64
+	for _, it := range items {
+		if !it.inserted {
+			continue
+		}
+		switch b := it.body.(type) {
+		case proofs.Delegation:
+			s.emit(Event{Kind: EventDelegation, Payee: b.Payout, Count: len(b.Workers)})
+		case proofs.Inventory:
+			s.emit(Event{Kind: EventInventory, Worker: it.envelope.Signer, Count: len(b.Devices)})
+		case proofs.Uptime:
+			if uptimes[b.Epoch] == 0 {
+				epochs = append(epochs, b.Epoch)
+			}
+			uptimes[b.Epoch]++
+		}
+	}
+	for _, k := range epochs {
+		s.emit(Event{Kind: EventStatements, Epoch: k, Count: uptimes[k]})
+	}
+}
+
+// parse reads the body by its kind's rules: everything that needs no database.
+func (s *Service) parse(e *proofs.Envelope) (body any, p *Problem) {
+	var err error
+	network := s.cfg.Network.ID()
+	switch e.Kind {
+	case proofs.KindDelegation:
+		body, err = proofs.ParseDelegation(network, e.Signer, e.Body)
+	case proofs.KindRevocation:
+		body, err = proofs.ParseRevocation(network, e.Signer, e.Body)
+	case proofs.KindRelease:
+		body, err = proofs.ParseRelease(network, e.Signer, e.Body)
+	case proofs.KindInventory:
+		body, err = proofs.ParseInventory(e.Body)
+	case proofs.KindUptime:
+		body, err = proofs.ParseUptime(e.Body)
+	default:
+		return nil, NewProblem(ProblemUnknownKind, "kind", "a statement of kind %s is not yet accepted by this service", e.Kind)
+	}
+	switch {
+	case errors.Is(err, proofs.ErrNetwork):
+		return nil, NewProblem(ProblemWrongNetwork, "body.network", "the %s is for another network than %s: %v", e.Kind, ionet.Key(network), err)
+	case errors.Is(err, proofs.ErrSigner):
+		return nil, NewProblem(ProblemWrongSignature, "body.provider", "the %s must be signed by the provider that it names: %v", e.Kind, err)
+	case err != nil:
+		return nil, NewProblem(ProblemMalformedStatement, "body", "%v", err)
+	}
+	return body, s.checkKeys(e, body)
+}
+
+// checkKeys refuses keys whose signatures would prove nothing, where they are
+// first named: an uptime statement counts only for a worker with an inventory.
+func (s *Service) checkKeys(e *proofs.Envelope, body any) *Problem {
+	if e.Kind == proofs.KindUptime {
+		return nil
+	}
+	if err := proofs.CheckKey(e.Signer); err != nil {
+		return NewProblem(ProblemWeakKey, "signer", "%v", err)
+	}
+	d, ok := body.(proofs.Delegation)
+	if !ok {
+		return nil
+	}
+	for i, w := range d.Workers {
+		if err := proofs.CheckKey(w); err != nil {
+			return NewProblem(ProblemWeakKey, fmt.Sprintf("body.workers[%d]", i), "%v", err)
+		}
+	}
+	return nil
+}
+
+// distinct returns the items that have no problem, one for each statement. Of
+// copies the first is worked on, with the ack that any of them presents.
+func distinct(items []*item) []*item {
+	seen := map[ionet.Hash]*item{}
+	out := make([]*item, 0, len(items))
+	for _, it := range items {
+		if it.problem != nil {
+			continue
+		}
+		first := seen[it.id]
+		if first == nil {
+			seen[it.id] = it
+			out = append(out, it)
+			continue
+		}
+		it.first = first
+		if it.acked && !first.acked {
+			first.arrival, first.acked = it.arrival, true
+		}
+	}
+	return out
+}
