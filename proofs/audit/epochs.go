@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/chain"
@@ -215,7 +217,8 @@ func (a *auditor) checkBeacons(ctx context.Context, k uint64, in *proofs.Inputs,
 			same(a.r, k, object, "beacon", b.Time, block.Time)
 		}
 	}
-	for slot, hashes := range named {
+	for _, slot := range slices.Sorted(maps.Keys(named)) {
+		hashes := named[slot]
 		if listed[slot] {
 			continue
 		}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -40,7 +41,7 @@ func (a *auditor) checkPayments(context.Context) error {
 
 // checkOtherKinds looks at the contents that are neither epoch nor payment.
 func (a *auditor) checkOtherKinds() {
-	for _, w := range a.known {
+	for _, w := range a.winners() {
 		object := fmt.Sprintf("%s %s", w.content.Kind, w.tx.signature)
 		if _, err := proofs.ParseMemo(w.content.Memo); err != nil {
 			a.r.find(a.epochOf(w), object, "memo", "a memo of FORMAT.md section 10", err)
@@ -54,10 +55,19 @@ func (a *auditor) checkOtherKinds() {
 	}
 }
 
+// winners returns all that landed by us, in one order on every run.
+func (a *auditor) winners() []winner {
+	all := make([]winner, 0, len(a.known))
+	for _, signature := range slices.Sorted(maps.Keys(a.known)) {
+		all = append(all, a.known[signature])
+	}
+	return all
+}
+
 // payments returns the winners that pay, in order of the chain.
 func (a *auditor) payments() []winner {
 	var all []winner
-	for _, w := range a.known {
+	for _, w := range a.winners() {
 		if k := w.content.Kind; k == chain.KindPayout || k == chain.KindClaim {
 			all = append(all, w)
 		}

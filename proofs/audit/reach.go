@@ -1,6 +1,10 @@
 package audit
 
 import (
+	"bytes"
+	"maps"
+	"slices"
+
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/proofs"
 )
@@ -22,8 +26,9 @@ func (a *auditor) checkReach(k uint64, in *proofs.Inputs) {
 			a.heard[s.Envelope.Signer] = k
 		}
 	}
-	for worker, last := range a.heard {
-		if last+reach >= k && !present[worker] {
+	byKey := func(x, y ionet.Key) int { return bytes.Compare(x[:], y[:]) }
+	for _, worker := range slices.SortedFunc(maps.Keys(a.heard), byKey) {
+		if a.heard[worker]+reach >= k && !present[worker] {
 			a.r.find(k, "worker "+worker.String(), "left-out", "its inventory among the inputs", "none")
 		}
 	}

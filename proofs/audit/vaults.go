@@ -62,7 +62,7 @@ func (a *auditor) absent(signatures []string, belongs func(winner) bool) string 
 	for _, s := range signatures {
 		there[s] = true
 	}
-	for _, w := range a.known {
+	for _, w := range a.winners() {
 		if belongs(w) && !there[w.tx.signature] {
 			return w.tx.signature
 		}
