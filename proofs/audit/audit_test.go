@@ -27,7 +27,6 @@ func TestHonestNetwork(t *testing.T) {
 	o.epoch(crook{})
 	o.claim(0)
 	o.openAccounts(key(o, 1), key(o, 2))
-	o.waitFinal()
 	o.pay(map[int]uint64{1: o.balance[key(o, 1)], 2: 1000}, nil)
 	o.epoch(crook{})
 	o.pay(map[int]uint64{2: o.balance[key(o, 2)]}, nil)

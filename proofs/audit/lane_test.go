@@ -105,6 +105,8 @@ func (o *operator) pay(amounts map[int]uint64, memo func(*proofs.PayoutMemo)) st
 		memo(&m)
 	}
 	plan.Memo = m.String()
+	// A payment in the slot of the seal that earned it is one too early.
+	o.waitFinal()
 	return o.step("pay-0", plan, nil, o.p.Keys.Operator)
 }
 
