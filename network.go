@@ -38,7 +38,9 @@ type ScheduleInfo struct {
 	Cap           Amount `toml:"cap"`
 	Epochs        uint64 `toml:"epochs"`
 	FirstYearRate string `toml:"first_year_rate"`
+	StepsPerYear  uint64 `toml:"steps_per_year"`
 	Decay         string `toml:"decay"`
+	EpochsPerStep uint64 `toml:"epochs_per_step"`
 	Hash          Hash   `toml:"hash"`
 }
 
@@ -62,6 +64,7 @@ type Allocation struct {
 	Owner    Key    `toml:"owner"`
 	Account  Key    `toml:"account"`
 	Amount   Amount `toml:"amount"`
+	Unlock   string `toml:"unlock"` // when it may be used; package emissions reads it
 }
 
 // Lane names a lane's address; see proofs/FORMAT.md, section 9.
@@ -171,8 +174,15 @@ func (n *Network) check() error {
 	if n.Policy.IsZero() {
 		return errors.New("policy is missing")
 	}
-	if n.Schedule.Epochs == 0 {
-		return errors.New("schedule.epochs is 0")
+	for _, number := range []struct {
+		name string
+		n    uint64
+	}{
+		{"epochs", n.Schedule.Epochs}, {"steps_per_year", n.Schedule.StepsPerYear}, {"epochs_per_step", n.Schedule.EpochsPerStep},
+	} {
+		if number.n == 0 {
+			return fmt.Errorf("schedule.%s is missing or 0", number.name)
+		}
 	}
 	if n.Schedule.Hash.IsZero() {
 		return errors.New("schedule.hash is missing")
@@ -190,8 +200,8 @@ func (n *Network) checkAllocation() error {
 	var total Amount
 	var err error
 	for i, a := range n.Allocation {
-		if a.Category == "" || a.Owner.IsZero() || a.Account.IsZero() {
-			return fmt.Errorf("allocation %d lacks category, owner or account", i)
+		if a.Category == "" || a.Owner.IsZero() || a.Account.IsZero() || a.Unlock == "" {
+			return fmt.Errorf("allocation %d lacks category, owner, account or unlock", i)
 		}
 		if total, err = total.Add(a.Amount); err != nil {
 			return fmt.Errorf("allocation: %w", err)

@@ -20,18 +20,22 @@ const (
 type Share struct {
 	Category string // "seed", "series_a", "core", "research" or "community"
 	Amount   ionet.Amount
+	Unlock   Unlock
 }
 
 // allocation lists the fixed categories in tenths of a percent; community takes
-// what they leave of the genesis supply.
+// what they leave of the genesis supply. Investors unlock in 24 tranches, core
+// contributors in 36, both from the end of month 13 on. For the other two no
+// table was published, and nothing is taken for locked.
 var allocation = []struct {
 	category string
 	permille uint64
+	unlock   Unlock
 }{
-	{"seed", 125},
-	{"series_a", 102},
-	{"core", 113},
-	{"research", 160},
+	{"seed", 125, Unlock{UnlockTranches, 13, 36}},
+	{"series_a", 102, Unlock{UnlockTranches, 13, 36}},
+	{"core", 113, Unlock{UnlockTranches, 13, 48}},
+	{"research", 160, Unlock{Kind: UnlockImmediate}},
 }
 
 // Allocate divides the genesis supply over five categories, always in the order
@@ -42,7 +46,7 @@ var allocation = []struct {
 //	amount(i) = floor(base*P(i)/1000) - floor(base*P(i-1)/1000)     FORMAT.md 2
 //	community = genesis - the four
 //
-// An unknown reading is an error, and so is a genesis supply that is too small
+// Each share has the category's default unlock, which a caller may replace. An unknown reading is an error, and so is a genesis supply that is too small
 // for the shares of its cap.
 func Allocate(reading string, genesis, limit ionet.Amount) ([]Share, error) {
 	base := genesis
@@ -68,9 +72,9 @@ func Allocate(reading string, genesis, limit ionet.Amount) ([]Share, error) {
 		if rest, err = rest.Sub(amount); err != nil {
 			return nil, fmt.Errorf("allocate %s of the cap from the genesis supply: %w", c.category, err)
 		}
-		shares = append(shares, Share{Category: c.category, Amount: amount})
+		shares = append(shares, Share{Category: c.category, Amount: amount, Unlock: c.unlock})
 	}
-	return append(shares, Share{Category: "community", Amount: rest}), nil
+	return append(shares, Share{Category: "community", Amount: rest, Unlock: Unlock{Kind: UnlockImmediate}}), nil
 }
 
 // PoolShares divides total over pools in their order; shares[i] belongs to

@@ -10,22 +10,22 @@ import (
 // enough that 128 guard bits separate the rates' fractions.
 const maxDigits = 40
 
-// settleExactly is the last epoch whose C(k) settle computes in full. An exact
-// integer C(k) needs the k-th power of d's reduced denominator (of 2 at the
-// least) to divide a numerator of less than 2^400, so none lies beyond.
-const settleExactly = 400
+// settleExactly is the last step whose sums settle computes in full. For a sum
+// at or after step j to be an integer, the j-th power of d's reduced denominator
+// (of 2 at the least) must divide a numerator of less than 2^512, so none lies
+// beyond.
+const settleExactly = 512
 
-// exact holds the schedule's numbers as they are: A = G*r/d and q = 1-d.
+// exact holds the schedule's numbers as they are: A = G*r/d, q = 1-d, and
+// Cap - Genesis.
 type exact struct {
-	a, q *big.Rat
+	a, q  *big.Rat
+	limit *big.Int
+	per   uint64 // epochs of a step
 }
 
 // exact checks p and returns its numbers.
 func (p Params) exact() (exact, error) {
-	perYear := p.EpochsPerYear
-	if perYear == 0 {
-		perYear = hourlyPerYear
-	}
 	switch {
 	case p.Genesis.IsZero():
 		return exact{}, fmt.Errorf("genesis supply is 0")
@@ -33,8 +33,10 @@ func (p Params) exact() (exact, error) {
 		return exact{}, fmt.Errorf("cap %s is below the genesis supply %s", p.Cap, p.Genesis)
 	case p.Epochs == 0 || p.Epochs > MaxEpochs:
 		return exact{}, fmt.Errorf("epochs %d is not in 1..%d", p.Epochs, MaxEpochs)
-	case perYear > MaxEpochs:
-		return exact{}, fmt.Errorf("epochs per year %d is not in 1..%d", perYear, MaxEpochs)
+	case p.StepsPerYear == 0 || p.StepsPerYear > MaxEpochs:
+		return exact{}, fmt.Errorf("steps per year %d is not in 1..%d", p.StepsPerYear, MaxEpochs)
+	case p.EpochsPerStep == 0 || p.Epochs%p.EpochsPerStep != 0:
+		return exact{}, fmt.Errorf("epochs per step %d does not divide the %d epochs", p.EpochsPerStep, p.Epochs)
 	}
 	rate, err := parseDecimal("first year rate", p.FirstYearRate)
 	if err != nil {
@@ -50,12 +52,13 @@ func (p Params) exact() (exact, error) {
 	}
 	a := new(big.Rat).SetInt(new(big.Int).SetUint64(p.Genesis.Base()))
 	a.Mul(a, rate)
-	a.Quo(a, new(big.Rat).SetInt(new(big.Int).SetUint64(perYear)))
+	a.Quo(a, new(big.Rat).SetInt(new(big.Int).SetUint64(p.StepsPerYear)))
 	a.Quo(a, d)
 	if floor(a).BitLen() > 128 {
 		return exact{}, fmt.Errorf("first year rate %s over decay %s is too large for 128 bits", p.FirstYearRate, p.Decay)
 	}
-	return exact{a: a, q: new(big.Rat).Sub(one, d)}, nil
+	limit := new(big.Int).SetUint64(p.Cap.Base() - p.Genesis.Base())
+	return exact{a: a, q: new(big.Rat).Sub(one, d), limit: limit, per: p.EpochsPerStep}, nil
 }
 
 // scale returns A with 128 integer and 128 fractional bits, rounded down.
@@ -64,30 +67,51 @@ func (e exact) scale() fixed { return toFixed(e.a, 128) }
 // ratio returns q = 1-d as a fraction of 256 bits, rounded down.
 func (e exact) ratio() fixed { return toFixed(e.q, 256) }
 
-// settle returns floor(C(k)) where all that is known is that it is n or n+1.
+// settle returns the floor of the running sum at epoch k, of which all that is
+// known is that it is n or n+1.
 func (e exact) settle(k, n uint64) (uint64, error) {
-	next := new(big.Rat).SetInt(new(big.Int).SetUint64(n))
-	next.Add(next, big.NewRat(1, 1))
-	if next.Cmp(e.a) >= 0 {
-		return n, nil // C(k) < A for every k
+	next := new(big.Int).SetUint64(n + 1)
+	if new(big.Rat).SetInt(next).Cmp(e.a) >= 0 {
+		return n, nil // C(j) < A for every j
 	}
-	if k > settleExactly {
+	if k/e.per > settleExactly {
 		return 0, fmt.Errorf("epoch %d: floor of the running sum is not certain with these rates", k)
 	}
-	if e.reaches(k, next.Num()) {
+	if e.reaches(k, next) {
 		n++
 	}
 	return n, nil
 }
 
-// reaches reports whether C(k) = A*(1-q^k) >= n. With A = a/b and q = m/d it
-// multiplies out, a*(d^k-m^k) >= n*b*d^k: reducing such fractions is slow.
+// reaches reports whether the sum at epoch k = j*L + h, which is
+// (K(j)*(L-h) + K(j+1)*h)/L, is at least n. With A = a/b and q = m/d every K
+// is multiplied by b*d^(j+1), which makes it an integer: reducing such fractions
+// is slow.
 func (e exact) reaches(k uint64, n *big.Int) bool {
-	exp := new(big.Int).SetUint64(k)
-	power := new(big.Int).Exp(e.q.Denom(), exp, nil)
-	left := new(big.Int).Exp(e.q.Num(), exp, nil)
+	j, h := k/e.per, new(big.Int).SetUint64(k%e.per)
+	step := new(big.Int).SetUint64(e.per)
+	sum := e.knot(j, j+1)
+	sum.Mul(sum, new(big.Int).Sub(step, h))
+	later := e.knot(j+1, j+1)
+	sum.Add(sum, later.Mul(later, h))
+	want := new(big.Int).Exp(e.q.Denom(), new(big.Int).SetUint64(j+1), nil)
+	want.Mul(want, e.a.Denom()).Mul(want, n).Mul(want, step)
+	return sum.Cmp(want) >= 0
+}
+
+// knot returns K(j) * b * d^scale, scale >= j: min(a*(d^j-m^j)*d^(scale-j), limit*b*d^scale).
+func (e exact) knot(j, scale uint64) *big.Int {
+	m, d := e.q.Num(), e.q.Denom()
+	exp := new(big.Int).SetUint64(j)
+	power := new(big.Int).Exp(d, exp, nil)
+	left := new(big.Int).Exp(m, exp, nil)
 	left.Sub(power, left).Mul(left, e.a.Num())
-	return left.Cmp(power.Mul(power, e.a.Denom()).Mul(power, n)) >= 0
+	most := power.Mul(power, e.a.Denom())
+	most.Mul(most, e.limit)
+	if left.Cmp(most) > 0 {
+		left = most
+	}
+	return left.Mul(left, new(big.Int).Exp(d, new(big.Int).SetUint64(scale-j), nil))
 }
 
 // parseDecimal parses digits with an optional point: no sign, no exponent, no

@@ -44,6 +44,34 @@ func (f fixed) subtract(n uint64) fixed {
 	return r
 }
 
+// between returns a + (b-a)*h/n = (a*(n-h) + b*h)/n, rounded down, for h < n. Both
+// are below 2^191 and n is at most MaxEpochs: nothing overflows.
+func between(a, b fixed, h, n uint64) fixed {
+	a, b = a.times(n-h), b.times(h)
+	var sum, quotient fixed
+	var carry, rest uint64
+	for i := range a {
+		sum[i], carry = bits.Add64(a[i], b[i], carry)
+	}
+	for i := len(sum) - 1; i >= 0; i-- {
+		quotient[i], rest = bits.Div64(rest, sum[i], n)
+	}
+	return quotient
+}
+
+// times returns f*n, which must fit.
+func (f fixed) times(n uint64) fixed {
+	var r fixed
+	var carry uint64
+	for i, word := range f {
+		hi, lo := bits.Mul64(word, n)
+		var c uint64
+		r[i], c = bits.Add64(lo, carry, 0)
+		carry = hi + c
+	}
+	return r
+}
+
 // powerStep is the number of small powers; a k-th power is one of them times a
 // power of q^powerStep.
 const (

@@ -129,7 +129,7 @@ func monthly(t testing.TB, genesis, limit, decay string) *Schedule {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := New(Params{Genesis: g, Cap: c, Epochs: 240, FirstYearRate: "0.08", EpochsPerYear: 12, Decay: decay})
+	s, err := prepare(Params{Genesis: g, Cap: c, Epochs: 240, FirstYearRate: "0.08", StepsPerYear: 12, Decay: decay, EpochsPerStep: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -255,8 +255,8 @@ func TestEpochRange(t *testing.T) {
 
 func TestNewRefuses(t *testing.T) {
 	good := Params{
-		Genesis: ionet.MustAmount(1000), Cap: ionet.MustAmount(2000), Epochs: 10,
-		FirstYearRate: "0.08", Decay: "0.1",
+		Genesis: ionet.MustAmount(1000), Cap: ionet.MustAmount(1400), Epochs: 10,
+		FirstYearRate: "0.08", StepsPerYear: 1, Decay: "0.1", EpochsPerStep: 1,
 	}
 	if _, err := New(good); err != nil {
 		t.Fatal(err)
@@ -269,7 +269,11 @@ func TestNewRefuses(t *testing.T) {
 		{func(p *Params) { p.Cap = ionet.MustAmount(999) }, "cap 999 is below the genesis supply 1000"},
 		{func(p *Params) { p.Epochs = 0 }, "epochs 0 is not in 1..1048576"},
 		{func(p *Params) { p.Epochs = MaxEpochs + 1 }, "epochs 1048577 is not in"},
-		{func(p *Params) { p.EpochsPerYear = MaxEpochs + 1 }, "epochs per year 1048577 is not in"},
+		{func(p *Params) { p.StepsPerYear = MaxEpochs + 1 }, "steps per year 1048577 is not in"},
+		{func(p *Params) { p.StepsPerYear = 0 }, "steps per year 0 is not in"},
+		{func(p *Params) { p.EpochsPerStep = 3 }, "epochs per step 3 does not divide the 10 epochs"},
+		{func(p *Params) { p.EpochsPerStep = 0 }, "epochs per step 0 does not divide the 10 epochs"},
+		{func(p *Params) { p.Cap = ionet.MustAmount(1522) }, "cap 1522 is never reached: the 10 epochs emit 521 of the 522"},
 		{func(p *Params) { p.Decay = "0" }, "decay 0 is not between 0 and 1"},
 		{func(p *Params) { p.Decay = "1" }, "decay 1 is not between 0 and 1"},
 		{func(p *Params) { p.Decay = "-0.1" }, `decay "-0.1" is not an exact decimal`},
@@ -310,7 +314,7 @@ func BenchmarkEmission(b *testing.B) {
 	s := hourly(b, 8)
 	var k uint64
 	for b.Loop() {
-		if _, err := s.Emission(k%s.epochs + 1); err != nil {
+		if _, err := s.Emission(k%s.params.Epochs + 1); err != nil {
 			b.Fatal(err)
 		}
 		k += 7919

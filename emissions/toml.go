@@ -159,6 +159,19 @@ func (s *section) amount(name string) ionet.Amount {
 	return a
 }
 
+// decimal reads an exact decimal as a string.
+func (s *section) decimal(name string) string {
+	value, ok := s.take(name)
+	if !ok {
+		return ""
+	}
+	t, _ := value.(string)
+	if _, err := parseDecimal(name, t); err != nil {
+		s.refuse(name, "%s is not a string with an exact decimal of at most %d characters, such as \"0.08\"", show(value), maxDigits)
+	}
+	return t
+}
+
 // section reads a table; a missing one is empty.
 func (s *section) section(name string) *section {
 	sub := &section{path: s.path + name + ".", fail: s.fail}

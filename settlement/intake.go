@@ -32,10 +32,7 @@ type intake struct {
 // openIntake prepares verification and the emission schedule of the network.
 func (s *Service) openIntake(context.Context) error {
 	n := s.cfg.Network
-	schedule, err := emissions.New(emissions.Params{
-		Genesis: n.Schedule.Genesis, Cap: n.Schedule.Cap, Epochs: n.Schedule.Epochs,
-		FirstYearRate: n.Schedule.FirstYearRate, Decay: n.Schedule.Decay,
-	})
+	schedule, err := emissions.New(emissions.ParamsOf(n.Schedule))
 	if err != nil {
 		return fmt.Errorf("prepare the emission schedule: %w", err)
 	}

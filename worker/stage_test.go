@@ -132,7 +132,8 @@ func newStage(t *testing.T) *stage {
 	s := &stage{t: t, node: node, wire: &wire{}, url: pgtest.NewURL(t), key: testKey(1), wallet: testKey(2), dir: t.TempDir(), start: handTime.Load() + stageSample}
 	schedule, err := emissions.Hourly(8)
 	must(t, err)
-	schedule.Epochs = 100
+	schedule, err = schedule.Shorten(100)
+	must(t, err)
 	s.chain, err = rpc.New(rpc.Config{Endpoints: []string{node.URL()}, Pause: time.Millisecond})
 	must(t, err)
 	t.Cleanup(s.chain.Close)

@@ -63,7 +63,8 @@ func openTown(t *testing.T) *town {
 	w.check(err)
 	schedule, err := emissions.Hourly(8)
 	w.check(err)
-	schedule.Epochs = 100
+	schedule, err = schedule.Shorten(100)
+	w.check(err)
 	prepared, err := genesis.Prepare(ctx, genesis.Config{
 		Dir: t.TempDir(), Name: "town", Cluster: ionet.Key(node.GenesisHash()), Start: time.Unix(w.start, 0), Schedule: schedule,
 		EpochSeconds: townSamples * townSample, Samples: townSamples, PayLanes: 1, ClaimLanes: 1,

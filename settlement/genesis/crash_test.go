@@ -328,7 +328,7 @@ func TestRefusals(t *testing.T) {
 		"bad reading":  func(c *Config) { c.Reading = "of_nothing" },
 		"no cluster":   func(c *Config) { c.Cluster = [32]byte{} },
 		"before 1970":  func(c *Config) { c.Start = time.Time{} },
-		"odd schedule": func(c *Config) { c.Schedule = p.params(); c.Schedule.EpochsPerYear = 12 },
+		"odd schedule": func(c *Config) { c.Schedule = p.params(); c.Schedule.EpochsPerStep = 7 },
 	} {
 		bad := c
 		bad.Dir = filepath.Join(t.TempDir(), "new")

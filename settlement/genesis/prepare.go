@@ -3,7 +3,6 @@ package genesis
 import (
 	"context"
 	"crypto/ed25519"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -100,8 +99,6 @@ func (c Config) check() error {
 		return errors.New("folder is missing")
 	case c.PayLanes < 1 || c.PayLanes > maxLanes || c.ClaimLanes < 1 || c.ClaimLanes > maxLanes:
 		return fmt.Errorf("pay lanes %d or claim lanes %d are not in 1..%d", c.PayLanes, c.ClaimLanes, maxLanes)
-	case c.Schedule.EpochsPerYear != 0 && c.Schedule.EpochsPerYear != 8760:
-		return errors.New("the network file can only say a schedule of 8760 epochs a year")
 	}
 	policy, err := emissions.ParsePolicy(c.Policy)
 	if err != nil {
@@ -193,7 +190,7 @@ func (c Config) putNetwork(ctx context.Context, folder *publish.Folder, keys Key
 
 // network derives the whole network file; see proofs/FORMAT.md, section 2.
 func (c Config) network(keys Keys, shares []emissions.Share) (ionet.Network, error) {
-	hash, err := scheduleHash(c.Schedule)
+	schedule, err := emissions.New(c.Schedule)
 	if err != nil {
 		return ionet.Network{}, err
 	}
@@ -202,16 +199,13 @@ func (c Config) network(keys Keys, shares []emissions.Share) (ionet.Network, err
 	n := ionet.Network{
 		Version: 1, Name: c.Name, Cluster: c.Cluster, Mint: mint, Decimals: *c.Decimals,
 		Start: c.Start.Unix(), EpochSeconds: c.EpochSeconds, Samples: c.Samples, Policy: ionet.HashOf(c.Policy),
-		Schedule: ionet.ScheduleInfo{
-			Genesis: c.Schedule.Genesis, Cap: c.Schedule.Cap, Epochs: c.Schedule.Epochs,
-			FirstYearRate: c.Schedule.FirstYearRate, Decay: c.Schedule.Decay, Hash: hash,
-		},
-		Keys:   ionet.NetworkKeys{Operator: operator, Fees: fees, Service: chain.PublicOf(keys.Service), Lane: lane},
-		Vaults: ionet.Vaults{Reward: chain.TokenAccount(operator, mint), Fee: chain.TokenAccount(fees, mint)},
+		Schedule: c.Schedule.Info(schedule.Hash()),
+		Keys:     ionet.NetworkKeys{Operator: operator, Fees: fees, Service: chain.PublicOf(keys.Service), Lane: lane},
+		Vaults:   ionet.Vaults{Reward: chain.TokenAccount(operator, mint), Fee: chain.TokenAccount(fees, mint)},
 	}
 	for _, s := range shares {
 		owner := chain.PublicOf(keys.Allocation[s.Category])
-		n.Allocation = append(n.Allocation, ionet.Allocation{Category: s.Category, Owner: owner, Account: chain.TokenAccount(owner, mint), Amount: s.Amount})
+		n.Allocation = append(n.Allocation, ionet.Allocation{Category: s.Category, Owner: owner, Account: chain.TokenAccount(owner, mint), Amount: s.Amount, Unlock: s.Unlock.String()})
 	}
 	for _, name := range laneNames(c.PayLanes, c.ClaimLanes) {
 		n.Lanes = append(n.Lanes, ionet.Lane{Name: name, Address: chain.LaneAddress(lane, name)})
@@ -228,23 +222,6 @@ func laneNames(pay, claim int) []string {
 		names = append(names, "claim-"+strconv.Itoa(i))
 	}
 	return names
-}
-
-// scheduleHash is H of all emissions, each as u64.
-func scheduleHash(p emissions.Params) (ionet.Hash, error) {
-	s, err := emissions.New(p)
-	if err != nil {
-		return ionet.Hash{}, err
-	}
-	vector := make([]byte, 0, 8*s.Epochs())
-	for k := uint64(1); k <= s.Epochs(); k++ {
-		e, err := s.Emission(k)
-		if err != nil {
-			return ionet.Hash{}, err
-		}
-		vector = binary.LittleEndian.AppendUint64(vector, e.Base())
-	}
-	return ionet.HashOf(vector), nil
 }
 
 // Load reads a folder that Prepare has finished.

@@ -1,0 +1,119 @@
+package emissions
+
+import (
+	"errors"
+	"fmt"
+	"math/bits"
+	"strconv"
+	"strings"
+
+	"github.com/ionet-settlement/ionet"
+)
+
+// maxMonth bounds the months of an unlock: as many as MaxEpochs holds.
+const maxMonth = MaxEpochs / EpochsPerMonth
+
+// ErrUnlock reports a text that is no unlock.
+var ErrUnlock = errors.New(`an unlock is "immediate", "cliff:M", "tranches:A..B" or "linear:A..B" with months 0 <= A < B, 1 <= M, at most ` + strconv.Itoa(maxMonth))
+
+// UnlockKind says how a category's tokens become free.
+type UnlockKind string
+
+// The kinds of an Unlock.
+const (
+	UnlockImmediate UnlockKind = "immediate" // all at genesis
+	UnlockCliff     UnlockKind = "cliff"     // all at the end of month To
+	UnlockTranches  UnlockKind = "tranches"  // equal parts at the end of each of months From to To
+	UnlockLinear    UnlockKind = "linear"    // epoch by epoch from the end of month From to that of month To
+)
+
+// Unlock says when the tokens of a genesis category may be used. Month m ends
+// with epoch 730*m; month 0 is genesis. See FORMAT.md, section 2.
+type Unlock struct {
+	Kind     UnlockKind
+	From, To uint64 // months; zero where the kind has none
+}
+
+// ParseUnlock parses the text form of an unlock, such as "tranches:13..36".
+func ParseUnlock(text string) (Unlock, error) {
+	kind, months, timed := strings.Cut(text, ":")
+	u := Unlock{Kind: UnlockKind(kind)}
+	ok := true
+	switch u.Kind {
+	case UnlockImmediate:
+		ok = !timed
+	case UnlockCliff:
+		u.To, ok = parseMonth(months)
+		ok = ok && u.To >= 1
+	case UnlockTranches, UnlockLinear:
+		from, to, _ := strings.Cut(months, "..")
+		var fromOK, toOK bool
+		u.From, fromOK = parseMonth(from)
+		u.To, toOK = parseMonth(to)
+		ok = fromOK && toOK && u.isRange()
+	default:
+		ok = false
+	}
+	if !ok {
+		return Unlock{}, fmt.Errorf("unlock %q: %w", text, ErrUnlock)
+	}
+	return u, nil
+}
+
+// isRange reports whether the months are in order: a single tranche is one
+// month, a line needs two ends.
+func (u Unlock) isRange() bool {
+	if u.Kind == UnlockTranches {
+		return 1 <= u.From && u.From <= u.To
+	}
+	return u.From < u.To
+}
+
+// parseMonth parses digits without a leading zero.
+func parseMonth(s string) (uint64, bool) {
+	n, err := strconv.ParseUint(s, 10, 64)
+	return n, err == nil && n <= maxMonth && strconv.FormatUint(n, 10) == s
+}
+
+// String returns the text that ParseUnlock reads.
+func (u Unlock) String() string {
+	switch u.Kind {
+	case UnlockCliff:
+		return fmt.Sprintf("%s:%d", u.Kind, u.To)
+	case UnlockTranches, UnlockLinear:
+		return fmt.Sprintf("%s:%d..%d", u.Kind, u.From, u.To)
+	}
+	return string(u.Kind)
+}
+
+// By returns how much of total is unlocked by the end of an epoch, 0 being
+// genesis: floor(total * parts that have passed / all parts), so that tranches
+// sum to total exactly. It never decreases. Only Unlocks of ParseUnlock have a
+// meaning.
+func (u Unlock) By(total ionet.Amount, epoch uint64) ionet.Amount {
+	passed, all := u.parts(epoch)
+	hi, lo := bits.Mul64(total.Base(), passed)
+	q, _ := bits.Div64(hi, lo, all) // passed <= all: the quotient is at most total
+	return ionet.MustAmount(q)
+}
+
+// parts returns how many of an unlock's equal parts have passed by the end of
+// an epoch: tranches, epochs of a line, or the whole as one.
+func (u Unlock) parts(epoch uint64) (passed, all uint64) {
+	month := epoch / EpochsPerMonth
+	switch u.Kind {
+	case UnlockCliff:
+		return min(month/u.To, 1), 1
+	case UnlockTranches:
+		all = u.To - u.From + 1
+		return min(month-min(month, u.From-1), all), all
+	case UnlockLinear:
+		from := u.From * EpochsPerMonth
+		all = (u.To - u.From) * EpochsPerMonth
+		return min(epoch-min(epoch, from), all), all
+	}
+	return 1, 1
+}
+
+// Last returns the epoch by whose end everything is unlocked.
+func (u Unlock) Last() uint64 { return u.To * EpochsPerMonth }
