@@ -43,12 +43,34 @@ func (p *Policy) read(s *section) {
 	s.need("version", "samples", "pools", "models")
 	p.Version = uint32(s.integer("version", 1, math.MaxUint32, 0))
 	p.FirstEpoch = s.integer("first_epoch", 1, MaxEpochs, 1)
-	p.Draw = s.text("draw", DrawSchedule)
 	p.readPools(s.sections("pools"))
 	p.readModels(s.sections("models"))
 	p.readSamples(s.section("samples"))
 	p.readSmall(s)
+	p.readDraw(s)
 	s.end()
+}
+
+// readDraw reads the draw and the table that only a target has.
+func (p *Policy) readDraw(s *section) {
+	switch p.Draw = s.text("draw", DrawSchedule); p.Draw {
+	case DrawSchedule:
+		if _, ok := s.take("target"); ok {
+			s.refuse("target", "only allowed where draw is %q", DrawTarget)
+		}
+	case DrawTarget:
+		s.need("target")
+		t := s.section("target")
+		t.need("key", "micro_usd")
+		p.Target = &Target{
+			Key:          t.key("key"),
+			MicroUSD:     t.integer("micro_usd", 1, maxTarget, 0),
+			MaxAgeEpochs: uint32(t.integer("max_age_epochs", 1, maxPriceAge, maxPriceAge)),
+		}
+		t.end()
+	default:
+		s.refuse("draw", "%s is unknown; allowed are %q and %q", show(p.Draw), DrawSchedule, DrawTarget)
+	}
 }
 
 func (p *Policy) readPools(sections []*section) {
@@ -109,13 +131,6 @@ func (p *Policy) readSmall(s *section) {
 
 // check tests the rules that hold between keys.
 func (p *Policy) check() error {
-	switch p.Draw {
-	case DrawSchedule:
-	case "target":
-		return fmt.Errorf("draw: %q is not supported by this version; allowed is %q", p.Draw, DrawSchedule)
-	default:
-		return fmt.Errorf("draw: %q is unknown; allowed is %q", p.Draw, DrawSchedule)
-	}
 	pools := map[string]bool{}
 	var points uint32
 	for i, pool := range p.Pools {

@@ -11,8 +11,11 @@ import (
 // wholePool is the sum of all pools' basis points.
 const wholePool = 10_000
 
-// DrawSchedule lets every epoch mint all that the schedule allows.
-const DrawSchedule = "schedule"
+// What an epoch draws of the schedule.
+const (
+	DrawSchedule = "schedule" // all that it allows
+	DrawTarget   = "target"   // what a dollar target costs at an observed price, if it allows that
+)
 
 //go:embed policy.toml
 var defaultPolicy []byte
@@ -24,9 +27,10 @@ func DefaultPolicy() []byte { return slices.Clone(defaultPolicy) }
 // Policy is the rules of an epoch, as ParsePolicy read them from one file.
 // FORMAT.md 5 lists its keys with their ranges and defaults.
 type Policy struct {
-	Version    uint32 // number of this policy; a later one has a higher number
-	FirstEpoch uint64 // first epoch that it rules, from 1
-	Draw       string // how much of the schedule an epoch draws: DrawSchedule
+	Version    uint32  // number of this policy; a later one has a higher number
+	FirstEpoch uint64  // first epoch that it rules, from 1
+	Draw       string  // how much of the schedule an epoch draws: DrawSchedule or DrawTarget
+	Target     *Target // set where Draw is DrawTarget
 
 	Pools  []Pool  // ordered by name; basis points sum to 10,000
 	Models []Model // in the file's order; names and matches are unique

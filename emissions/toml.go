@@ -159,6 +159,20 @@ func (s *section) amount(name string) ionet.Amount {
 	return a
 }
 
+// key reads a public key in base58.
+func (s *section) key(name string) ionet.Key {
+	value, ok := s.take(name)
+	if !ok {
+		return ionet.Key{}
+	}
+	t, _ := value.(string)
+	k, err := ionet.ParseKey(t)
+	if err != nil || k.IsZero() {
+		s.refuse(name, "%s is not a string with a public key in base58", show(value))
+	}
+	return k
+}
+
 // decimal reads an exact decimal as a string.
 func (s *section) decimal(name string) string {
 	value, ok := s.take(name)

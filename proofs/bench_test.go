@@ -73,7 +73,7 @@ func BenchmarkJudge(b *testing.B) {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		if _, err := Judge(w.in, testClock, testEmission); err != nil {
+		if _, err := Judge(w.in, testTerms); err != nil {
 			b.Fatal(err)
 		}
 	}

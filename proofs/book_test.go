@@ -212,7 +212,7 @@ func FuzzBook(f *testing.F) {
 		if again, err := dec.DecodeAll(file, nil); err != nil || !bytes.Equal(again, raw) {
 			t.Errorf("encodes again differently (%v)", err)
 		}
-		if j, err := Judge(b.Inputs, testClock, testEmission); err == nil {
+		if j, err := Judge(b.Inputs, testTerms); err == nil {
 			checkTotals(t, j)
 			if _, err := NextBindings(b.Inputs, j.Verdicts); err != nil {
 				t.Errorf("judged, but no bindings follow: %v", err)

@@ -71,6 +71,8 @@ func reencode(network ionet.Hash, kind Kind, signer ionet.Key, body []byte) ([]b
 		return a.Encode(), err
 	case KindPrice:
 		return again(ParsePrice(body))
+	case KindPolicy:
+		return again(ParsePolicyChange(body))
 	}
 	return nil, fmt.Errorf("%s has no body of ours", kind)
 }
@@ -124,6 +126,7 @@ func samples(t testing.TB) []sample {
 		{"voucher-expiring", KindVoucher, "session", body(t, Voucher{Channel: public("channel"), Cumulative: io(math.MaxInt64), Expiry: expires})},
 		{"ack", KindAck, "service", Ack{Statement: hash("statement"), Arrival: Arrival{Epoch: 7, Sample: 4}}.Encode()},
 		{"price", KindPrice, "oracle", body(t, Price{Epoch: 7, Observed: issued, MicroUSD: 312_000})},
+		{"policy", KindPolicy, "service", body(t, PolicyChange{Version: 2, FirstEpoch: 9, Policy: hash("policy")})},
 	}...)
 	return all
 }

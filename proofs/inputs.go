@@ -78,6 +78,13 @@ func placeOf(e *Envelope) (place, error) {
 		}
 		p.epoch, p.sample = u.Epoch, u.Sample
 	}
+	if e.Kind == KindPrice {
+		o, err := ParsePrice(e.Body)
+		if err != nil {
+			return p, err
+		}
+		p.epoch = o.Epoch
+	}
 	return p, nil
 }
 

@@ -2,6 +2,7 @@ package proofs
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -17,23 +18,30 @@ type Judgement struct {
 	Unissued ionet.Amount
 }
 
+// Terms is what the network gives an epoch.
+type Terms struct {
+	Clock    ionet.Clock
+	Decimals int          // of the token, 0..8
+	Emission ionet.Amount // of the schedule: the most that the epoch may mint
+}
+
 // Judge turns an epoch's inputs into verdicts; it is FORMAT.md, section 7, step
 // by step. It takes signatures and beacons for checked: intake checks them
 // before a statement is stored, an auditor after it is published. The error is
 // for inputs that are not well formed or not in canonical order (Inputs.Sort),
 // never for a device.
-func Judge(in *Inputs, clock ionet.Clock, emission ionet.Amount) (*Judgement, error) {
+func Judge(in *Inputs, t Terms) (*Judgement, error) {
 	policy, err := emissions.ParsePolicy(in.Policy)
 	if err != nil {
 		return nil, fmt.Errorf("judge epoch %d: %w", in.Epoch, err)
 	}
-	if err := clock.Check(); err != nil {
+	if err := t.Clock.Check(); err != nil {
 		return nil, fmt.Errorf("judge epoch %d: %w", in.Epoch, err)
 	}
 	if in.Epoch == 0 || in.Epoch > maxEpoch {
 		return nil, fmt.Errorf("judge epoch %d: it is not in 1..%d", in.Epoch, uint64(maxEpoch))
 	}
-	c := &court{in: in, policy: policy, clock: clock}
+	c := &court{in: in, policy: policy, clock: t.Clock}
 	if err := c.read(); err != nil {
 		return nil, fmt.Errorf("judge epoch %d: %w", in.Epoch, err)
 	}
@@ -42,7 +50,7 @@ func Judge(in *Inputs, clock ionet.Clock, emission ionet.Amount) (*Judgement, er
 		w.judge(c)
 	}
 	c.twoFirstClaims()
-	return c.split(emission)
+	return c.split(t)
 }
 
 // court is the state of one Judge.
@@ -55,6 +63,7 @@ type court struct {
 	revocations map[ionet.Hash]ionet.Hash // delegation -> the first revocation that counts
 	beacons     map[uint64]Beacon
 	bindings    map[ionet.UUID]ionet.Key
+	price       *Price // that the epoch draws by; nil where there is none
 	cases       []*deviceCase
 }
 
@@ -131,6 +140,19 @@ func (c *court) readStatement(s *Statement, at *place, byKey map[ionet.Key]*work
 		w := caseOf(byKey, e.Signer)
 		w.uptimes = append(w.uptimes, uptime{id: at.id, arrival: s.Arrival, Uptime: u})
 		return err
+	case KindPrice:
+		p, err := ParsePrice(e.Body)
+		if err == nil && c.price != nil {
+			err = errors.New("it is the second price of the epoch")
+		}
+		at.epoch, c.price = p.Epoch, &p
+		return cmp.Or(err, CheckPrice(p, e.Signer, c.policy, c.clock, c.in.Epoch))
+	case KindPolicy:
+		_, err := ParsePolicyChange(e.Body)
+		if err == nil && s.Arrival.Epoch != c.in.Epoch {
+			err = fmt.Errorf("it arrived in epoch %d", s.Arrival.Epoch)
+		}
+		return err // it counts for the policy of later epochs
 	}
 	return errors.New("this kind is no input of an epoch")
 }
@@ -191,8 +213,8 @@ func evidenceOf(ids []ionet.Hash) ionet.Hash {
 
 // split shares the emission among the pools and each pool's share among its
 // accepted devices.
-func (c *court) split(emission ionet.Amount) (*Judgement, error) {
-	shares, err := emissions.PoolShares(emission, c.policy.Pools)
+func (c *court) split(t Terms) (*Judgement, error) {
+	shares, err := emissions.PoolShares(t.Emission, c.policy.Pools)
 	if err != nil {
 		return nil, fmt.Errorf("judge epoch %d: %w", c.in.Epoch, err)
 	}
@@ -200,7 +222,7 @@ func (c *court) split(emission ionet.Amount) (*Judgement, error) {
 		return compareVerdicts(a.verdict, b.verdict)
 	})
 	for i, pool := range c.policy.Pools {
-		if err := c.splitPool(pool.Name, shares[i]); err != nil {
+		if err := c.splitPool(pool.Name, shares[i], t.Decimals); err != nil {
 			return nil, fmt.Errorf("judge epoch %d: pool %s: %w", c.in.Epoch, pool.Name, err)
 		}
 	}
@@ -211,13 +233,13 @@ func (c *court) split(emission ionet.Amount) (*Judgement, error) {
 			return nil, fmt.Errorf("judge epoch %d: %w", c.in.Epoch, err)
 		}
 	}
-	if j.Unissued, err = emission.Sub(j.Sum); err != nil {
+	if j.Unissued, err = t.Emission.Sub(j.Sum); err != nil {
 		return nil, fmt.Errorf("judge epoch %d: verdicts exceed the emission: %w", c.in.Epoch, err)
 	}
 	return j, nil
 }
 
-func (c *court) splitPool(name string, share ionet.Amount) error {
+func (c *court) splitPool(name string, share ionet.Amount, decimals int) error {
 	var members []*deviceCase
 	var weights []emissions.Weight
 	for _, d := range c.cases {
@@ -225,6 +247,10 @@ func (c *court) splitPool(name string, share ionet.Amount) error {
 			members = append(members, d)
 			weights = append(weights, emissions.Weight{UUID: d.verdict.UUID, Weight: d.verdict.Weight})
 		}
+	}
+	share, err := c.draw(share, weights, decimals)
+	if err != nil {
+		return err
 	}
 	amounts, err := emissions.Split(share, weights)
 	if err != nil {
@@ -234,4 +260,19 @@ func (c *court) splitPool(name string, share ionet.Amount) error {
 		d.verdict.Amount = amounts[i]
 	}
 	return nil
+}
+
+// draw returns how much of its share a pool of these weights hands out.
+func (c *court) draw(share ionet.Amount, weights []emissions.Weight, decimals int) (ionet.Amount, error) {
+	switch {
+	case c.policy.Target == nil:
+		return share, nil
+	case c.price == nil:
+		return ionet.Amount{}, nil
+	}
+	need, err := c.policy.Target.Need(weights, emissions.Observation{MicroUSD: c.price.MicroUSD, Samples: c.clock.Samples, Decimals: decimals})
+	if err != nil || need.Cmp(share) > 0 {
+		return share, err
+	}
+	return need, nil
 }

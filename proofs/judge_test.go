@@ -329,11 +329,11 @@ func TestJudgeRefusesBadInputs(t *testing.T) {
 			if err := w.in.Sort(); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := Judge(w.in, testClock, testEmission); err != nil {
+			if _, err := Judge(w.in, testTerms); err != nil {
 				t.Fatalf("before: %v", err)
 			}
 			spoil(w)
-			if _, err := Judge(w.in, testClock, testEmission); err == nil {
+			if _, err := Judge(w.in, testTerms); err == nil {
 				t.Error("judged")
 			}
 		})

@@ -24,6 +24,7 @@ const (
 	KindAck          Kind = 48
 	KindPrice        Kind = 49
 	KindCheckpoint   Kind = 50
+	KindPolicy       Kind = 51
 )
 
 var kindNames = map[Kind]string{
@@ -31,6 +32,7 @@ var kindNames = map[Kind]string{
 	KindWithdrawal: "withdrawal", KindDispute: "dispute", KindInventory: "inventory", KindUptime: "uptime",
 	KindOffer: "offer", KindJob: "job", KindJobBatch: "job-batch", KindChannelOpen: "channel-open",
 	KindChannelClose: "channel-close", KindVoucher: "voucher", KindAck: "ack", KindPrice: "price", KindCheckpoint: "checkpoint",
+	KindPolicy: "policy",
 }
 
 // String returns the kind's name in FORMAT.md, or "kind N".

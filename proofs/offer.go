@@ -139,26 +139,3 @@ func ended[T any](r *reader, what string, v T, check func() error) (T, error) {
 	}
 	return v, nil
 }
-
-// Price is an observation of the token's price by the key that the policy names.
-type Price struct {
-	Epoch    uint64
-	Observed int64
-	MicroUSD uint64 // price of one whole token in 10^-6 US dollar
-}
-
-// Encode returns the body of a price.
-func (p Price) Encode() ([]byte, error) {
-	var w writer
-	w.u64(p.Epoch)
-	w.i64(p.Observed)
-	w.u64(p.MicroUSD)
-	return w.b, nil
-}
-
-// ParsePrice parses the body of a price.
-func ParsePrice(body []byte) (Price, error) {
-	r := reader{b: body}
-	p := Price{Epoch: r.u64(), Observed: r.i64(), MicroUSD: r.u64()}
-	return p, r.end("price")
-}

@@ -216,6 +216,8 @@ func (w *world) honest(provider string, worker string, gpus ...gpu) *host {
 
 var testEmission = ionet.MustAmount(1_000_003)
 
+var testTerms = Terms{Clock: testClock, Decimals: 8, Emission: testEmission}
+
 // judge sorts, passes the inputs through their bytes, and judges.
 func (w *world) judge() *Judgement {
 	w.t.Helper()
@@ -226,7 +228,7 @@ func (w *world) judge() *Judgement {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return must[*Judgement](w.t)(Judge(in, testClock, testEmission))
+	return must[*Judgement](w.t)(Judge(in, testTerms))
 }
 
 // summary shows verdicts as "device worker rule samples amount" lines.

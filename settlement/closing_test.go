@@ -45,7 +45,7 @@ func (b *books) judged(book *proofs.Book) *proofs.Judgement {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	j, err := proofs.Judge(book.Inputs, b.clock, emission)
+	j, err := proofs.Judge(book.Inputs, proofs.Terms{Clock: b.clock, Decimals: b.net.Network.Decimals, Emission: emission})
 	if err != nil {
 		b.t.Fatal(err)
 	}

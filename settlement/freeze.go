@@ -52,7 +52,7 @@ func (s *Service) judgeEpoch(ctx context.Context, k uint64) error {
 	if err != nil {
 		return err
 	}
-	j, err := proofs.Judge(in, s.clock, emission)
+	j, err := proofs.Judge(in, proofs.Terms{Clock: s.clock, Decimals: s.cfg.Network.Decimals, Emission: emission})
 	if err != nil {
 		return err
 	}

@@ -237,7 +237,7 @@ func (a *auditor) checkBeacons(ctx context.Context, k uint64, in *proofs.Inputs,
 func (a *auditor) checkVerdicts(k uint64, memo proofs.EpochMemo, emission ionet.Amount, book *proofs.Book) {
 	a.r.Verdicts += len(book.Verdicts)
 	a.checkSum(k, memo, book)
-	j, err := proofs.Judge(book.Inputs, a.network.Clock(), emission)
+	j, err := proofs.Judge(book.Inputs, proofs.Terms{Clock: a.network.Clock(), Decimals: a.network.Decimals, Emission: emission})
 	if err != nil {
 		a.r.find(k, "inputs", "judge", "inputs that can be judged", err)
 		return

@@ -268,7 +268,7 @@ func (o *operator) epoch(c crook) {
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	j, err := proofs.Judge(in, o.n.Clock(), emission)
+	j, err := proofs.Judge(in, proofs.Terms{Clock: o.n.Clock(), Decimals: o.n.Decimals, Emission: emission})
 	if err != nil {
 		o.t.Fatal(err)
 	}
