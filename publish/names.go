@@ -10,3 +10,6 @@ func ContentName(content ionet.Hash) string { return "contents/" + content.Strin
 
 // BookName is where the epoch book with that root lies.
 func BookName(root ionet.Hash) string { return "books/" + root.String() + ".zst" }
+
+// PolicyName is where the policy file with that hash lies.
+func PolicyName(policy ionet.Hash) string { return "policies/" + policy.String() + ".toml" }
