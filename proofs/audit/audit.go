@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/chain"
@@ -43,9 +44,14 @@ type auditor struct {
 	former  *proofs.Book            // the book of the former epoch; nil where it does not hold
 	credits []credit                // what payees earned, in order of the chain
 	payees  map[ionet.Key]ionet.Key // token account -> payee
-	lost    int                     // epochs whose book could not be read: what they owe is unknown
+	lost    []winner                // seals whose book could not be read: what it says and owes is unknown
 
 	arrivals map[ionet.Hash]proofs.Arrival // of statements that are in several books
+	prices   map[observed]ionet.Hash       // price statements of the books so far
+
+	firstPolicy proofs.PolicyChange   // by genesis; version 0 until a book has the file
+	announced   []proofs.SealedPolicy // in the order of the books
+	inForce     proofs.PolicyChange   // at the epoch that is replayed
 }
 
 // winner is a step that landed: the content of one position of one lane.
@@ -73,7 +79,7 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	a := &auditor{
 		Config: cfg, source: newSource(cfg.Chain, cfg.Mint), r: &Report{Notes: []string{}, Findings: []Finding{}, Unchecked: []Finding{}},
 		lanes: map[string][]winner{}, known: map[string]winner{}, payees: map[ionet.Key]ionet.Key{}, heard: map[ionet.Key]uint64{},
-		arrivals: map[ionet.Hash]proofs.Arrival{},
+		arrivals: map[ionet.Hash]proofs.Arrival{}, prices: map[observed]ionet.Hash{},
 	}
 	for _, step := range []func(context.Context) error{
 		a.findGenesis, a.walkLanes, a.replayEpochs, a.checkPayments, a.checkVaults, a.checkSigners, a.checkSupply,
@@ -87,4 +93,9 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 		}
 	}
 	return a.r, nil
+}
+
+// isLost reports whether the book of epoch k could not be read.
+func (a *auditor) isLost(k uint64) bool {
+	return slices.ContainsFunc(a.lost, func(w winner) bool { return w.content.N == k })
 }

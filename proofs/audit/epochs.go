@@ -19,6 +19,7 @@ import (
 func (a *auditor) replayEpochs(ctx context.Context) error {
 	steps := a.lanes["epoch"]
 	a.former = &proofs.Book{Inputs: &proofs.Inputs{}}
+	a.firstPolicy = proofs.PolicyChange{FirstEpoch: 1, Policy: a.network.Policy}
 	for i, w := range steps[1:] {
 		k := uint64(i + 1)
 		if err := a.replayEpoch(ctx, k, w, steps[i].content.Memo); err != nil {
@@ -51,10 +52,13 @@ func (a *auditor) replayEpoch(ctx context.Context, k uint64, w winner, formerMem
 		return err
 	}
 	if book == nil {
-		a.lost++
+		a.checkPolicy(k, w, memo, nil)
+		a.lost = append(a.lost, w)
 		return nil
 	}
-	if err := a.checkInputs(ctx, k, w, memo, former, book); err != nil {
+	policy := a.readPolicy(k, memo, book.Inputs)
+	a.checkPolicy(k, w, memo, policy)
+	if err := a.checkInputs(ctx, k, w, policy, former, book.Inputs); err != nil {
 		return err
 	}
 	a.checkReach(k, book.Inputs)
@@ -69,7 +73,6 @@ func (a *auditor) checkSeal(k uint64, w winner, memo proofs.EpochMemo, formerMem
 	object := "seal " + w.tx.signature
 	same(a.r, k, object, "epoch-memo", k, memo.Epoch)
 	same(a.r, k, object, "seal-chain", ionet.HashOf([]byte(formerMemo)), memo.Prev)
-	same(a.r, k, object, "policy", a.network.Policy, memo.Policy)
 	if a.network.Clock().EpochEnd(k) <= a.genesis.tx.time && !memo.Sum.IsZero() {
 		a.r.find(k, object, "emission", "0, for the epoch ended before genesis", memo.Sum)
 	}
@@ -115,19 +118,21 @@ func (a *auditor) fetchBook(ctx context.Context, k uint64, memo proofs.EpochMemo
 
 // checkInputs holds the inputs against everything outside the book that they
 // must agree with.
-func (a *auditor) checkInputs(ctx context.Context, k uint64, w winner, memo proofs.EpochMemo, former, book *proofs.Book) error {
-	in := book.Inputs
+func (a *auditor) checkInputs(ctx context.Context, k uint64, w winner, policy *emissions.Policy, former *proofs.Book, in *proofs.Inputs) error {
 	same(a.r, k, "inputs header", "inputs-header", a.network.ID(), in.Network)
 	same(a.r, k, "inputs header", "inputs-header", k, in.Epoch)
-	same(a.r, k, "policy", "policy", memo.Policy, ionet.HashOf(in.Policy))
-	if policy, err := emissions.ParsePolicy(in.Policy); err != nil {
-		a.r.find(k, "policy", "policy", "a policy file", err)
-	} else if due := a.network.Clock().EpochEnd(k) + int64(policy.Close.GraceSeconds); w.tx.time < due {
-		a.r.find(k, "seal "+w.tx.signature, "early-close", fmt.Sprintf("block time from %d on", due), w.tx.time)
+	if policy != nil {
+		if due := a.network.Clock().EpochEnd(k) + int64(policy.Close.GraceSeconds); w.tx.time < due {
+			a.r.find(k, "seal "+w.tx.signature, "early-close", fmt.Sprintf("block time from %d on", due), w.tx.time)
+		}
 	}
 	a.checkBindings(k, former, in)
-	named := a.checkStatements(k, w, in)
-	return a.checkBeacons(ctx, k, in, named)
+	c := a.checkStatements(k, w, in)
+	a.checkPrice(k, policy, c.prices)
+	if err := a.announce(ctx, k, w, &c.policies); err != nil {
+		return err
+	}
+	return a.checkBeacons(ctx, k, in, c.named)
 }
 
 // checkBindings derives the bindings from the former book: they are a pure
@@ -153,9 +158,10 @@ func (a *auditor) checkBindings(k uint64, former *proofs.Book, in *proofs.Inputs
 	}
 }
 
-// checkStatements verifies every signature and what Judge takes for granted. It
-// returns the blocks that uptime statements name, by slot.
-func (a *auditor) checkStatements(k uint64, w winner, in *proofs.Inputs) map[uint64]map[ionet.Key]bool {
+// checkStatements verifies every signature and what Judge takes for granted. What
+// it returns holds the blocks that uptime statements name, and the announcements
+// and prices that hold.
+func (a *auditor) checkStatements(k uint64, w winner, in *proofs.Inputs) *statementChecker {
 	c := &statementChecker{
 		network: a.network, epoch: k, sealed: w.tx.time, in: in,
 		kinds: map[ionet.Hash]proofs.Kind{}, named: map[uint64]map[ionet.Key]bool{},
@@ -168,15 +174,19 @@ func (a *auditor) checkStatements(k uint64, w winner, in *proofs.Inputs) map[uin
 	for i, err := range a.verifier.Verify(envelopes) {
 		s := &in.Statements[i]
 		object := fmt.Sprintf("%s %s by %s", s.Envelope.Kind, s.Envelope.ID(), s.Envelope.Signer)
+		wrong := c.check(s)
 		if err != nil {
 			a.r.find(k, object, "signature", "a valid signature", err)
 		}
-		if err := c.check(s); err != nil {
-			a.r.find(k, object, "statement", "a statement of FORMAT.md sections 3 to 6", err)
+		if wrong != nil {
+			a.r.find(k, object, "statement", "a statement of FORMAT.md sections 3 to 6", wrong)
+		}
+		if err == nil && wrong == nil {
+			c.hold(s)
 		}
 		a.checkArrival(k, object, s)
 	}
-	return c.named
+	return c
 }
 
 // checkArrival compares the arrival with what an earlier book said of the same

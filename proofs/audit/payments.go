@@ -106,7 +106,7 @@ func (a *auditor) checkPayment(w winner, m chain.Movement, earned, paid map[ione
 
 // doubt is a finding, unless a book is lost that might explain the payment.
 func (a *auditor) doubt(epoch uint64, object, rule string, expected, found any) {
-	if a.lost > 0 {
+	if len(a.lost) > 0 {
 		a.r.skip(epoch, object, rule, expected, found)
 		return
 	}

@@ -15,6 +15,9 @@ type statementChecker struct {
 	in      *proofs.Inputs
 	kinds   map[ionet.Hash]proofs.Kind    // of the statements among the inputs, by id
 	named   map[uint64]map[ionet.Key]bool // blocks that uptime statements name, by slot
+
+	policies proofs.Inputs // announcements that hold
+	prices   []observation // price statements that hold
 }
 
 // check returns what is wrong with one statement of the inputs.
@@ -29,13 +32,14 @@ func (c *statementChecker) check(s *proofs.Statement) error {
 	if s.Arrival.Epoch > c.epoch+1<<32 || s.Arrival.Epoch > 0 && clock.SampleStart(s.Arrival.Epoch, s.Arrival.Sample) > c.sealed {
 		return fmt.Errorf("arrived in sample %d of epoch %d, after the seal", s.Arrival.Sample, s.Arrival.Epoch)
 	}
-	if e.Kind != proofs.KindUptime && s.Arrival.Epoch > c.epoch {
+	if s.Arrival.Epoch > c.epoch && e.Kind != proofs.KindUptime && e.Kind != proofs.KindPrice {
 		return fmt.Errorf("arrived in epoch %d", s.Arrival.Epoch)
 	}
-	return c.checkBody(e)
+	return c.checkBody(s)
 }
 
-func (c *statementChecker) checkBody(e *proofs.Envelope) error {
+func (c *statementChecker) checkBody(s *proofs.Statement) error {
+	e := &s.Envelope
 	switch e.Kind {
 	case proofs.KindDelegation:
 		_, err := proofs.ParseDelegation(c.in.Network, e.Signer, e.Body)
@@ -54,6 +58,10 @@ func (c *statementChecker) checkBody(e *proofs.Envelope) error {
 		return err
 	case proofs.KindUptime:
 		return c.checkUptime(e)
+	case proofs.KindPrice:
+		return checkPrice(s)
+	case proofs.KindPolicy:
+		return c.checkPolicy(s)
 	}
 	return fmt.Errorf("kind %s is no input of an epoch", e.Kind)
 }
@@ -73,4 +81,42 @@ func (c *statementChecker) checkUptime(e *proofs.Envelope) error {
 	}
 	c.named[u.BeaconSlot][u.BeaconHash] = true
 	return nil
+}
+
+// checkPrice checks an observation by itself; proofs.Judge asks whether the
+// epoch may draw by it.
+func checkPrice(s *proofs.Statement) error {
+	p, err := proofs.ParsePrice(s.Envelope.Body)
+	if err == nil && s.Arrival.Epoch < p.Epoch {
+		err = fmt.Errorf("arrived in epoch %d, before its epoch %d", s.Arrival.Epoch, p.Epoch)
+	}
+	return err
+}
+
+// checkPolicy checks an announcement by itself.
+func (c *statementChecker) checkPolicy(s *proofs.Statement) error {
+	p, err := proofs.ParsePolicyChange(s.Envelope.Body)
+	switch {
+	case err != nil:
+		return err
+	case s.Envelope.Signer != c.network.Keys.Service:
+		return fmt.Errorf("%s announces a policy, not the service's key %s", s.Envelope.Signer, c.network.Keys.Service)
+	case s.Arrival.Epoch != c.epoch:
+		return fmt.Errorf("arrived in epoch %d: an announcement is in the book of its arrival alone", s.Arrival.Epoch)
+	case p.FirstEpoch > c.network.Schedule.Epochs:
+		return fmt.Errorf("it is for epoch %d of %d", p.FirstEpoch, c.network.Schedule.Epochs)
+	}
+	return nil
+}
+
+// hold keeps what a statement that holds says to the epochs.
+func (c *statementChecker) hold(s *proofs.Statement) {
+	switch e := &s.Envelope; e.Kind {
+	case proofs.KindPolicy:
+		c.policies.Statements = append(c.policies.Statements, *s)
+	case proofs.KindPrice:
+		if p, err := proofs.ParsePrice(e.Body); err == nil {
+			c.prices = append(c.prices, observation{id: e.ID(), signer: e.Signer, Price: p})
+		}
+	}
 }
