@@ -32,7 +32,7 @@ type Observation struct {
 // Need returns what devices of these weights (multiplier_milli * samples) ask
 // for, W being their sum,
 //
-//	floor(W * target * 10^decimals / (1000 * samples * price))      FORMAT.md 5
+//	floor(W * target * 10^decimals / (1000 * samples * price))      FORMAT.md 3.2
 //
 // in base units, at most 2^63-1. Weights that sum to 2^64 or more are ErrWeights.
 func (t Target) Need(weights []Weight, o Observation) (ionet.Amount, error) {
