@@ -106,6 +106,11 @@ func (c *Client) Epoch(ctx context.Context, epoch uint64) (e Epoch, err error) {
 	return e, c.get(ctx, &e, "/v1/epochs/%d", epoch)
 }
 
+// Price returns the price that was observed for an epoch, or a *Problem UnknownPrice.
+func (c *Client) Price(ctx context.Context, epoch uint64) (p Price, err error) {
+	return p, c.get(ctx, &p, "/v1/prices/%d", epoch)
+}
+
 // Verdicts returns all verdicts of an epoch.
 func (c *Client) Verdicts(ctx context.Context, epoch uint64) (v Verdicts, err error) {
 	return v, c.get(ctx, &v, "/v1/epochs/%d/verdicts", epoch)

@@ -104,6 +104,24 @@ type Epoch struct {
 	Memo         string       `json:"memo,omitempty" doc:"The seal's memo"`
 	Signature    string       `json:"signature,omitempty" doc:"Signature of the seal's transaction"`
 	Slot         uint64       `json:"slot,omitempty"`
+	Draw         string       `json:"draw" enum:"schedule,target" doc:"schedule: all of the emission is for accepted devices; target: no more than the policy's dollar target needs at the price"`
+	Price        *UsedPrice   `json:"price,omitempty" doc:"The price that a draw by target was judged by; absent: none was in reach, and nothing was issued"`
+}
+
+// UsedPrice is the price of an observation, which may be of an earlier epoch.
+type UsedPrice struct {
+	Epoch    uint64 `json:"epoch"`
+	MicroUSD uint64 `json:"micro_usd" doc:"Price of one whole token in 10^-6 US dollar"`
+}
+
+// Price is the observation that was taken for an epoch.
+type Price struct {
+	Epoch    uint64     `json:"epoch"`
+	ID       ionet.Hash `json:"id" doc:"Statement id, hexadecimal"`
+	Observer ionet.Key  `json:"observer" doc:"The key that the epoch's policy names"`
+	Observed int64      `json:"observed" doc:"Unix seconds"`
+	MicroUSD uint64     `json:"micro_usd" doc:"Price of one whole token in 10^-6 US dollar"`
+	Ack      []byte     `json:"ack" doc:"Envelope of the service's ack"`
 }
 
 // Epochs lists epochs, the latest first.

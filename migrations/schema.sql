@@ -105,11 +105,16 @@ CREATE TABLE epochs (
     inputs bytea,
     signature bytea,
     slot bigint,
+    draw text NOT NULL DEFAULT 'schedule'::text,
+    price_epoch bigint,
+    price_micro_usd bigint,
     CONSTRAINT epochs_pkey PRIMARY KEY (epoch),
     CONSTRAINT epoch_is_positive CHECK ((epoch > 0)),
     CONSTRAINT epoch_state CHECK ((state = ANY (ARRAY['frozen'::text, 'published'::text, 'sealed'::text]))),
     CONSTRAINT epoch_sum_within_emission CHECK (((sum >= 0) AND (unissued >= 0) AND ((sum + unissued) = emission))),
+    CONSTRAINT only_targets_are_priced CHECK (((price_epoch IS NULL) OR (draw = 'target'::text))),
     CONSTRAINT policy_is_a_hash CHECK ((octet_length(policy) = 32)),
+    CONSTRAINT price_is_whole CHECK (((price_epoch IS NULL) = (price_micro_usd IS NULL))),
     CONSTRAINT published_has_memo CHECK (((state = 'frozen'::text) OR ((memo IS NOT NULL) AND (verdicts_root IS NOT NULL)))),
     CONSTRAINT unsealed_has_inputs CHECK (((state = 'sealed'::text) OR (inputs IS NOT NULL)))
 );
@@ -262,6 +267,19 @@ CREATE TABLE prepared_claims (
 CREATE INDEX prepared_claims_by_blockhash ON prepared_claims USING btree (blockhash);
 CREATE INDEX prepared_claims_by_height ON prepared_claims USING btree (last_valid_height);
 CREATE INDEX prepared_claims_by_wallet ON prepared_claims USING btree (wallet, created_at);
+
+CREATE TABLE prices (
+    epoch bigint NOT NULL,
+    signer bytea NOT NULL,
+    id bytea NOT NULL,
+    observed bigint NOT NULL,
+    micro_usd bigint NOT NULL,
+    CONSTRAINT prices_pkey PRIMARY KEY (epoch, signer),
+    CONSTRAINT price_epoch_is_positive CHECK ((epoch > 0)),
+    CONSTRAINT price_id_is_32_bytes CHECK ((octet_length(id) = 32)),
+    CONSTRAINT price_is_positive CHECK ((micro_usd > 0)),
+    CONSTRAINT price_signer_is_32_bytes CHECK ((octet_length(signer) = 32))
+);
 
 CREATE TABLE registered (
     epoch bigint NOT NULL,

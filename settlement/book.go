@@ -27,9 +27,12 @@ type epochRow struct {
 	inputs       []byte
 	signature    []byte
 	slot         uint64
+	draw         string
+	priceEpoch   uint64 // of the price that it was judged by; 0: none
+	microUSD     uint64
 }
 
-const epochColumns = `epoch, state, emission, sum, unissued, policy, inputs_root, coalesce(verdicts_root, ''), verdicts, coalesce(memo, ''), signature, coalesce(slot, 0)`
+const epochColumns = `epoch, state, emission, sum, unissued, policy, inputs_root, coalesce(verdicts_root, ''), verdicts, coalesce(memo, ''), signature, coalesce(slot, 0), draw, coalesce(price_epoch, 0), coalesce(price_micro_usd, 0)`
 
 const selectEpoch = `SELECT ` + epochColumns + `, inputs FROM epochs WHERE epoch = $1`
 
@@ -62,12 +65,13 @@ func scanEpochs(ctx context.Context, q querier, more []any, sql string, args ...
 		return nil, err
 	}
 	var all []epochRow
-	var epoch, emission, sum, unissued, slot int64
+	var epoch, emission, sum, unissued, slot, priceEpoch, microUSD int64
 	var policy, inputsRoot, verdictsRoot, signature []byte
 	var r epochRow
-	fields := []any{&epoch, &r.state, &emission, &sum, &unissued, &policy, &inputsRoot, &verdictsRoot, &r.verdicts, &r.memo, &signature, &slot}
+	fields := []any{&epoch, &r.state, &emission, &sum, &unissued, &policy, &inputsRoot, &verdictsRoot, &r.verdicts, &r.memo, &signature, &slot, &r.draw, &priceEpoch, &microUSD}
 	_, err = pgx.ForEachRow(rows, append(fields, more...), func() error {
 		r.epoch, r.slot, r.signature = uint64(epoch), uint64(slot), signature
+		r.priceEpoch, r.microUSD = uint64(priceEpoch), uint64(microUSD)
 		r.policy, r.inputsRoot, r.verdictsRoot = ionet.Hash(policy), ionet.Hash(inputsRoot), ionet.Hash{}
 		if len(verdictsRoot) > 0 {
 			r.verdictsRoot = ionet.Hash(verdictsRoot)

@@ -55,6 +55,9 @@ type Epoch struct {
 	Memo         string
 	Signature    chain.Signature
 	Slot         uint64
+	Draw         string // of its policy: emissions.DrawSchedule or DrawTarget
+	PriceEpoch   uint64 // of the price that it was judged by; 0: none
+	MicroUSD     uint64 // that price of one whole token in 10^-6 US dollar
 }
 
 const selectEpochs = `SELECT ` + epochColumns + ` FROM epochs ORDER BY epoch DESC LIMIT $1`
@@ -98,6 +101,7 @@ func (s *Service) epochOf(r *epochRow) Epoch {
 		Epoch: r.epoch, State: r.state, Emission: r.emission, Sum: r.sum, Unissued: r.unissued, Policy: r.policy,
 		Start: time.Unix(s.clock.EpochStart(r.epoch), 0).UTC(), End: time.Unix(s.clock.EpochEnd(r.epoch), 0).UTC(),
 		InputsRoot: r.inputsRoot, VerdictsRoot: r.verdictsRoot, Verdicts: r.verdicts, Memo: r.memo, Slot: r.slot,
+		Draw: r.draw, PriceEpoch: r.priceEpoch, MicroUSD: r.microUSD,
 	}
 	if r.state != EpochFrozen {
 		e.BookRoot = proofs.BookRoot(r.inputsRoot, r.verdictsRoot)

@@ -19,6 +19,7 @@ const (
 	EventDelegation EventKind = "delegation" // Payee: payout wallet; Count: workers
 	EventInventory  EventKind = "inventory"  // Worker; Count: devices
 	EventStatements EventKind = "statements" // Epoch, Count: uptime statements accepted in one batch
+	EventPrice      EventKind = "price"      // Epoch; Detail: US dollars for one token
 	EventPublished  EventKind = "published"  // Epoch, Statements: uptime statements in the book; Amount: the sum; Detail: book root
 	EventSealed     EventKind = "sealed"     // Epoch, Amount: the sum; Count: verdicts; Signature
 	EventPayout     EventKind = "payout"     // Amount, Count: payees; Signature
@@ -65,6 +66,8 @@ func (e Event) Line(decimals int) string {
 		return fmt.Sprintf("worker %s registered %d devices", e.Worker, e.Count)
 	case EventStatements:
 		return fmt.Sprintf("epoch %d: %d uptime statements accepted", e.Epoch, e.Count)
+	case EventPrice:
+		return fmt.Sprintf("epoch %d: a token is observed at %s US dollars", e.Epoch, e.Detail)
 	case EventPublished:
 		return fmt.Sprintf("epoch %d closes with %d uptime statements, %s of %s to mint, book %s", e.Epoch, e.Statements, tokens(e.Amount), tokens(e.Emission), e.Detail)
 	case EventSealed:

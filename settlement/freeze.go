@@ -56,13 +56,17 @@ func (s *Service) judgeEpoch(ctx context.Context, k uint64) error {
 	if err != nil {
 		return err
 	}
+	d, err := drawOf(in)
+	if err != nil {
+		return err
+	}
 	inputs, err := proofs.EncodeBook(&proofs.Book{Inputs: in})
 	if err != nil {
 		return err
 	}
 	return s.asLeader(ctx, func(tx pgx.Tx, _ int64) error {
 		policy, root := s.cfg.Policy.Hash(), in.Root()
-		tag, err := tx.Exec(ctx, insertEpoch, int64(k), emission.Int64(), j.Sum.Int64(), j.Unissued.Int64(), policy[:], root[:], len(j.Verdicts), inputs)
+		tag, err := tx.Exec(ctx, insertEpoch, int64(k), emission.Int64(), j.Sum.Int64(), j.Unissued.Int64(), policy[:], root[:], len(j.Verdicts), inputs, d.draw, d.priceEpoch, d.microUSD)
 		if err != nil || tag.RowsAffected() == 0 { // a leader before us did it: its inputs stand
 			return err
 		}
@@ -72,8 +76,8 @@ func (s *Service) judgeEpoch(ctx context.Context, k uint64) error {
 }
 
 const insertEpoch = `
-INSERT INTO epochs (epoch, state, emission, sum, unissued, policy, inputs_root, verdicts, inputs)
-VALUES ($1, 'frozen', $2, $3, $4, $5, $6, $7, $8)
+INSERT INTO epochs (epoch, state, emission, sum, unissued, policy, inputs_root, verdicts, inputs, draw, price_epoch, price_micro_usd)
+VALUES ($1, 'frozen', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 ON CONFLICT (epoch) DO NOTHING`
 
 // gather reads the inputs of epoch k, FORMAT.md section 6, from one snapshot.
@@ -126,6 +130,9 @@ func (g *gathering) run(ctx context.Context) error {
 	k := int64(g.in.Epoch)
 	if err := g.statements(ctx, selectEpochUptimes, k, int16(proofs.KindUptime)); err != nil {
 		return fmt.Errorf("uptime statements: %w", err)
+	}
+	if err := g.price(ctx); err != nil {
+		return fmt.Errorf("price: %w", err)
 	}
 	if err := g.find(ctx, selectLastInventories, k, k-reach, byteas(g.workers)); err != nil {
 		return fmt.Errorf("inventories: %w", err)

@@ -80,11 +80,11 @@ func (s *Service) fetchBook(ctx context.Context, memo proofs.EpochMemo) (*proofs
 const deleteVerdicts = `DELETE FROM verdicts WHERE epoch = $1`
 
 const upsertEpoch = `
-INSERT INTO epochs (epoch, state, emission, sum, unissued, policy, inputs_root, verdicts_root, verdicts, memo, inputs)
-VALUES ($1, 'published', $2, $3, $4, $5, $6, $7, $8, $9, '')
+INSERT INTO epochs (epoch, state, emission, sum, unissued, policy, inputs_root, verdicts_root, verdicts, memo, inputs, draw, price_epoch, price_micro_usd)
+VALUES ($1, 'published', $2, $3, $4, $5, $6, $7, $8, $9, '', $10, $11, $12)
 ON CONFLICT (epoch) DO UPDATE SET state = excluded.state, emission = excluded.emission, sum = excluded.sum, unissued = excluded.unissued,
     policy = excluded.policy, inputs_root = excluded.inputs_root, verdicts_root = excluded.verdicts_root, verdicts = excluded.verdicts,
-    memo = excluded.memo, inputs = excluded.inputs`
+    memo = excluded.memo, inputs = excluded.inputs, draw = excluded.draw, price_epoch = excluded.price_epoch, price_micro_usd = excluded.price_micro_usd`
 
 func (s *Service) replaceEpoch(ctx context.Context, tx pgx.Tx, memo proofs.EpochMemo, book *proofs.Book) error {
 	k := int64(memo.Epoch)
@@ -96,10 +96,14 @@ func (s *Service) replaceEpoch(ctx context.Context, tx pgx.Tx, memo proofs.Epoch
 	if err != nil {
 		return fmt.Errorf("sum %s is more than the emission %s: %w", memo.Sum, emission, err)
 	}
+	d, err := drawOf(book.Inputs)
+	if err != nil {
+		return err
+	}
 	if _, err := tx.Exec(ctx, deleteVerdicts, k); err != nil {
 		return fmt.Errorf("delete former verdicts: %w", err)
 	}
-	if _, err := tx.Exec(ctx, upsertEpoch, k, emission.Int64(), memo.Sum.Int64(), unissued.Int64(), memo.Policy[:], memo.Inputs[:], memo.Verdicts[:], len(book.Verdicts), memo.String()); err != nil {
+	if _, err := tx.Exec(ctx, upsertEpoch, k, emission.Int64(), memo.Sum.Int64(), unissued.Int64(), memo.Policy[:], memo.Inputs[:], memo.Verdicts[:], len(book.Verdicts), memo.String(), d.draw, d.priceEpoch, d.microUSD); err != nil {
 		return fmt.Errorf("store the epoch: %w", err)
 	}
 	return copyVerdicts(ctx, tx, memo.Epoch, book.Verdicts)
@@ -152,6 +156,7 @@ func (s *Service) importStatements(ctx context.Context, tx pgx.Tx, in *proofs.In
 	queueStatements(&b, rowsOf(items), map[ionet.Hash]bool{}, map[ionet.Hash]proofs.Arrival{})
 	b.Queue(correctStatements, epochs, ids, arrivedEpochs, arrivedSamples)
 	queueRegistry(&b, items)
+	queueImportedPrices(&b, items)
 	for _, sql := range []string{correctDelegations, correctRevocations, correctReleases, correctInventories} {
 		b.Queue(sql, ids)
 	}

@@ -108,7 +108,7 @@ func (s *Service) Submit(ctx context.Context, submitted []Submitted) ([]Result, 
 	return s.answers(items), nil
 }
 
-// checkCurrent takes no new uptime statement until the chain's epoch lane was read
+// checkCurrent takes no new statement of an epoch until the chain's epoch lane was read
 // once and the database explains it: started on an older copy, this service does
 // not know yet which epochs are sealed, and would ack what is in no book.
 func (s *Service) checkCurrent(ctx context.Context, items []*item) error {
@@ -117,7 +117,7 @@ func (s *Service) checkCurrent(ctx context.Context, items []*item) error {
 	}
 	var fresh []*item
 	for _, it := range items {
-		if _, ok := it.body.(proofs.Uptime); ok && it.problem == nil && !it.stored {
+		if it.ofEpoch() && it.problem == nil && !it.stored {
 			fresh = append(fresh, it)
 		}
 	}

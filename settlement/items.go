@@ -13,7 +13,7 @@ import (
 type item struct {
 	envelope proofs.Envelope
 	id       ionet.Hash
-	body     any            // proofs.Delegation, .Revocation, .Release, .Inventory or .Uptime
+	body     any            // proofs.Delegation, .Revocation, .Release, .Inventory, .Uptime or .Price
 	arrival  proofs.Arrival // the stored one where stored or inserted by another
 	acked    bool           // arrival is that of an ack of ours
 	stored   bool           // it was here before this request
@@ -23,11 +23,25 @@ type item struct {
 	first    *item // the same statement earlier in the request; it is the one that is worked on
 }
 
+// epoch is the one that the statement is of, 0 for kinds that have none.
 func (it *item) epoch() uint64 {
-	if u, ok := it.body.(proofs.Uptime); ok {
-		return u.Epoch
+	switch b := it.body.(type) {
+	case proofs.Uptime:
+		return b.Epoch
+	case proofs.Price:
+		return b.Epoch
 	}
 	return 0
+}
+
+// ofEpoch reports whether the statement is of one epoch: it is taken until that
+// is frozen.
+func (it *item) ofEpoch() bool {
+	switch it.body.(type) {
+	case proofs.Uptime, proofs.Price:
+		return true
+	}
+	return false
 }
 
 func (it *item) sample() uint16 {
@@ -119,10 +133,15 @@ func (s *Service) answers(items []*item) []Result {
 			results[i].Status = Accepted
 		}
 		s.metrics.statements.WithLabelValues(string(results[i].Status)).Inc()
-		ack := proofs.Ack{Statement: it.id, Arrival: it.arrival}
-		results[i].Ack = proofs.Sign(s.cfg.Network.ID(), proofs.KindAck, s.cfg.Keys.Service, ack.Encode())
+		results[i].Ack = s.ackOf(it.id, it.arrival)
 	}
 	return results
+}
+
+// ackOf is the ack of a stored statement: the same bytes each time.
+func (s *Service) ackOf(id ionet.Hash, arrival proofs.Arrival) proofs.Envelope {
+	ack := proofs.Ack{Statement: id, Arrival: arrival}
+	return proofs.Sign(s.cfg.Network.ID(), proofs.KindAck, s.cfg.Keys.Service, ack.Encode())
 }
 
 // report tells what a person wants to see of this request.
@@ -143,6 +162,8 @@ func (s *Service) report(items []*item) {
 				epochs = append(epochs, b.Epoch)
 			}
 			uptimes[b.Epoch]++
+		case proofs.Price:
+			s.emit(Event{Kind: EventPrice, Epoch: b.Epoch, Detail: dollars(b.MicroUSD)})
 		}
 	}
 	for _, k := range epochs {
@@ -165,6 +186,8 @@ func (s *Service) parse(e *proofs.Envelope) (body any, p *Problem) {
 		body, err = proofs.ParseInventory(e.Body)
 	case proofs.KindUptime:
 		body, err = proofs.ParseUptime(e.Body)
+	case proofs.KindPrice:
+		body, err = proofs.ParsePrice(e.Body)
 	default:
 		return nil, NewProblem(ProblemUnknownKind, "kind", "a statement of kind %s is not yet accepted by this service", e.Kind)
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/emissions"
 	"github.com/ionet-settlement/ionet/proofs"
 )
 
@@ -20,7 +21,10 @@ type known struct {
 	workers     map[ionet.Key]bool
 	providers   map[workerProvider]bool // an inventory of the worker names a delegation of the provider
 	bindings    map[ionet.UUID]ionet.Key
-	uptimes     map[workerSample]int // uptime statements that are stored for a sample
+	uptimes     map[workerSample]int         // uptime statements that are stored for a sample
+	frozen      uint64                       // last epoch that is frozen; read where prices are judged
+	policies    map[uint64]*emissions.Policy // in force at the epochs of prices
+	prices      map[observation]standing
 }
 
 type delegationRow struct {
@@ -121,6 +125,7 @@ func (s *Service) lookUp(ctx context.Context, items []*item) (*known, error) {
 	k := &known{
 		delegations: map[ionet.Hash]delegationRow{}, inventories: map[ionet.Hash]inventoryRow{}, workers: map[ionet.Key]bool{},
 		providers: map[workerProvider]bool{}, bindings: map[ionet.UUID]ionet.Key{}, uptimes: map[workerSample]int{},
+		policies: map[uint64]*emissions.Policy{}, prices: map[observation]standing{},
 	}
 	n := namesIn(items)
 	if len(n.ids) == 0 {
@@ -138,7 +143,7 @@ func (s *Service) lookUp(ctx context.Context, items []*item) (*known, error) {
 			it.arrival, it.stored = arrival, true
 		}
 	}
-	return k, nil
+	return k, s.lookUpPrices(ctx, items, k)
 }
 
 // queue adds the queries for what n names to b.
@@ -276,5 +281,7 @@ func (k *known) learn(it *item) {
 		if !it.stored {
 			k.uptimes[workerSample{signer, b.Epoch, b.Sample}]++
 		}
+	case proofs.Price:
+		k.prices[observation{b.Epoch, signer}] = standing{it.id, b.MicroUSD}
 	}
 }

@@ -47,6 +47,10 @@ const (
 	ProblemEpochClosed        = "epoch-closed"
 	ProblemFutureSample       = "future-sample"
 	ProblemTooManyStatements  = "too-many-statements"
+	ProblemNoPriceAsked       = "no-price-asked"
+	ProblemForeignPrice       = "foreign-price"
+	ProblemOnePriceAnEpoch    = "one-price-an-epoch"
+	ProblemUnknownPrice       = "unknown-price"
 	ProblemUnknownEpoch       = "unknown-epoch"
 	ProblemUnknownDevice      = "unknown-device"
 	ProblemNothingToClaim     = "nothing-to-claim"
@@ -87,6 +91,10 @@ var problemTypes = map[string]struct {
 	ProblemEpochClosed:        {http.StatusGone, "The epoch is closed"},
 	ProblemFutureSample:       {http.StatusTooEarly, "The sample has not begun"},
 	ProblemTooManyStatements:  {http.StatusConflict, "There are too many statements"},
+	ProblemNoPriceAsked:       {http.StatusConflict, "The epoch's policy asks for no price"},
+	ProblemForeignPrice:       {http.StatusForbidden, "The price is not by the key that the policy names"},
+	ProblemOnePriceAnEpoch:    {http.StatusConflict, "The epoch has a price already"},
+	ProblemUnknownPrice:       {http.StatusNotFound, "The epoch has no price"},
 	ProblemUnknownEpoch:       {http.StatusNotFound, "The epoch has no books yet"},
 	ProblemUnknownDevice:      {http.StatusNotFound, "The device is not in the epoch's books"},
 	ProblemNothingToClaim:     {http.StatusConflict, "There is nothing to claim"},

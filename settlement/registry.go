@@ -33,6 +33,8 @@ func (s *Service) judge(it *item, k *known) *Problem {
 		return s.judgeInventory(it, b, k)
 	case proofs.Uptime:
 		return s.judgeUptime(it, b, k)
+	case proofs.Price:
+		return s.judgePrice(it, b, k)
 	}
 	return NewProblem(ProblemUnknownKind, "kind", "a statement of kind %s is not yet accepted by this service", it.envelope.Kind)
 }
@@ -196,8 +198,8 @@ func (s *Service) insert(ctx context.Context, tx pgx.Tx, items []*item) error {
 	open := make([]*item, 0, len(items))
 	for _, it := range items {
 		it.problem, it.inserted = nil, false
-		if _, ok := it.body.(proofs.Uptime); ok && it.epoch() <= uint64(frozen) {
-			it.problem = NewProblem(ProblemEpochClosed, "body.epoch", "epoch %d is closed: its books are made, the next is %d", it.epoch(), frozen+1)
+		if it.ofEpoch() && it.epoch() <= uint64(frozen) {
+			it.problem = epochClosed(it.epoch(), uint64(frozen))
 			continue
 		}
 		if !it.acked && it.arrival.Epoch <= uint64(frozen) {
@@ -207,7 +209,10 @@ func (s *Service) insert(ctx context.Context, tx pgx.Tx, items []*item) error {
 		}
 		open = append(open, it)
 	}
-	var err error
+	open, err := takePrices(ctx, tx, open)
+	if err != nil {
+		return err
+	}
 	if open, err = s.spend(ctx, tx, open); err != nil || len(open) == 0 {
 		return err
 	}

@@ -51,6 +51,7 @@ func (h *handler) operations(api huma.API) {
 	get(h, api, "/v1/workers/{key}", "What the service has of a worker", h.worker)
 	get(h, api, "/v1/epochs", "The latest epochs", h.epochs)
 	get(h, api, "/v1/epochs/{epoch}", "One epoch", h.epoch)
+	get(h, api, "/v1/prices/{epoch}", "The price that was observed for an epoch", h.price)
 	get(h, api, "/v1/epochs/{epoch}/verdicts", "All verdicts of an epoch", heavily(h, h.verdicts))
 	get(h, api, "/v1/devices/{device}/epochs/{epoch}", "A device's verdicts in an epoch, with inclusion proofs", heavily(h, h.device))
 	get(h, api, "/v1/rules", "The table of rules", h.rules)
@@ -98,6 +99,14 @@ func (h *handler) epochs(ctx context.Context, in *limitInput) (client.Epochs, er
 func (h *handler) epoch(ctx context.Context, in *epochInput) (client.Epoch, error) {
 	e, err := h.service.Epoch(ctx, in.Epoch)
 	return wireEpoch(e), err
+}
+
+func (h *handler) price(ctx context.Context, in *epochInput) (client.Price, error) {
+	p, err := h.service.Price(ctx, in.Epoch)
+	if err != nil {
+		return client.Price{}, err
+	}
+	return client.Price{Epoch: p.Epoch, ID: p.ID, Observer: p.Observer, Observed: p.Observed.Unix(), MicroUSD: p.MicroUSD, Ack: p.Ack.Append(nil)}, nil
 }
 
 func (h *handler) verdicts(ctx context.Context, in *epochInput) (client.Verdicts, error) {
@@ -160,7 +169,10 @@ func (h *handler) payments(ctx context.Context, in *limitInput) (client.Payments
 func wireEpoch(e settlement.Epoch) client.Epoch {
 	w := client.Epoch{
 		Epoch: e.Epoch, State: string(e.State), Emission: e.Emission, Sum: e.Sum, Unissued: e.Unissued, Verdicts: e.Verdicts,
-		InputsRoot: e.InputsRoot, VerdictsRoot: e.VerdictsRoot, Book: e.BookRoot, Policy: e.Policy, Memo: e.Memo, Slot: e.Slot,
+		InputsRoot: e.InputsRoot, VerdictsRoot: e.VerdictsRoot, Book: e.BookRoot, Policy: e.Policy, Memo: e.Memo, Slot: e.Slot, Draw: e.Draw,
+	}
+	if e.PriceEpoch > 0 {
+		w.Price = &client.UsedPrice{Epoch: e.PriceEpoch, MicroUSD: e.MicroUSD}
 	}
 	if !e.Signature.IsZero() {
 		w.Signature = e.Signature.String()
