@@ -43,7 +43,7 @@ var rooms = []room{
 
 	{path: "cmd/ionetd", may: []string{"", "emissions", "proofs", "chain", "chain/rpc", "publish", "settlement", "settlement/genesis", "settlement/ledger", "migrations", "client", "web"}, never: join(devChain, nvml)},
 	// ionet checks with its own RPC what it is asked to sign.
-	{path: "cmd/ionet", may: []string{"", "proofs", "chain", "chain/rpc", "client"}, never: join(database, money, devChain, nvml)},
+	{path: "cmd/ionet", may: []string{"", "emissions", "proofs", "chain", "chain/rpc", "client"}, never: join(database, money, devChain, nvml)},
 	{path: "cmd/ionet-worker", may: []string{"", "proofs", "chain", "client", "worker"}, never: join(database, money, devChain)},
 	{path: "cmd/ionet-audit", may: []string{"", "chain/rpc", "proofs/audit", "publish"}, never: join(database, money, devChain, nvml)},
 	{path: "cmd/ionet-localnet", may: []string{"", "chain", "chain/localnet"}, never: join(database, money)},

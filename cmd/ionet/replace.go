@@ -1,0 +1,60 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// replaceFile writes a file as a whole: under its name there is what was there
+// before, or all that write wrote. A link stays one, and what it leads to is
+// replaced; anything but a regular file is refused.
+func replaceFile(name string, write func(io.Writer) error) (err error) {
+	target, mode, err := replaceable(name)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	f, err := os.CreateTemp(filepath.Dir(target), "."+filepath.Base(target)+"-*")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	defer func() {
+		if err != nil {
+			_ = f.Close() // what came before is told
+			err = fmt.Errorf("write %s: %w", name, errors.Join(err, os.Remove(f.Name())))
+		}
+	}()
+	if err = write(f); err != nil {
+		return err
+	}
+	if err = f.Chmod(mode); err != nil {
+		return err
+	}
+	if err = f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), target)
+}
+
+// replaceable returns the file that a name leads to, which may be missing, and
+// the permissions that its successor gets.
+func replaceable(name string) (target string, mode fs.FileMode, err error) {
+	target, err = filepath.EvalSymlinks(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return name, 0o644, nil
+	}
+	if err != nil {
+		return "", 0, err
+	}
+	info, err := os.Stat(target)
+	if err != nil {
+		return "", 0, err
+	}
+	if !info.Mode().IsRegular() {
+		return "", 0, errors.New("it exists and is no regular file")
+	}
+	return target, info.Mode().Perm(), nil
+}
