@@ -312,9 +312,31 @@ func (o oracle) judge(emission uint64) []Verdict {
 		}
 	}
 	community := new(big.Int).Div(big.NewInt(int64(emission)*500), big.NewInt(10_000)).Uint64()
-	share(pools["community"], community)
-	share(pools["enterprise"], emission-community)
+	share(pools["community"], o.drawn(pools["community"], community))
+	share(pools["enterprise"], o.drawn(pools["enterprise"], emission-community))
 	return verdicts
+}
+
+// drawn is what a pool hands out of its share.
+func (o oracle) drawn(members []*Verdict, share uint64) uint64 {
+	if o.pol.Target == nil {
+		return share
+	}
+	need := new(big.Rat) // 0 without a price
+	o.each(KindPrice, func(s Statement, _ ionet.Hash) {
+		p, _ := ParsePrice(s.Envelope.Body)
+		for _, v := range members {
+			need.Add(need, new(big.Rat).SetUint64(v.Weight))
+		}
+		need.Mul(need, new(big.Rat).SetUint64(o.pol.Target.MicroUSD))
+		need.Quo(need, new(big.Rat).SetUint64(p.MicroUSD))
+		need.Mul(need, big.NewRat(1e8, 1000*int64(testClock.Samples)))
+	})
+	whole := new(big.Int).Quo(need.Num(), need.Denom())
+	if whole.IsUint64() && whole.Uint64() < share {
+		return whole.Uint64()
+	}
+	return share
 }
 
 // share divides by largest remainder, ties to the smaller UUID.
@@ -338,10 +360,16 @@ func share(members []*Verdict, total uint64) {
 }
 
 func TestJudgeAgainstOracle(t *testing.T) {
-	pol := must[*emissions.Policy](t)(emissions.ParsePolicy([]byte(testPolicy)))
 	count := map[Rule]int{}
 	rapid.Check(t, func(r *rapid.T) {
 		w := drawWorld(r, t)
+		if rapid.Bool().Draw(r, "target") {
+			w.in.Policy = []byte(targetPolicy)
+			if rapid.IntRange(0, 4).Draw(r, "priced") > 0 {
+				w.price("oracle", rapid.Uint64Range(worldEpoch-2, worldEpoch).Draw(r, "observed"), rapid.Uint64Range(1, 40_000_000).Draw(r, "price"))
+			}
+		}
+		pol := must[*emissions.Policy](t)(emissions.ParsePolicy(w.in.Policy))
 		w.in.Statements = unique(w.in.Statements)
 		j := w.judge()
 		checkTotals(r, j)

@@ -54,6 +54,10 @@ multiplier_milli = 0
 match = ["NVIDIA A10"]
 `
 
+// targetPolicy draws by a target of 8 cents, on observations of up to 2 epochs ago.
+var targetPolicy = strings.Replace(testPolicy, `draw = "schedule"`,
+	fmt.Sprintf("draw = \"target\"\ntarget = { key = %q, micro_usd = 80000, max_age_epochs = 2 }", public("oracle")), 1)
+
 const (
 	h100    = "NVIDIA H100 80GB HBM3"
 	rtx4090 = "NVIDIA GeForce RTX 4090"
@@ -142,6 +146,12 @@ func (w *world) revoke(provider string, delegation ionet.Hash, at Arrival) ionet
 func (w *world) release(provider, worker string, dev ionet.UUID, at Arrival) ionet.Hash {
 	r := Release{Provider: public(provider), Worker: public(worker), Device: dev, Issued: testClock.Start}
 	return w.add(KindRelease, provider, []byte(must[string](w.t)(r.Text(testNetwork))), at)
+}
+
+// price adds an observation of that epoch, made in its tenth second.
+func (w *world) price(signer string, epoch, microUSD uint64) ionet.Hash {
+	p := Price{Epoch: epoch, Observed: testClock.EpochStart(epoch) + 9, MicroUSD: microUSD}
+	return w.add(KindPrice, signer, must[[]byte](w.t)(p.Encode()), Arrival{epoch, 1})
 }
 
 // host is a worker with its inventory.
