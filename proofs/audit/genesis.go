@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/ionet-settlement/ionet"
@@ -86,6 +87,7 @@ func (a *auditor) checkNetwork(ctx context.Context, memo proofs.GenesisMemo) err
 		same(a.r, Genesis, "allocation "+al.Category, "derivation", chain.TokenAccount(al.Owner, n.Mint), al.Account)
 	}
 	a.checkAllocation(d)
+	a.checkUnlocks()
 	a.r.note("epochs of %d seconds and %d samples from %s on, genesis at %s", n.EpochSeconds, n.Samples,
 		time.Unix(n.Start, 0).UTC().Format(time.RFC3339), time.Unix(a.genesis.tx.time, 0).UTC().Format(time.RFC3339))
 	same(a.r, Genesis, "genesis memo", "schedule", n.Schedule.Hash, memo.Emission)
@@ -136,12 +138,28 @@ func equalShares(shares []emissions.Share, allocation []ionet.Allocation) bool {
 	return true
 }
 
+// checkUnlocks reads when each category may use its tokens. Nothing releases them
+// yet: checkVaults finds those that move.
+func (a *auditor) checkUnlocks() {
+	var told []string
+	for _, al := range a.network.Allocation {
+		u, err := emissions.ParseUnlock(al.Unlock)
+		if err != nil {
+			a.r.find(Genesis, "allocation "+al.Category, "allocation", "an unlock of emissions/FORMAT.md section 2", err)
+			continue
+		}
+		told = append(told, fmt.Sprintf("%s %s", al.Category, u))
+	}
+	a.r.note("unlocks by the network file: %s", strings.Join(told, ", "))
+}
+
 // checkSchedule prepares the schedule from its parameters and compares the hash
-// of all its emissions with the one committed at genesis.
+// of all its emissions with the one committed at genesis. A schedule that does
+// not come to cap - genesis can't be prepared.
 func (a *auditor) checkSchedule() error {
 	var err error
 	if a.schedule, err = emissions.New(emissions.ParamsOf(a.network.Schedule)); err != nil {
-		a.r.find(Genesis, "schedule", "schedule", "a schedule that can be computed", err)
+		a.r.find(Genesis, "schedule", "schedule", "a schedule that reaches its cap", err)
 		return errStop
 	}
 	same(a.r, Genesis, "schedule", "schedule", a.network.Schedule.Hash, a.schedule.Hash())

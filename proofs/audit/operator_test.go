@@ -79,6 +79,7 @@ type operator struct {
 	n        *ionet.Network
 	schedule *emissions.Schedule
 	lanes    map[string]*position
+	policy   []byte // that the next epochs follow
 	former   *proofs.Book
 	memo     string // of the former epoch
 	hosts    []*host
@@ -103,10 +104,15 @@ func testKey(name string) ed25519.PrivateKey {
 	return ed25519.NewKeyFromSeed(seed[:])
 }
 
-// found makes a network with three hosts.
+// found makes a network with three hosts under testPolicy.
 func found(t testing.TB, name string) *operator {
 	t.Helper()
-	o := &operator{t: t, ctx: t.Context(), dir: t.TempDir(), lanes: map[string]*position{}, balance: map[ionet.Key]uint64{}}
+	return foundUnder(t, name, []byte(testPolicy))
+}
+
+func foundUnder(t testing.TB, name string, policy []byte) *operator {
+	t.Helper()
+	o := &operator{t: t, ctx: t.Context(), dir: t.TempDir(), policy: policy, lanes: map[string]*position{}, balance: map[ionet.Key]uint64{}}
 	var err error
 	if o.chain, err = rpc.New(rpc.Config{Endpoints: []string{node.URL()}}); err != nil {
 		t.Fatal(err)
@@ -116,9 +122,6 @@ func found(t testing.TB, name string) *operator {
 		t.Fatal(err)
 	}
 	params, err := emissions.Hourly(8)
-	if err == nil {
-		params, err = params.Shorten(500)
-	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +130,7 @@ func found(t testing.TB, name string) *operator {
 	}
 	o.p, err = genesis.Prepare(o.ctx, genesis.Config{
 		Dir: t.TempDir(), Name: name, Cluster: ionet.Key(node.GenesisHash()), Start: time.Unix(unixTime.Add(2), 0),
-		EpochSeconds: 20, Samples: 5, PayLanes: 1, ClaimLanes: 1, Schedule: params, Policy: []byte(testPolicy),
+		EpochSeconds: 20, Samples: 5, PayLanes: 1, ClaimLanes: 1, Schedule: params, Policy: policy,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -303,7 +306,7 @@ func (o *operator) epoch(c crook) {
 // collect gathers what honest hosts say during epoch k.
 func (o *operator) collect(k uint64) *proofs.Inputs {
 	o.t.Helper()
-	in := &proofs.Inputs{Network: o.n.ID(), Epoch: k, Policy: []byte(testPolicy)}
+	in := &proofs.Inputs{Network: o.n.ID(), Epoch: k, Policy: o.policy}
 	clock := o.n.Clock()
 	for s := range clock.Samples {
 		o.waitTime(clock.SampleStart(k, s) + 1)
@@ -362,6 +365,7 @@ func (o *operator) seal(memo proofs.EpochMemo, c crook) {
 		plan.Owners = map[ionet.Key]ionet.Key{o.n.Mint: o.n.Keys.Operator}
 	}
 	signature := o.step("epoch", plan, c.content, o.p.Keys.Operator)
+	o.waitFinal() // before the clock moves on: when a book was sealed decides what counts
 	o.memo = plan.Memo
 	if c.sealed != nil {
 		c.sealed(signature)

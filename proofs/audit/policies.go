@@ -34,7 +34,7 @@ func (a *auditor) readPolicy(k uint64, memo proofs.EpochMemo, in *proofs.Inputs)
 // the book's, nil where there is none to read.
 func (a *auditor) checkPolicy(k uint64, w winner, memo proofs.EpochMemo, policy *emissions.Policy) {
 	due := proofs.PolicyInForce(a.firstPolicy, a.announced, a.network.Clock(), k)
-	if k > 1 && due != a.inForce {
+	if k > 1 && due.Policy != a.inForce.Policy {
 		a.r.note("from epoch %d on policy version %d is in force, %s", k, due.Version, due.Policy)
 	}
 	a.inForce = due
@@ -44,7 +44,7 @@ func (a *auditor) checkPolicy(k uint64, w winner, memo proofs.EpochMemo, policy 
 	}
 	object := "seal " + w.tx.signature
 	switch {
-	case memo.Policy != due.Policy && a.lostAnnouncement(due, used):
+	case memo.Policy != due.Policy && a.lostAnnouncement(k, due, used):
 		a.r.skip(k, object, "policy", describe(due), memo.Policy)
 	case memo.Policy != due.Policy:
 		a.r.find(k, object, "policy", describe(due), memo.Policy)
@@ -58,9 +58,9 @@ func describe(c proofs.PolicyChange) string {
 }
 
 // lostAnnouncement reports whether a book that can't be read might explain that
-// an epoch used another policy than the one that seems due: it may announce the
+// epoch k used another policy than the one that seems due: it may announce the
 // used one in time, or a version that the due one, announced later, does not pass.
-func (a *auditor) lostAnnouncement(due, used proofs.PolicyChange) bool {
+func (a *auditor) lostAnnouncement(k uint64, due, used proofs.PolicyChange) bool {
 	var dueIn uint64 // 0: at genesis
 	told := false
 	for _, s := range a.announced {
@@ -69,7 +69,7 @@ func (a *auditor) lostAnnouncement(due, used proofs.PolicyChange) bool {
 		}
 		told = told || s.Policy == used.Policy
 	}
-	later := !told && used.Version > due.Version
+	later := !told && used.Version > due.Version && used.FirstEpoch <= k
 	return slices.ContainsFunc(a.lost, func(w winner) bool {
 		return w.content.N < dueIn || later && w.tx.time < a.network.Clock().EpochStart(used.FirstEpoch)
 	})
