@@ -3,6 +3,7 @@ package proofs
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/emissions"
@@ -12,7 +13,7 @@ import (
 type Price struct {
 	Epoch    uint64 // in which it was observed, from 1
 	Observed int64  // Unix seconds, within that epoch
-	MicroUSD uint64 // price of one whole token in 10^-6 US dollar, from 1
+	MicroUSD uint64 // price of one whole token in 10^-6 US dollar, 1..2^63-1
 }
 
 // Encode returns the body of a price.
@@ -38,8 +39,8 @@ func (p Price) check() error {
 	switch {
 	case p.Epoch == 0 || p.Epoch > maxEpoch:
 		return fmt.Errorf("epoch is %d, not in 1..%d", p.Epoch, uint64(maxEpoch))
-	case p.MicroUSD == 0:
-		return errors.New("micro_usd is 0")
+	case p.MicroUSD == 0 || p.MicroUSD > math.MaxInt64:
+		return fmt.Errorf("micro_usd is %d, not in 1..%d", p.MicroUSD, uint64(math.MaxInt64))
 	}
 	return nil
 }

@@ -78,7 +78,7 @@ func TestPricesThatCantBe(t *testing.T) {
 			}
 		})
 	}
-	for _, p := range []Price{{Epoch: 0, MicroUSD: 1}, {Epoch: 1}, {Epoch: maxEpoch + 1, MicroUSD: 1}} {
+	for _, p := range []Price{{Epoch: 0, MicroUSD: 1}, {Epoch: 1}, {Epoch: maxEpoch + 1, MicroUSD: 1}, {Epoch: 1, MicroUSD: 1 << 63}} {
 		if _, err := p.Encode(); err == nil {
 			t.Errorf("%+v: encoded", p)
 		}

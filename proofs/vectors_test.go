@@ -42,6 +42,7 @@ type bookVector struct {
 	Start        int64           `json:"start"`
 	EpochSeconds uint32          `json:"epoch_seconds"`
 	Samples      uint16          `json:"samples"`
+	Decimals     int             `json:"decimals"`
 	Emission     ionet.Amount    `json:"emission"`
 	Inputs       []string        `json:"inputs"`
 	InputsRoot   string          `json:"inputs_root"`
@@ -98,6 +99,7 @@ func vectors(t testing.TB) map[string]any {
 	}
 	all["epoch-every-input"] = epochVector(t, fullWorld(t))
 	all["epoch-of-nobody"] = epochVector(t, newWorld(t))
+	all["epoch-drawn-by-target"] = epochVector(t, pricedWorld(t))
 	for _, c := range memoCases() {
 		all["memo-"+c.name] = memoVector{Memo: c.memo.String(), Hash: ionet.HashOf([]byte(c.memo.String()))}
 	}
@@ -117,13 +119,25 @@ func vectors(t testing.TB) map[string]any {
 	return all
 }
 
+// pricedWorld draws by the price of the epoch before, and announces a policy.
+func pricedWorld(t testing.TB) *world {
+	w := newWorld(t)
+	w.in.Policy = []byte(targetPolicy)
+	w.honest("p", "w", gpu{1, h100}, gpu{2, h100}).work(0, 1, 2, 3, 4)
+	w.honest("q", "v", gpu{3, rtx4090}).work(0, 1, 2)
+	w.price("oracle", worldEpoch-1, 170_000_000)
+	change := PolicyChange{Version: 2, FirstEpoch: worldEpoch + 3, Policy: ionet.HashOf([]byte(testPolicy))}
+	w.add(KindPolicy, "service", must[[]byte](t)(change.Encode()), Arrival{worldEpoch, 2})
+	return w
+}
+
 func epochVector(t testing.TB, w *world) bookVector {
 	j := w.judge()
 	b := &Book{Inputs: w.in, Verdicts: j.Verdicts}
 	file := must[[]byte](t)(EncodeBook(b))
 	raw := must[[]byte](t)(must[*zstd.Decoder](t)(decoder()).DecodeAll(file, nil))
 	v := bookVector{
-		Start: testClock.Start, EpochSeconds: testClock.Length, Samples: testClock.Samples, Emission: testEmission,
+		Start: testClock.Start, EpochSeconds: testClock.Length, Samples: testClock.Samples, Decimals: testTerms.Decimals, Emission: testEmission,
 		InputsRoot: w.in.Root().String(), VerdictsRoot: b.VerdictsRoot().String(), Sum: j.Sum, Unissued: j.Unissued,
 		BookRoot: b.Root().String(), BookHash: ionet.HashOf(raw).String(), NextBindings: must[[]Binding](t)(NextBindings(w.in, j.Verdicts)),
 	}
