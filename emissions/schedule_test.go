@@ -320,3 +320,15 @@ func BenchmarkEmission(b *testing.B) {
 		k += 7919
 	}
 }
+
+func BenchmarkNewMonthly(b *testing.B) {
+	p, err := Monthly(8)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := New(p); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
