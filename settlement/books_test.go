@@ -93,6 +93,11 @@ type books struct {
 // newBooks makes a network that starts at the next sample from now on.
 func newBooks(t testing.TB) *books {
 	t.Helper()
+	return newBooksUnder(t, testPolicy)
+}
+
+func newBooksUnder(t testing.TB, policy string) *books {
+	t.Helper()
 	node, err := handNode()
 	if err != nil {
 		t.Fatal(err)
@@ -107,7 +112,7 @@ func newBooks(t testing.TB) *books {
 	b := &books{t: t, node: node, url: pgtest.NewURL(t), first: handTime.Load() + testSample}
 	b.net, err = genesis.Prepare(t.Context(), genesis.Config{
 		Dir: t.TempDir(), Name: "books", Cluster: ionet.Key(node.GenesisHash()), Start: time.Unix(b.first, 0), Schedule: schedule,
-		EpochSeconds: testSamples * testSample, Samples: testSamples, PayLanes: 1, ClaimLanes: 1, Policy: []byte(testPolicy),
+		EpochSeconds: testSamples * testSample, Samples: testSamples, PayLanes: 1, ClaimLanes: 1, Policy: []byte(policy),
 	})
 	if err != nil {
 		t.Fatal(err)

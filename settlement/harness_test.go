@@ -39,6 +39,11 @@ type machine struct {
 // newMachine makes a network of two pay and two claim lanes and two hosts.
 func newMachine(t testing.TB) *machine {
 	t.Helper()
+	return newMachineUnder(t, testPolicy)
+}
+
+func newMachineUnder(t testing.TB, policy string) *machine {
+	t.Helper()
 	node, err := handNode()
 	if err != nil {
 		t.Fatal(err)
@@ -62,7 +67,7 @@ func newMachine(t testing.TB) *machine {
 	t.Cleanup(m.clean.Close)
 	m.net, err = genesis.Prepare(t.Context(), genesis.Config{
 		Dir: t.TempDir(), Name: "machine", Cluster: ionet.Key(node.GenesisHash()), Start: time.Unix(m.first, 0), Schedule: schedule,
-		EpochSeconds: testSamples * testSample, Samples: testSamples, PayLanes: 2, ClaimLanes: 2, Policy: []byte(testPolicy),
+		EpochSeconds: testSamples * testSample, Samples: testSamples, PayLanes: 2, ClaimLanes: 2, Policy: []byte(policy),
 	})
 	if err != nil {
 		t.Fatal(err)

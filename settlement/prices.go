@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -115,14 +114,12 @@ func (s *Service) judgePrice(it *item, p proofs.Price, k *known) *Problem {
 func (s *Service) checkObserved(it *item, p proofs.Price, frozen uint64) *Problem {
 	last := s.intake.schedule.Epochs()
 	switch {
-	case p.Epoch == 0 || p.Epoch > last:
+	case p.Epoch > last:
 		return NewProblem(ProblemMalformedStatement, "body.epoch", "epoch is %d, the schedule has epochs 1..%d", p.Epoch, last)
 	case p.Epoch <= frozen:
 		return epochClosed(p.Epoch, frozen)
 	case it.arrival.Epoch < p.Epoch:
 		return NewProblem(ProblemFutureSample, "body.epoch", "epoch %d has not begun: it is epoch %d", p.Epoch, it.arrival.Epoch).after(s.until(p.Epoch, 0))
-	case p.MicroUSD > math.MaxInt64:
-		return NewProblem(ProblemMalformedStatement, "body.micro_usd", "micro_usd is %d, a price is in 1..%d", p.MicroUSD, math.MaxInt64)
 	}
 	start, end := s.clock.EpochStart(p.Epoch), s.clock.EpochEnd(p.Epoch)
 	if p.Observed < start || p.Observed >= end {
