@@ -18,6 +18,7 @@ import (
 )
 
 const help = `For providers: make a wallet key, delegate workers, see earnings and verdicts, claim.
+For the observer that a policy names: hand in the token's price.
 
 Keys are files in solana-keygen's format, readable by their owner alone.
 
@@ -26,7 +27,8 @@ Examples:
   ionet delegate --server https://ionetd.example --keypair wallet.json --worker 7Xk...
   ionet balance  --server https://ionetd.example --wallet 9aB...
   ionet claim    --server https://ionetd.example --keypair wallet.json
-  ionet why      --server https://ionetd.example --device GPU-6b1a1b7c-0d3e-4c55-9f2b-6f4f1d2e3a4b --epoch 12`
+  ionet why      --server https://ionetd.example --device GPU-6b1a1b7c-0d3e-4c55-9f2b-6f4f1d2e3a4b --epoch 12
+  ionet price    --server https://ionetd.example --keypair oracle.json --usd 0.0731`
 
 type commands struct {
 	Keygen   keygenCmd   `cmd:"" help:"Make a wallet key file."`
@@ -34,6 +36,7 @@ type commands struct {
 	Account  accountCmd  `cmd:"" help:"The wallet's token account."`
 	Balance  balanceCmd  `cmd:"" help:"What a payout wallet has earned, been paid, and can claim."`
 	Claim    claimCmd    `cmd:"" help:"Claim all that a wallet can claim."`
+	Price    priceCmd    `cmd:"" help:"Observe the token's price for the current epoch, with the key that the policy names."`
 	Epochs   epochsCmd   `cmd:"" help:"List the latest epochs."`
 	Why      whyCmd      `cmd:"" help:"Why a device was paid or not, with a proof against the epoch's seal."`
 
