@@ -248,6 +248,22 @@ CREATE TABLE payout_runs (
 );
 CREATE INDEX payout_runs_open ON payout_runs USING btree (asked_at) WHERE (done_at IS NULL);
 
+CREATE TABLE policies (
+    id bytea NOT NULL,
+    version bigint NOT NULL,
+    first_epoch bigint NOT NULL,
+    hash bytea NOT NULL,
+    file bytea NOT NULL,
+    arrival_epoch bigint NOT NULL,
+    epoch bigint,
+    sealed_at bigint,
+    CONSTRAINT policies_pkey PRIMARY KEY (id),
+    CONSTRAINT only_sealed_has_time CHECK (((sealed_at IS NULL) OR ((epoch IS NOT NULL) AND (sealed_at > 0)))),
+    CONSTRAINT policy_hash_is_32_bytes CHECK ((octet_length(hash) = 32))
+);
+CREATE INDEX policies_by_arrival ON policies USING btree (arrival_epoch);
+CREATE INDEX policies_by_hash ON policies USING btree (hash);
+
 CREATE TABLE prepared_claims (
     message bytea NOT NULL,
     wallet bytea NOT NULL,

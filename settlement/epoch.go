@@ -112,7 +112,11 @@ func (s *Service) closing(e *epochRow) *Closing {
 // because it costs nothing; and a service that was away gives the workers a
 // grace of its own, two samples at least, to bring what they kept meanwhile.
 func (s *Service) isDue(ctx context.Context, k uint64) (bool, error) {
-	grace := int64(s.cfg.Policy.Close.GraceSeconds)
+	policy, err := s.rulesAt(ctx, k)
+	if err != nil {
+		return false, err
+	}
+	grace := int64(policy.Close.GraceSeconds)
 	due := s.clock.EpochEnd(k) + grace
 	wait := time.Duration(max(grace, 2*s.clock.SampleSeconds())) * time.Second
 	if now := s.now(); now.Unix() < due || now.Before(s.intake.opened.Add(wait)) {
@@ -197,6 +201,9 @@ func (s *Service) seal(ctx context.Context, tx pgx.Tx, book *proofs.Book, conten
 		return err
 	}
 	if err := replaceBindings(ctx, tx, next); err != nil {
+		return err
+	}
+	if err := sealAnnouncements(ctx, tx, book.Inputs); err != nil {
 		return err
 	}
 	var heard set[ionet.Key]

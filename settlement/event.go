@@ -22,6 +22,7 @@ const (
 	EventPrice      EventKind = "price"      // Epoch; Detail: US dollars for one token
 	EventPublished  EventKind = "published"  // Epoch, Statements: uptime statements in the book; Amount: the sum; Detail: book root
 	EventSealed     EventKind = "sealed"     // Epoch, Amount: the sum; Count: verdicts; Signature
+	EventPolicy     EventKind = "policy"     // Epoch: whose final book announces it; Detail: which, and what became of it
 	EventPayout     EventKind = "payout"     // Amount, Count: payees; Signature
 	EventClaim      EventKind = "claim"      // Payee, Amount; Signature
 	EventHeld       EventKind = "held"       // Payee; Detail: why it was not paid
@@ -72,6 +73,8 @@ func (e Event) Line(decimals int) string {
 		return fmt.Sprintf("epoch %d closes with %d uptime statements, %s of %s to mint, book %s", e.Epoch, e.Statements, tokens(e.Amount), tokens(e.Emission), e.Detail)
 	case EventSealed:
 		return fmt.Sprintf("epoch %d sealed: %d verdicts, emission %s, minted %s%s", e.Epoch, e.Count, tokens(e.Emission), tokens(e.Amount), landed)
+	case EventPolicy:
+		return fmt.Sprintf("epoch %d announced policy %s", e.Epoch, e.Detail)
 	case EventPayout:
 		return fmt.Sprintf("payout of %s to %d payees%s", tokens(e.Amount), e.Count, landed)
 	case EventClaim:

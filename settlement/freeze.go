@@ -65,7 +65,7 @@ func (s *Service) judgeEpoch(ctx context.Context, k uint64) error {
 		return err
 	}
 	return s.asLeader(ctx, func(tx pgx.Tx, _ int64) error {
-		policy, root := s.cfg.Policy.Hash(), in.Root()
+		policy, root := ionet.HashOf(in.Policy), in.Root()
 		tag, err := tx.Exec(ctx, insertEpoch, int64(k), emission.Int64(), j.Sum.Int64(), j.Unissued.Int64(), policy[:], root[:], len(j.Verdicts), inputs, d.draw, d.priceEpoch, d.microUSD)
 		if err != nil || tag.RowsAffected() == 0 { // a leader before us did it: its inputs stand
 			return err
@@ -82,9 +82,13 @@ ON CONFLICT (epoch) DO NOTHING`
 
 // gather reads the inputs of epoch k, FORMAT.md section 6, from one snapshot.
 func (s *Service) gather(ctx context.Context, k uint64) (*proofs.Inputs, error) {
-	in := &proofs.Inputs{Network: s.cfg.Network.ID(), Epoch: k, Policy: s.cfg.PolicyFile}
+	policy, err := s.rulesAt(ctx, k)
+	if err != nil {
+		return nil, fmt.Errorf("gather inputs: %w", err)
+	}
+	in := &proofs.Inputs{Network: s.cfg.Network.ID(), Epoch: k, Policy: policy.file}
 	snapshot := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
-	err := pgx.BeginTxFunc(ctx, s.pool, snapshot, func(tx pgx.Tx) error {
+	err = pgx.BeginTxFunc(ctx, s.pool, snapshot, func(tx pgx.Tx) error {
 		g := gathering{tx: tx, in: in}
 		return g.run(ctx)
 	})
@@ -124,6 +128,8 @@ SELECT id FROM revocations WHERE delegation = ANY ($1::bytea[]) AND arrival_epoc
 
 const selectReleases = `SELECT id FROM releases WHERE arrival_epoch = $1`
 
+const selectArrivedPolicies = `SELECT id FROM policies WHERE arrival_epoch = $1`
+
 const selectAllBindings = `SELECT uuid, worker, since, last FROM bindings ORDER BY uuid`
 
 func (g *gathering) run(ctx context.Context) error {
@@ -147,8 +153,11 @@ func (g *gathering) run(ctx context.Context) error {
 	if err := g.find(ctx, selectReleases, k); err != nil {
 		return fmt.Errorf("releases: %w", err)
 	}
+	if err := g.find(ctx, selectArrivedPolicies, k); err != nil {
+		return fmt.Errorf("policies: %w", err)
+	}
 	if err := g.statements(ctx, selectRegistered, append(byteas(delegations), byteas(g.take())...)); err != nil {
-		return fmt.Errorf("delegations, revocations and releases: %w", err)
+		return fmt.Errorf("delegations, revocations, releases and policies: %w", err)
 	}
 	return g.rest(ctx)
 }

@@ -132,6 +132,20 @@ const correctInventories = `
 UPDATE inventories i SET arrival_epoch = s.arrival_epoch, arrival_sample = s.arrival_sample FROM statements s
 WHERE s.epoch = 0 AND s.id = i.id AND i.id = ANY ($1::bytea[]) AND (i.arrival_epoch, i.arrival_sample) <> (s.arrival_epoch, s.arrival_sample)`
 
+const correctPolicies = `
+UPDATE policies p SET arrival_epoch = s.arrival_epoch FROM statements s
+WHERE s.epoch = 0 AND s.id = p.id AND p.id = ANY ($1::bytea[]) AND p.arrival_epoch <> s.arrival_epoch`
+
+// fetchPolicy reads the file that an announced policy names.
+func (s *Service) fetchPolicy(ctx context.Context, policy ionet.Hash) ([]byte, error) {
+	name := publish.PolicyName(policy)
+	file, err := s.cfg.Store.Get(ctx, name)
+	if errors.Is(err, publish.ErrNotFound) || err == nil && ionet.HashOf(file) != policy {
+		return nil, fmt.Errorf("the published store lacks %s, a policy that a sealed book announces, or holds another file under that name: put that file back from a copy of the store", name)
+	}
+	return file, err
+}
+
 // importStatements stores the book's statements, what they say and the beacons
 // that they name, and closes intake for the epoch.
 func (s *Service) importStatements(ctx context.Context, tx pgx.Tx, in *proofs.Inputs) error {
@@ -142,6 +156,12 @@ func (s *Service) importStatements(ctx context.Context, tx pgx.Tx, in *proofs.In
 			return fmt.Errorf("statement %s: %w", st.Envelope.ID(), problem)
 		}
 		items[i] = &item{envelope: st.Envelope, id: st.Envelope.ID(), body: body, arrival: st.Arrival}
+		if change, ok := body.(proofs.PolicyChange); ok {
+			var err error
+			if items[i].file, err = s.fetchPolicy(ctx, change.Policy); err != nil {
+				return err
+			}
+		}
 	}
 	slices.SortFunc(items, compareItems)
 	var epochs, arrivedEpochs []int64
@@ -157,7 +177,7 @@ func (s *Service) importStatements(ctx context.Context, tx pgx.Tx, in *proofs.In
 	b.Queue(correctStatements, epochs, ids, arrivedEpochs, arrivedSamples)
 	queueRegistry(&b, items)
 	queueImportedPrices(&b, items)
-	for _, sql := range []string{correctDelegations, correctRevocations, correctReleases, correctInventories} {
+	for _, sql := range []string{correctDelegations, correctRevocations, correctReleases, correctInventories, correctPolicies} {
 		b.Queue(sql, ids)
 	}
 	s.queueImportedBeacons(&b, in.Beacons)

@@ -13,12 +13,13 @@ import (
 type item struct {
 	envelope proofs.Envelope
 	id       ionet.Hash
-	body     any            // proofs.Delegation, .Revocation, .Release, .Inventory, .Uptime or .Price
+	body     any            // proofs.Delegation, .Revocation, .Release, .Inventory, .Uptime, .Price or .PolicyChange
 	arrival  proofs.Arrival // the stored one where stored or inserted by another
 	acked    bool           // arrival is that of an ack of ours
 	stored   bool           // it was here before this request
 	inserted bool           // this request stored it
 	beacon   *proofs.Beacon // a block that the table lacks, read from the chain
+	file     []byte         // of a policy change: the policy
 	problem  *Problem
 	first    *item // the same statement earlier in the request; it is the one that is worked on
 }
@@ -188,6 +189,11 @@ func (s *Service) parse(e *proofs.Envelope) (body any, p *Problem) {
 		body, err = proofs.ParseUptime(e.Body)
 	case proofs.KindPrice:
 		body, err = proofs.ParsePrice(e.Body)
+	case proofs.KindPolicy:
+		if e.Signer != s.cfg.Network.Keys.Service {
+			return nil, NewProblem(ProblemWrongSignature, "signer", "the policy is signed by %s, this network's policies are announced by its service, %s", e.Signer, s.cfg.Network.Keys.Service)
+		}
+		body, err = proofs.ParsePolicyChange(e.Body)
 	default:
 		return nil, NewProblem(ProblemUnknownKind, "kind", "a statement of kind %s is not yet accepted by this service", e.Kind)
 	}

@@ -25,6 +25,7 @@ type known struct {
 	frozen      uint64                       // last epoch that is frozen; read where prices are judged
 	policies    map[uint64]*emissions.Policy // in force at the epochs of prices
 	prices      map[observation]standing
+	policy      *rules // in force now; only where an inventory is looked up
 }
 
 type delegationRow struct {
@@ -138,10 +139,17 @@ func (s *Service) lookUp(ctx context.Context, items []*item) (*known, error) {
 	if err := s.front.SendBatch(ctx, &b).Close(); err != nil {
 		return nil, fmt.Errorf("look up what %d statements name: %w", len(n.ids), err)
 	}
+	var err error
 	for _, it := range items {
 		if arrival, ok := stored[it.id]; ok {
 			it.arrival, it.stored = arrival, true
 		}
+		if _, ok := it.body.(proofs.Inventory); ok && !it.stored && k.policy == nil && err == nil {
+			k.policy, err = s.rulesNow(ctx, s.front)
+		}
+	}
+	if err != nil {
+		return nil, err
 	}
 	return k, s.lookUpPrices(ctx, items, k)
 }

@@ -133,7 +133,11 @@ func (s *Service) freePayLanes(ctx context.Context, lanes []lane, live []attempt
 // duePayees returns payees by what they are owed, the largest first, without
 // those that are held.
 func (s *Service) duePayees(ctx context.Context, now time.Time, limit int) ([]payment, error) {
-	minimum := max(s.cfg.Policy.Payout.Minimum.Int64(), 1)
+	policy, err := s.rulesNow(ctx, s.pool)
+	if err != nil {
+		return nil, err
+	}
+	minimum := max(policy.Payout.Minimum.Int64(), 1)
 	held, err := s.heldPayees(ctx, now)
 	if err != nil {
 		return nil, err

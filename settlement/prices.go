@@ -295,8 +295,3 @@ func (s *Service) Price(ctx context.Context, k uint64) (Price, error) {
 	p.Ack = s.ackOf(p.ID, proofs.Arrival{Epoch: uint64(epoch), Sample: uint16(sample)})
 	return p, nil
 }
-
-// policyAt returns the policy in force at epoch k.
-func (s *Service) policyAt(context.Context, uint64) (*emissions.Policy, error) {
-	return s.cfg.Policy, nil
-}

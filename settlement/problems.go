@@ -59,6 +59,10 @@ const (
 	ProblemNotYourClaim       = "not-your-claim"
 	ProblemUnknownClaim       = "unknown-claim"
 	ProblemClaimWouldFail     = "claim-would-fail"
+	ProblemMalformedPolicy    = "malformed-policy"
+	ProblemPolicyVersion      = "policy-version"
+	ProblemPolicyEpoch        = "policy-epoch"
+	ProblemForeignPolicy      = "foreign-policy"
 	ProblemNotLeader          = "not-leader"
 	ProblemBusy               = "busy"
 )
@@ -103,6 +107,10 @@ var problemTypes = map[string]struct {
 	ProblemNotYourClaim:       {http.StatusForbidden, "The claim is another wallet's"},
 	ProblemUnknownClaim:       {http.StatusNotFound, "The claim is not known"},
 	ProblemClaimWouldFail:     {http.StatusConflict, "The claim would fail on chain"},
+	ProblemMalformedPolicy:    {http.StatusUnprocessableEntity, "The policy file is not fit"},
+	ProblemPolicyVersion:      {http.StatusConflict, "The policy's version was passed already"},
+	ProblemPolicyEpoch:        {http.StatusUnprocessableEntity, "The policy can't rule from that epoch on"},
+	ProblemForeignPolicy:      {http.StatusForbidden, "Policies are announced by the operator alone"},
 	ProblemNotLeader:          {http.StatusServiceUnavailable, "Another instance leads at the moment"},
 	ProblemBusy:               {http.StatusTooManyRequests, "The service is busy"},
 }

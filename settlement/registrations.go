@@ -49,6 +49,13 @@ INSERT INTO inventory_devices (inventory, uuid, name)
 SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::text[])
 ON CONFLICT (inventory, uuid) DO NOTHING`
 
+const insertPolicies = `
+INSERT INTO policies (id, version, first_epoch, hash, file, arrival_epoch)
+SELECT t.id, t.version, t.first_epoch, t.hash, t.file, s.arrival_epoch
+FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::bytea[], $5::bytea[]) AS t (id, version, first_epoch, hash, file)
+JOIN statements s ON s.epoch = 0 AND s.id = t.id
+ON CONFLICT (id) DO NOTHING`
+
 // queueRegistry inserts what the statements of items say into the tables that
 // answer questions about it. Their arrival is that of the stored statement,
 // which queueStatements put there before.
@@ -67,6 +74,9 @@ func queueRegistry(b *pgx.Batch, items []*item) {
 	if r := g.releases; len(r.ids) > 0 {
 		b.Queue(insertReleases, r.ids, r.workers, r.uuids)
 	}
+	if p := g.policies; len(p.ids) > 0 {
+		b.Queue(insertPolicies, p.ids, p.versions, p.firsts, p.hashes, p.files)
+	}
 	if v := g.inventories; len(v.ids) > 0 {
 		b.Queue(insertWorkers, v.workers)
 		b.Queue(insertInventories, v.ids, v.workers, v.delegations, v.simulated, v.devices)
@@ -83,6 +93,10 @@ type registrations struct {
 	}
 	revocations struct{ ids, delegations [][]byte }
 	releases    struct{ ids, workers, uuids [][]byte }
+	policies    struct {
+		ids, hashes, files [][]byte
+		versions, firsts   []int64
+	}
 	inventories struct {
 		ids, workers, delegations [][]byte
 		simulated                 []bool
@@ -107,6 +121,10 @@ func (g *registrations) add(it *item) {
 	case proofs.Release:
 		r := &g.releases
 		r.ids, r.workers, r.uuids = append(r.ids, id), append(r.workers, body.Worker[:]), append(r.uuids, body.Device[:])
+	case proofs.PolicyChange:
+		p := &g.policies
+		p.ids, p.hashes, p.files = append(p.ids, id), append(p.hashes, body.Policy[:]), append(p.files, it.file)
+		p.versions, p.firsts = append(p.versions, int64(body.Version)), append(p.firsts, int64(body.FirstEpoch))
 	case proofs.Inventory:
 		v := &g.inventories
 		v.ids, v.workers, v.delegations = append(v.ids, id), append(v.workers, it.envelope.Signer[:]), append(v.delegations, body.Delegation[:])

@@ -35,6 +35,8 @@ func (s *Service) judge(it *item, k *known) *Problem {
 		return s.judgeUptime(it, b, k)
 	case proofs.Price:
 		return s.judgePrice(it, b, k)
+	case proofs.PolicyChange:
+		return NewProblem(ProblemForeignPolicy, "kind", "policy version %d was not announced here, or was forgotten: only the operator announces policies, with the file, by ionetd policy announce", b.Version)
 	}
 	return NewProblem(ProblemUnknownKind, "kind", "a statement of kind %s is not yet accepted by this service", it.envelope.Kind)
 }
@@ -90,7 +92,7 @@ func (s *Service) judgeInventory(it *item, v proofs.Inventory, k *known) *Proble
 	}
 	for i, device := range v.Devices {
 		if bound, ok := k.bindings[device.UUID]; ok && bound != worker {
-			return NewProblem(ProblemDeviceBound, fmt.Sprintf("body.devices[%d].uuid", i), "device %s is bound to worker %s until its provider releases it or it stays silent for %d epochs", device.UUID, bound, s.cfg.Policy.BindingIdleEpochs)
+			return NewProblem(ProblemDeviceBound, fmt.Sprintf("body.devices[%d].uuid", i), "device %s is bound to worker %s until its provider releases it or it stays silent for %d epochs", device.UUID, bound, k.policy.BindingIdleEpochs)
 		}
 	}
 	return nil

@@ -261,7 +261,13 @@ func (m *machine) showBook(root ionet.Hash) { m.move(root, ".hidden", "") }
 
 func (m *machine) move(root ionet.Hash, from, to string) {
 	m.t.Helper()
-	path := filepath.Join(m.store.Dir(), filepath.FromSlash(publish.BookName(root)))
+	m.moveFile(publish.BookName(root), from, to)
+}
+
+// moveFile renames a published file.
+func (m *machine) moveFile(name, from, to string) {
+	m.t.Helper()
+	path := filepath.Join(m.store.Dir(), filepath.FromSlash(name))
 	if err := os.Rename(path+from, path+to); err != nil {
 		m.t.Fatal(err)
 	}

@@ -18,7 +18,7 @@ import (
 func (s *Service) Run(ctx context.Context) {
 	wake := make(chan struct{}, 1)
 	tick := cron.New(cron.WithLogger(cron.DiscardLogger))
-	tick.Schedule(closings{s.clock, time.Duration(s.cfg.Policy.Close.GraceSeconds) * time.Second}, cron.FuncJob(func() {
+	tick.Schedule(closings{s.clock, func() func(uint64) time.Time { return s.dueTimes(ctx) }}, cron.FuncJob(func() {
 		select {
 		case wake <- struct{}{}:
 		default: // a pass is asked for already
@@ -70,16 +70,20 @@ SELECT coalesce(bool_or(done_at IS NULL), false), coalesce(max(asked_at), $1) FR
 // chain's time decides then; passes go on asking while it lags.
 type closings struct {
 	clock ionet.Clock
-	grace time.Duration
+	due   func() func(k uint64) time.Time // the epochs' ends and their policies' graces, as far as known now
 }
 
-// Next returns the first epoch's end plus grace after t.
+// Next returns the first of those moments after t.
 func (c closings) Next(t time.Time) time.Time {
-	k, _, ok := c.clock.At(t.Add(-c.grace))
+	due := c.due()
+	k, _, ok := c.clock.At(t)
 	if !ok {
 		k = 1
 	}
-	return time.Unix(c.clock.EpochEnd(k), 0).Add(c.grace)
+	for k > 1 && due(k-1).After(t) {
+		k--
+	}
+	return due(k)
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -36,9 +36,9 @@ type Config struct {
 	Chain       *rpc.Client
 	Store       *publish.Folder
 	Network     *ionet.Network
-	NetworkFile []byte // exact bytes that Network was parsed from
-	Policy      *emissions.Policy
-	PolicyFile  []byte // exact bytes that Policy was parsed from
+	NetworkFile []byte            // exact bytes that Network was parsed from
+	Policy      *emissions.Policy // that of the genesis; later ones are announced, see AnnouncePolicy
+	PolicyFile  []byte            // exact bytes that Policy was parsed from
 	Keys        Keys
 
 	Front        *pgxpool.Pool    // connections that outsiders' requests may use up; Pool when nil
@@ -129,6 +129,7 @@ type Service struct {
 	swept   time.Time // when prepared claims were last swept; guarded by pass
 	view    view      // what the last pass saw; for Status and metrics
 	intake  *intake   // intake.go
+	parsed  sync.Map  // *rules by hash; inforce.go
 }
 
 // New checks cfg against the database, which must be migrated, and returns a
@@ -142,6 +143,10 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	s := &Service{cfg: cfg, pool: cfg.Pool, front: cfg.Front, clock: cfg.Network.Clock(), log: cfg.Logger, metrics: newMetrics()}
 	if err := s.adopt(ctx); err != nil {
 		return nil, fmt.Errorf("open settlement: %w", err)
+	}
+	// The auditor finds every policy in the published store, the first one too.
+	if err := cfg.Store.Put(ctx, publish.PolicyName(cfg.Policy.Hash()), cfg.PolicyFile); err != nil {
+		return nil, fmt.Errorf("open settlement: publish the genesis policy: %w", err)
 	}
 	if err := s.openIntake(ctx); err != nil {
 		return nil, fmt.Errorf("open settlement: %w", err)
@@ -196,12 +201,6 @@ ON CONFLICT (one) DO NOTHING`
 
 // Network returns the network that the service settles; it must not be changed.
 func (s *Service) Network() *ionet.Network { return s.cfg.Network }
-
-// Policy returns the policy in force; it must not be changed.
-func (s *Service) Policy() *emissions.Policy { return s.cfg.Policy }
-
-// PolicyFile returns the exact bytes of the policy in force.
-func (s *Service) PolicyFile() []byte { return bytes.Clone(s.cfg.PolicyFile) }
 
 // NetworkFile returns the exact bytes of the network file.
 func (s *Service) NetworkFile() []byte { return bytes.Clone(s.cfg.NetworkFile) }

@@ -42,6 +42,7 @@ type wires struct {
 	reads bool                // only calls of the chain that read count
 	drop  bool                // what is sent to the chain is accepted and forgotten
 	hook  func(method string) // runs before each call of the chain
+	mute  string              // calls of the chain that fail; "": none
 }
 
 var errWire = errors.New("the wire was cut by the test")
@@ -73,6 +74,13 @@ func (w *wires) before(hook func(method string)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.hook = hook
+}
+
+// silence makes calls of one method fail until it is called with "".
+func (w *wires) silence(method string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.mute = method
 }
 
 // failed returns the step that failed since the wires were armed, "" where
@@ -210,8 +218,11 @@ func (w *wires) RoundTrip(r *http.Request) (*http.Response, error) {
 	_, method, _ := strings.Cut(string(body), `"method":"`)
 	method, _, _ = strings.Cut(method, `"`)
 	w.mu.Lock()
-	drop, hook := w.drop && method == "sendTransaction", w.hook
+	drop, hook, mute := w.drop && method == "sendTransaction", w.hook, w.mute == method
 	w.mu.Unlock()
+	if mute {
+		return nil, errWire
+	}
 	if hook != nil {
 		hook(method)
 	}

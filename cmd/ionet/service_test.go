@@ -185,7 +185,9 @@ func (w *town) beacon(sample uint16) proofs.Beacon {
 // waitSealed moves on to the epoch's close and waits for its seal.
 func (w *town) waitSealed(epoch uint64) {
 	w.t.Helper()
-	w.now.Store(w.network.Clock().EpochEnd(epoch) + int64(w.service.Policy().Close.GraceSeconds) + 1)
+	policy, err := w.service.Policy(w.t.Context())
+	w.check(err)
+	w.now.Store(w.network.Clock().EpochEnd(epoch) + int64(policy.Close.GraceSeconds) + 1)
 	for range 3000 {
 		if e, err := w.service.Epoch(w.t.Context(), epoch); err == nil && string(e.State) == client.EpochSealed {
 			return

@@ -1,0 +1,333 @@
+package settlement
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/chain"
+	"github.com/ionet-settlement/ionet/chain/rpc"
+	"github.com/ionet-settlement/ionet/emissions"
+	"github.com/ionet-settlement/ionet/proofs"
+)
+
+// policyRow is a row of policies.
+type policyRow struct {
+	proofs.PolicyChange
+	id       ionet.Hash
+	arrival  uint64 // epoch
+	epoch    uint64 // whose sealed book has it; 0: none yet
+	sealedAt int64  // block time of that seal; 0: not read yet
+}
+
+// isOpen reports whether it is not known yet if the policy counts; next is the first
+// epoch without a final seal.
+func (r policyRow) isOpen(next uint64) bool {
+	return r.epoch == 0 && r.arrival >= next || r.epoch > 0 && r.sealedAt == 0
+}
+
+// In the order of the books, and within one by version, as proofs.PolicyInForce
+// takes them; what is in none yet comes last.
+const selectPolicies = `
+SELECT id, version, first_epoch, hash, arrival_epoch, coalesce(epoch, 0), coalesce(sealed_at, 0)
+FROM policies ORDER BY epoch NULLS LAST, arrival_epoch, version, id`
+
+// readPolicies returns all policies that were announced.
+func readPolicies(ctx context.Context, q querier) ([]policyRow, error) {
+	rows, err := q.Query(ctx, selectPolicies)
+	if err != nil {
+		return nil, fmt.Errorf("read the policies: %w", err)
+	}
+	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (policyRow, error) {
+		var id, hash []byte
+		var version, first, arrival, epoch int64
+		var r policyRow
+		if err := row.Scan(&id, &version, &first, &hash, &arrival, &epoch, &r.sealedAt); err != nil {
+			return r, err
+		}
+		r.PolicyChange = proofs.PolicyChange{Version: uint32(version), FirstEpoch: uint64(first), Policy: ionet.Hash(hash)}
+		r.id, r.arrival, r.epoch = ionet.Hash(id), uint64(arrival), uint64(epoch)
+		return r, nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the policies: %w", err)
+	}
+	return list, nil
+}
+
+// genesisPolicy is the policy of the genesis as a change from nothing.
+func (s *Service) genesisPolicy() proofs.PolicyChange {
+	p := s.cfg.Policy
+	return proofs.PolicyChange{Version: p.Version, FirstEpoch: p.FirstEpoch, Policy: p.Hash()}
+}
+
+// inForce returns the policy in force at epoch k by what the sealed books say. One
+// whose seal's time is not known counts for nothing yet.
+func (s *Service) inForce(list []policyRow, k uint64) proofs.PolicyChange {
+	var sealed []proofs.SealedPolicy
+	for _, r := range list {
+		if r.epoch == 0 {
+			continue
+		}
+		at := r.sealedAt
+		if at == 0 {
+			at = math.MaxInt64
+		}
+		sealed = append(sealed, proofs.SealedPolicy{PolicyChange: r.PolicyChange, Epoch: r.epoch, SealedAt: at})
+	}
+	return proofs.PolicyInForce(s.genesisPolicy(), sealed, s.clock, k)
+}
+
+// currentEpoch is the epoch of now; 1 before the first.
+func (s *Service) currentEpoch() uint64 { return s.arrival().Epoch }
+
+// rules is a policy and the bytes that it was parsed from.
+type rules struct {
+	*emissions.Policy
+	file []byte
+}
+
+const selectPolicyFile = `SELECT file FROM policies WHERE hash = $1 LIMIT 1`
+
+// rulesOf returns the policy with that hash, which the database must hold. What was
+// parsed once is kept.
+func (s *Service) rulesOf(ctx context.Context, q querier, policy ionet.Hash) (*rules, error) {
+	if policy == s.cfg.Policy.Hash() {
+		return &rules{s.cfg.Policy, s.cfg.PolicyFile}, nil
+	}
+	if r, ok := s.parsed.Load(policy); ok {
+		return r.(*rules), nil
+	}
+	rows, err := q.Query(ctx, selectPolicyFile, policy[:])
+	if err != nil {
+		return nil, fmt.Errorf("read policy %s: %w", policy, err)
+	}
+	file, err := pgx.CollectExactlyOneRow(rows, pgx.RowTo[[]byte])
+	if err != nil {
+		return nil, fmt.Errorf("read policy %s: %w", policy, err)
+	}
+	p, err := emissions.ParsePolicy(file)
+	if err != nil {
+		return nil, fmt.Errorf("read policy %s: %w", policy, err)
+	}
+	if p.Hash() != policy {
+		return nil, fmt.Errorf("read policy %s: its file has hash %s: the row was changed", policy, p.Hash())
+	}
+	r := &rules{p, file}
+	s.parsed.Store(policy, r)
+	return r, nil
+}
+
+// rulesNow returns the policy in force at the current epoch, as far as the sealed
+// books tell. What an epoch is judged by is rulesAt's to say.
+func (s *Service) rulesNow(ctx context.Context, q querier) (*rules, error) {
+	list, err := readPolicies(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	return s.rulesOf(ctx, q, s.inForce(list, s.currentEpoch()).Policy)
+}
+
+// policyAt returns the policy in force at epoch k, which has begun, to those who may
+// not guess: what is acked by its rules must be what the epoch is judged by. While a
+// change that may hold at k has no final seal yet it is a busy Problem.
+func (s *Service) policyAt(ctx context.Context, k uint64) (*emissions.Policy, error) {
+	list, err := readPolicies(ctx, s.front)
+	if err != nil {
+		return nil, err
+	}
+	var next int64
+	if err := s.front.QueryRow(ctx, selectEpochLane).Scan(&next); err != nil {
+		return nil, fmt.Errorf("read the epoch lane: %w", err)
+	}
+	for _, r := range list {
+		if r.FirstEpoch <= k && r.isOpen(uint64(next)) {
+			return nil, NewProblem(ProblemBusy, "", "whether policy version %d is in force at epoch %d is known once the seal of epoch %d is final: ask again in a moment", r.Version, k, r.arrival).after(beaconRetry)
+		}
+	}
+	r, err := s.rulesOf(ctx, s.front, s.inForce(list, k).Policy)
+	if err != nil {
+		return nil, err
+	}
+	return r.Policy, nil
+}
+
+// rulesAt returns the policy that epoch k is judged by, for the leader, once all
+// epochs before k are sealed. The times of their seals are read from the chain where
+// a book announces a policy; without them the answer is not known, and is an error.
+func (s *Service) rulesAt(ctx context.Context, k uint64) (*rules, error) {
+	list, err := readPolicies(ctx, s.pool)
+	if err != nil {
+		return nil, err
+	}
+	for i := range list {
+		r := &list[i]
+		if r.epoch == 0 || r.sealedAt != 0 {
+			continue
+		}
+		if r.sealedAt, err = s.noteSealTime(ctx, r.epoch); err != nil {
+			return nil, fmt.Errorf("the policy of epoch %d depends on when epoch %d was sealed: %w", k, r.epoch, err)
+		}
+		s.emit(Event{Kind: EventPolicy, Epoch: r.epoch, Detail: s.becameOf(list[:i+1])})
+	}
+	return s.rulesOf(ctx, s.pool, s.inForce(list, k).Policy)
+}
+
+// becameOf tells what became of the last policy of list.
+func (s *Service) becameOf(list []policyRow) string {
+	last := list[len(list)-1]
+	if s.counts(list) {
+		return fmt.Sprintf("version %d: it rules from epoch %d on", last.Version, last.FirstEpoch)
+	}
+	return fmt.Sprintf("version %d for epoch %d: it never counts, because it was sealed too late or a version as high was announced before", last.Version, last.FirstEpoch)
+}
+
+const markSealTime = `UPDATE policies SET sealed_at = $2 WHERE epoch = $1 AND sealed_at IS NULL`
+
+// noteSealTime reads the time of epoch k's seal and stores it.
+func (s *Service) noteSealTime(ctx context.Context, k uint64) (int64, error) {
+	at, err := s.readSealTime(ctx, k)
+	if err != nil {
+		return 0, err
+	}
+	// The chain's answer never changes: whoever stops here, or comes second, reads and
+	// stores the same.
+	err = s.asLeader(ctx, func(tx pgx.Tx, _ int64) error {
+		_, err := tx.Exec(ctx, markSealTime, int64(k), at)
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("store the time of the seal: %w", err)
+	}
+	s.log.Info("the seal of an epoch that announces a policy has a time", "epoch", k, "sealed_at", at)
+	return at, nil
+}
+
+const selectSealedPosition = `
+SELECT l.address, l.slot, c.bytes, coalesce(c.signature, e.signature, '') FROM lanes l
+JOIN contents c ON c.lane = l.name AND c.position = $1 AND c.state = 'won'
+LEFT JOIN epochs e ON e.epoch = $1
+WHERE l.name = 'epoch'`
+
+// readSealTime returns the block time of the transaction that sealed epoch k: the one
+// that stepped the epoch lane from K(k). A signature that we hold finds it, or else the
+// lane's history; the step proves it.
+func (s *Service) readSealTime(ctx context.Context, k uint64) (int64, error) {
+	l := lane{name: epochLane, position: k}
+	var address, encoded, signature []byte
+	var slot int64
+	if err := s.pool.QueryRow(ctx, selectSealedPosition, int64(k)).Scan(&address, &slot, &encoded, &signature); err != nil {
+		return 0, fmt.Errorf("read the content that sealed epoch %d: %w", k, err)
+	}
+	content, err := chain.ParseContent(encoded)
+	if err != nil {
+		return 0, fmt.Errorf("read the content that sealed epoch %d: %w", k, err)
+	}
+	l.address, l.c = ionet.Key(address), content.C
+	if len(signature) > 0 {
+		at, err := s.stepTime(ctx, l, chain.Signature(signature))
+		if !errors.Is(err, rpc.ErrNotFound) {
+			return at, err
+		}
+	}
+	at, err := s.findStep(ctx, l, uint64(slot))
+	if err != nil {
+		return 0, fmt.Errorf("find the transaction that sealed epoch %d: %w", k, err)
+	}
+	return s.stepTime(ctx, l, at.signature)
+}
+
+// stepTime returns the block time of a transaction, which must have passed l's position.
+func (s *Service) stepTime(ctx context.Context, l lane, signature chain.Signature) (int64, error) {
+	t, err := s.cfg.Chain.Transaction(ctx, signature)
+	if err != nil {
+		return 0, err
+	}
+	d, err := chain.Decode(t.Bytes)
+	if err != nil {
+		return 0, fmt.Errorf("transaction %s: %w", signature, err)
+	}
+	from := s.public(l.c)
+	for _, st := range d.Plan.Steps {
+		if st.Lane != l.address || st.From != from || t.Err != nil {
+			continue
+		}
+		if t.Time > 0 {
+			return t.Time, nil
+		}
+		b, err := s.cfg.Chain.Block(ctx, t.Slot)
+		if err == nil && b.Time <= 0 {
+			err = errors.New("the endpoint does not tell it")
+		}
+		if err != nil {
+			return 0, fmt.Errorf("read the time of slot %d: %w", t.Slot, err)
+		}
+		return b.Time, nil
+	}
+	return 0, fmt.Errorf("transaction %s did not pass position %d of lane %s", signature, l.position, l.name)
+}
+
+const sealPolicies = `UPDATE policies SET epoch = $1 WHERE id = ANY ($2::bytea[])`
+
+// sealAnnouncements notes, with the seal of a book, which announcements it holds.
+// When that was, by the chain, is read before the next epoch closes.
+func sealAnnouncements(ctx context.Context, tx pgx.Tx, in *proofs.Inputs) error {
+	var ids [][]byte
+	for i := range in.Statements {
+		if e := &in.Statements[i].Envelope; e.Kind == proofs.KindPolicy {
+			id := e.ID()
+			ids = append(ids, id[:])
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	tag, err := tx.Exec(ctx, sealPolicies, int64(in.Epoch), ids)
+	if err == nil && tag.RowsAffected() != int64(len(ids)) {
+		err = fmt.Errorf("the book announces %d, %d are stored", len(ids), tag.RowsAffected())
+	}
+	if err != nil {
+		return fmt.Errorf("note the announced policies: %w", err)
+	}
+	return nil
+}
+
+// dueTimes returns when an epoch may close at the earliest, by the policies that are
+// known. It wakes passes, which decide; so where the database does not answer, the
+// genesis policy will do.
+func (s *Service) dueTimes(ctx context.Context) func(k uint64) time.Time {
+	list, err := readPolicies(ctx, s.pool)
+	if err != nil && ctx.Err() == nil {
+		s.log.Debug("closings are told by the genesis policy", "error", err)
+	}
+	return func(k uint64) time.Time {
+		grace := s.cfg.Policy.Close.GraceSeconds
+		if r, err := s.rulesOf(ctx, s.pool, s.inForce(list, k).Policy); err == nil {
+			grace = r.Close.GraceSeconds
+		}
+		return time.Unix(s.clock.EpochEnd(k)+int64(grace), 0)
+	}
+}
+
+// Policy returns the policy in force at the current epoch; it must not be changed.
+func (s *Service) Policy(ctx context.Context) (*emissions.Policy, error) {
+	r, err := s.rulesNow(ctx, s.front)
+	if err != nil {
+		return nil, err
+	}
+	return r.Policy, nil
+}
+
+// PolicyFile returns the exact bytes of the policy in force at the current epoch.
+func (s *Service) PolicyFile(ctx context.Context) ([]byte, error) {
+	r, err := s.rulesNow(ctx, s.front)
+	if err != nil {
+		return nil, err
+	}
+	return r.file, nil
+}
