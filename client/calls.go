@@ -33,9 +33,17 @@ func (c *Client) NetworkFile(ctx context.Context) (*ionet.Network, []byte, error
 	return n, file, nil
 }
 
-// Policy returns the exact bytes of the policy in force.
+// Policy returns the exact bytes of the policy in force at the current epoch.
 func (c *Client) Policy(ctx context.Context) ([]byte, error) {
 	return c.do(ctx, call{method: http.MethodGet, path: "/v1/policy"})
+}
+
+// Policies returns the genesis policy and all that were announced, in that order.
+// The file of each is File("policies/<hash>.toml").
+func (c *Client) Policies(ctx context.Context) ([]Policy, error) {
+	var out Policies
+	err := c.get(ctx, &out, "/v1/policies")
+	return out.Policies, err
 }
 
 // Head returns where the network and the service are.

@@ -177,6 +177,30 @@ type Rules struct {
 	Rules []Rule `json:"rules"`
 }
 
+// States of a policy. One that was in force and was followed by another counts.
+const (
+	PolicyAnnounced = "announced" // no final book has it yet
+	PolicyCounts    = "counts"    // sealed before its first epoch
+	PolicyMissed    = "missed"    // not sealed before its first epoch: it never counts
+	PolicyInForce   = "in force"  // in the current epoch
+)
+
+// Policy is a policy that was announced, or that of the genesis.
+type Policy struct {
+	Version    uint32     `json:"version"`
+	FirstEpoch uint64     `json:"first_epoch" doc:"First epoch that it rules, if it counts"`
+	Hash       ionet.Hash `json:"hash" doc:"SHA-256 of its file: /files/policies/<hash>.toml"`
+	Statement  ionet.Hash `json:"statement" doc:"Id of the statement that announced it; zeros for the genesis"`
+	Announced  uint64     `json:"announced" doc:"Epoch in which it was announced; 0 for the genesis"`
+	Sealed     uint64     `json:"sealed" doc:"Epoch whose final book announces it; 0 for none"`
+	State      string     `json:"state" enum:"announced,counts,missed,in force"`
+}
+
+// Policies lists policies in the order of their announcement.
+type Policies struct {
+	Policies []Policy `json:"policies"`
+}
+
 // Provider is what a payout wallet has earned. Earned = Paid + InFlight + Claimable.
 type Provider struct {
 	Wallet    ionet.Key    `json:"wallet"`

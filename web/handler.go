@@ -47,7 +47,7 @@ func Handler(cfg Config) http.Handler {
 	describe(api.OpenAPI())
 	mux.HandleFunc("POST /v1/statements", h.statements)
 	mux.HandleFunc("GET /v1/network", h.exact("application/toml", cfg.Service.NetworkFile()))
-	mux.HandleFunc("GET /v1/policy", h.exact("application/toml", cfg.Service.PolicyFile()))
+	mux.HandleFunc("GET /v1/policy", h.policy)
 	mux.HandleFunc("GET /files/", h.files)
 	mux.HandleFunc("GET /healthz", h.exact("text/plain; charset=utf-8", []byte("ok\n")))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(cfg.Service.Metrics(), promhttp.HandlerOpts{}))
@@ -71,6 +71,16 @@ func (h *handler) exact(media string, b []byte) http.HandlerFunc {
 		w.Header().Set("Content-Type", media)
 		_, _ = w.Write(b)
 	}
+}
+
+// policy serves the exact bytes of the policy in force at the current epoch.
+func (h *handler) policy(w http.ResponseWriter, r *http.Request) {
+	file, err := h.service.PolicyFile(r.Context())
+	if err != nil {
+		asProblem(h.log, err).write(w)
+		return
+	}
+	h.exact("application/toml", file)(w, r)
 }
 
 // refuseMethods answers a known path with another method as a problem; the

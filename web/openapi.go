@@ -27,7 +27,7 @@ func describe(doc *huma.OpenAPI) {
 			Responses:   bytes("application/json", "A result for each statement, in their order"),
 		},
 		{Method: http.MethodGet, Path: "/v1/network", OperationID: "get-network", Summary: "The network file", Responses: bytes("application/toml", "Its exact bytes, whose hash is the network id")},
-		{Method: http.MethodGet, Path: "/v1/policy", OperationID: "get-policy", Summary: "The policy in force", Responses: bytes("application/toml", "Its exact bytes")},
+		{Method: http.MethodGet, Path: "/v1/policy", OperationID: "get-policy", Summary: "The policy in force at the current epoch", Responses: bytes("application/toml", "Its exact bytes")},
 		{
 			Method: http.MethodGet, Path: "/files/{name}", OperationID: "get-file", Summary: "A published file; proofs/FORMAT.md section 13",
 			Parameters: []*huma.Param{{Name: "name", In: "path", Required: true, Description: "Such as books/<book root>.zst", Schema: &huma.Schema{Type: huma.TypeString}}},

@@ -56,6 +56,7 @@ func (h *handler) operations(api huma.API) {
 	get(h, api, "/v1/devices/{device}/epochs/{epoch}", "A device's verdicts in an epoch, with inclusion proofs", heavily(h, h.device))
 	get(h, api, "/v1/rules", "The table of rules", h.rules)
 	get(h, api, "/v1/providers/{key}", "What a payout wallet has earned", h.provider)
+	get(h, api, "/v1/policies", "The policies that were announced, the genesis policy first", h.policies)
 	get(h, api, "/v1/payments", "The latest payments", h.payments)
 	register(h, api, http.MethodPost, "/v1/claims", "Prepare a claim for a wallet to sign", h.prepareClaim)
 	register(h, api, http.MethodPost, "/v1/claims/submit", "Hand in a signed claim", h.submitClaim)
@@ -149,6 +150,17 @@ func (h *handler) provider(ctx context.Context, in *keyInput) (client.Provider, 
 		Wallet: in.Key, Earned: p.Earned, Paid: p.Paid, InFlight: p.InFlight, Claimable: p.Claimable,
 		Devices: p.Devices, Decimals: h.service.Network().Decimals,
 	}, err
+}
+
+func (h *handler) policies(ctx context.Context, _ *nothing) (client.Policies, error) {
+	list, err := h.service.Policies(ctx)
+	out := client.Policies{Policies: make([]client.Policy, len(list))}
+	for i, p := range list {
+		out.Policies[i] = client.Policy{
+			Version: p.Version, FirstEpoch: p.FirstEpoch, Hash: p.Policy, Statement: p.Statement, Announced: p.Announced, Sealed: p.Sealed, State: string(p.State),
+		}
+	}
+	return out, err
 }
 
 func (h *handler) payments(ctx context.Context, in *limitInput) (client.Payments, error) {

@@ -32,6 +32,7 @@ Examples:
 With IONET_DIR, IONET_RPC, IONET_STORE and IONET_DATABASE set:
   ionetd serve --payout-every 24h
   ionetd status
+  ionetd policy announce policy-2.toml
   ionetd recover`
 
 type commands struct {
@@ -39,6 +40,7 @@ type commands struct {
 	Genesis genesisCmd `cmd:"" help:"Make keys, token, vaults and lanes, and mint the genesis supply once."`
 	Recover recoverCmd `cmd:"" help:"Bring the database to where the chain is and fence the lanes, then end."`
 	Payouts payoutsCmd `cmd:"" help:"Payout runs."`
+	Policy  policyCmd  `cmd:"" help:"Policies: announce one, list them."`
 	Status  statusCmd  `cmd:"" help:"Show lanes, open transactions and what is owed."`
 }
 

@@ -106,6 +106,10 @@ func (c *statusCmd) Run(s *stage) error {
 	if err != nil {
 		return err
 	}
+	policies, err := service.Policies(s.ctx)
+	if err != nil {
+		return err
+	}
 	decimals := service.Network().Decimals
 	leader := "nobody"
 	if v.Lease > 0 {
@@ -114,6 +118,7 @@ func (c *statusCmd) Run(s *stage) error {
 	s.print("network   %s, mint %s", service.Network().Name, service.Network().Mint)
 	s.print("leader    %s", leader)
 	s.print("sealed    epoch %d", v.Sealed)
+	s.print("policy    %s", policyLine(policies))
 	s.print("vault     %s IO, of which %s owed and %s on the way", v.Vault.Tokens(decimals), v.Owed.Tokens(decimals), v.InFlight.Tokens(decimals))
 	for _, l := range v.Lanes {
 		s.print("lane      %-9s position %d, fenced %t", l.Name, l.Position, l.Fenced)
