@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/ionet-settlement/ionet"
@@ -22,6 +23,7 @@ import (
 	"github.com/ionet-settlement/ionet/chain/localnet"
 	"github.com/ionet-settlement/ionet/chain/rpc"
 	"github.com/ionet-settlement/ionet/client"
+	"github.com/ionet-settlement/ionet/emissions"
 	"github.com/ionet-settlement/ionet/internal/pgtest"
 	"github.com/ionet-settlement/ionet/proofs"
 	"github.com/ionet-settlement/ionet/publish"
@@ -52,6 +54,7 @@ type house struct {
 	pool    *pgxpool.Pool
 	network *ionet.Network
 	service *settlement.Service
+	key     ed25519.PrivateKey // the service's
 	folder  string
 }
 
@@ -65,7 +68,7 @@ func open(t *testing.T) *house {
 		EpochSeconds: 3600, Samples: 1800, PayLanes: 1, ClaimLanes: 1,
 	})
 	check(t, err)
-	h := &house{t: t, network: prepared.Network, pool: pgtest.New(t), folder: t.TempDir()}
+	h := &house{t: t, network: prepared.Network, pool: pgtest.New(t), key: prepared.Keys.Service, folder: t.TempDir()}
 	store, err := publish.NewFolder(h.folder)
 	check(t, err)
 	check(t, genesis.Run(ctx, prepared, genesis.Options{Chain: cluster, Store: store, Airdrop: true, Poll: 5 * time.Millisecond}))
@@ -222,6 +225,9 @@ func TestDoors(t *testing.T) {
 	two, err := proofs.Uptime{Epoch: 1, Sample: first, BeaconSlot: stale.Slot, BeaconHash: stale.Hash, Delegation: delegation, Inventory: inventory, Devices: make([]proofs.UptimeDevice, 2)}.Encode()
 	check(t, err)
 
+	change, err := proofs.PolicyChange{Version: 2, FirstEpoch: 3, Policy: foreign}.Encode()
+	check(t, err)
+
 	cases := []struct {
 		name    string
 		request request
@@ -240,6 +246,8 @@ func TestDoors(t *testing.T) {
 		{"wrong number of devices", statement(h.sign(proofs.KindUptime, "host", two)), 422, client.WrongDeviceCount, `devices`},
 		{"device bound to another", statement(h.inventory("host", delegation, 9)), 409, client.DeviceBound, `devices\[0\]\.uuid`},
 		{"a kind for later", statement(h.sign(proofs.KindOffer, "host", []byte("x"))), 422, client.UnknownKind, `offer`},
+		{"a policy by another key", statement(h.sign(proofs.KindPolicy, "host", change)), 403, client.WrongSignature, `signer`},
+		{"a policy that was not announced here", statement(proofs.Sign(h.network.ID(), proofs.KindPolicy, h.key, change)), 403, client.ForeignPolicy, `ionetd policy announce`},
 		{"half an envelope", request{method: "POST", path: "/v1/statements", media: client.StatementsMediaType, body: good.Append(nil)[:50]}, 400, client.MalformedEnvelope, `envelope 0`},
 		{"no envelope", request{method: "POST", path: "/v1/statements", media: client.StatementsMediaType}, 400, client.MalformedEnvelope, `no envelope`},
 		{"too large a body", request{method: "POST", path: "/v1/statements", media: client.StatementsMediaType, body: make([]byte, client.MaxBody+1)}, 413, client.BodyTooLarge, `1048576 bytes`},
@@ -291,6 +299,40 @@ func (h *house) rows() string {
 		(SELECT count(*) FROM inventories), (SELECT count(*) FROM inventory_devices)`).Scan(&n[0], &n[1], &n[2], &n[3])
 	check(h.t, err)
 	return fmt.Sprint(n)
+}
+
+// TestPolicies: an announcement shows at once among the policies, its file is served,
+// and the one in force stays the one that is asked for.
+func TestPolicies(t *testing.T) {
+	h := open(t)
+	ctx := t.Context()
+	c, err := client.New(client.Config{Server: h.url, Network: h.network.ID()})
+	check(t, err)
+	genesis := emissions.DefaultPolicy()
+	file := regexp.MustCompile(`(?m)^version = 1$`).ReplaceAll(genesis, []byte("version = 2"))
+	file = regexp.MustCompile(`(?m)^first_epoch = 1$`).ReplaceAll(file, []byte("first_epoch = 3"))
+	a, err := h.service.AnnouncePolicy(ctx, file)
+	check(t, err)
+	want := []client.Policy{
+		{Version: 1, FirstEpoch: 1, Hash: h.network.Policy, State: client.PolicyInForce},
+		{Version: 2, FirstEpoch: 3, Hash: ionet.HashOf(file), Statement: a.ID, Announced: 1, State: client.PolicyAnnounced},
+	}
+	list, err := c.Policies(ctx)
+	if diff := cmp.Diff(want, list); err != nil || diff != "" {
+		t.Errorf("policies: %v\n%s", err, diff)
+	}
+	for i, sent := range [][]byte{genesis, file} {
+		got, err := c.File(ctx, publish.PolicyName(want[i].Hash))
+		if err != nil || !bytes.Equal(got, sent) {
+			t.Errorf("file of version %d: %v, %d bytes, want %d", i+1, err, len(got), len(sent))
+		}
+	}
+	if got, err := c.Policy(ctx); err != nil || !bytes.Equal(got, genesis) {
+		t.Errorf("policy in force: %v, %d bytes", err, len(got))
+	}
+	if _, doc := h.send(request{method: "GET", path: "/openapi.json"}); !bytes.Contains(doc, []byte(`"/v1/policies"`)) {
+		t.Error("/openapi.json lacks /v1/policies")
+	}
 }
 
 // TestRoundTrip: what package client reads is what the service has.

@@ -7,13 +7,16 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/ionet-settlement/ionet/chain/localnet"
+	"github.com/ionet-settlement/ionet/emissions"
 	"github.com/ionet-settlement/ionet/internal/pgtest"
 )
 
@@ -90,6 +93,7 @@ func TestServe(t *testing.T) {
 	if got, err := command("payouts", "run"); err != nil || !strings.Contains(got, "paid 0.00000000 IO to 0 payees") {
 		t.Errorf("payouts run: %v\n%s", err, got)
 	}
+	checkPolicies(t, dir, command)
 	if got, err := command("status"); err != nil || !strings.Contains(got, "claim-0") || strings.Contains(got, "fenced false") {
 		t.Errorf("status: %v\n%s", err, got)
 	}
@@ -121,6 +125,36 @@ func get(url string) (string, error) {
 	return string(body), err
 }
 
+// checkPolicies announces a policy of a running service by commands alone.
+func checkPolicies(t *testing.T, dir string, command func(name ...string) (string, error)) {
+	t.Helper()
+	write := func(name, version, first string) string {
+		file := bytes.Replace(emissions.DefaultPolicy(), []byte("\nversion = 1\n"), []byte("\nversion = "+version+"\n"), 1)
+		file = bytes.Replace(file, []byte("\nfirst_epoch = 1\n"), []byte("\nfirst_epoch = "+first+"\n"), 1)
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, file, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	next := write("next.toml", "2", "9")
+	for _, want := range []string{"announced policy version 2", "was announced before, in epoch 1"} {
+		if got, err := command("policy", "announce", next); err != nil || !strings.Contains(got, want) {
+			t.Errorf("policy announce: %v, lacks %q:\n%s", err, want, got)
+		}
+	}
+	if got, err := command("policy", "announce", write("soon.toml", "3", "2")); err == nil || !strings.Contains(err.Error(), "first_epoch is 2, it must be 3 or later") {
+		t.Errorf("policy announce for the next epoch: %v\n%s", err, got)
+	}
+	got, err := command("policy", "list")
+	if err != nil || !regexp.MustCompile(`(?m)^1 +1 +in force +at genesis +[0-9a-f]{64}\n2 +9 +announced +in epoch 1 +[0-9a-f]{64}$`).MatchString(got) {
+		t.Errorf("policy list: %v\n%s", err, got)
+	}
+	if got, err := command("status"); err != nil || !regexp.MustCompile(`(?m)^policy +version 1 from epoch 1 on \([0-9a-f]{64}\); next version 2 from epoch 9 on, announced$`).MatchString(got) {
+		t.Errorf("status: %v\n%s", err, got)
+	}
+}
+
 // An operator's mistake is told with what mends it.
 func TestMistakes(t *testing.T) {
 	dir := t.TempDir()
@@ -136,6 +170,9 @@ func TestMistakes(t *testing.T) {
 		{"no network", append([]string{"recover"}, full...), "run ionetd genesis first"},
 		{"no network", append([]string{"status"}, full...), "run ionetd genesis first"},
 		{"no network", append([]string{"payouts", "run"}, full...), "run ionetd genesis first"},
+		{"no network", append([]string{"policy", "list"}, full...), "run ionetd genesis first"},
+		{"no policy file", append([]string{"policy", "announce"}, full...), "<file>"},
+		{"no such policy file", append([]string{"policy", "announce", filepath.Join(dir, "none.toml")}, full...), "none.toml"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			err := run(t.Context(), c.args, io.Discard, io.Discard)
@@ -147,7 +184,7 @@ func TestMistakes(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, args := range [][]string{{"--help"}, {"serve", "--help"}, {"genesis", "--help"}, {"recover", "--help"}, {"payouts", "run", "--help"}, {"status", "--help"}} {
+	for _, args := range [][]string{{"--help"}, {"serve", "--help"}, {"genesis", "--help"}, {"recover", "--help"}, {"payouts", "run", "--help"}, {"policy", "announce", "--help"}, {"policy", "list", "--help"}, {"status", "--help"}} {
 		var out bytes.Buffer
 		if err := run(t.Context(), args, &out, io.Discard); err != nil || !strings.Contains(out.String(), "Usage: ionetd") {
 			t.Errorf("%v: %v\n%s", args, err, &out)
