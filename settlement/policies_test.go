@@ -61,11 +61,11 @@ func (m *machine) finishEpoch(hosts ...*host) uint64 {
 		}
 	}
 	m.toClose(k)
-	m.sealed(k)
+	m.untilSealed(k)
 	return k
 }
 
-func (m *machine) sealed(k uint64) {
+func (m *machine) untilSealed(k uint64) {
 	m.t.Helper()
 	m.until(fmt.Sprintf("epoch %d is sealed", k), func() bool { return m.position(epochLane) > k })
 }
@@ -174,7 +174,7 @@ func TestPolicySealedTooLate(t *testing.T) {
 			first := m.announce(file)
 			m.play(k, m.alice)
 			m.goTo(m.clock.EpochStart(k+2) + late)
-			m.sealed(k)
+			m.untilSealed(k)
 			for m.current() < k+2 || m.position(epochLane) <= k+2 {
 				m.finishEpoch(m.alice)
 			}
@@ -265,7 +265,7 @@ func TestPolicyChangesGrace(t *testing.T) {
 		t.Error("the epoch was closed before its grace was over")
 	}
 	m.goTo(m.clock.EpochEnd(k+2) + 40)
-	m.sealed(k + 2)
+	m.untilSealed(k + 2)
 }
 
 // What the file says of payouts and bindings holds at the epoch of now.
@@ -396,7 +396,7 @@ func TestUnknownSealTimeHoldsTheClosing(t *testing.T) {
 	m.exec(`UPDATE contents SET signature = NULL, slot = NULL WHERE lane = 'epoch'`)
 	m.exec(`UPDATE epochs SET signature = NULL, slot = NULL`)
 	m.wires.silence("")
-	m.sealed(k + 1)
+	m.untilSealed(k + 1)
 	m.finishEpoch(m.alice)
 	m.ruledBy(k+1, []byte(testPolicy), proofs.Accepted)
 	m.ruledBy(k+2, second, proofs.ZeroMultiplier)
@@ -478,7 +478,7 @@ func TestPoliciesAreRecovered(t *testing.T) {
 	m.announce(missed)
 	m.play(k+1, m.alice)
 	m.goTo(m.clock.EpochStart(k + 3))
-	m.sealed(k + 1)
+	m.untilSealed(k + 1)
 	m.announce(last)
 	m.finishEpoch(m.alice)
 	m.finishEpoch(m.alice)
