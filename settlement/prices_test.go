@@ -424,12 +424,6 @@ func (m *machine) proves(k uint64) {
 	}
 }
 
-func (m *machine) sealed(k uint64) {
-	m.t.Helper()
-	m.toClose(k)
-	m.until("the epoch is sealed", func() bool { return m.position(epochLane) > k })
-}
-
 // The process dies between a price and the closing of its epoch, and the database
 // is put back to before the price, while and after the chain seals by it.
 func TestPriceOutlivesTheDatabase(t *testing.T) {
@@ -444,6 +438,7 @@ func TestPriceOutlivesTheDatabase(t *testing.T) {
 	m.fenceUp()
 	between := m.backup()
 	m.proves(k)
+	m.toClose(k)
 	m.sealed(k)
 	if of, microUSD := m.used(k); of != k || microUSD != 73_100 {
 		t.Fatalf("epoch %d was judged by %d of epoch %d", k, microUSD, of)
@@ -469,6 +464,7 @@ func TestPriceOutlivesTheDatabase(t *testing.T) {
 		t.Fatalf("price is %s: %v", r.Status, r.Problem)
 	}
 	m.proves(k)
+	m.toClose(k)
 	m.sealed(k)
 	if of, microUSD := m.used(k); of != k || microUSD != 50_000 {
 		t.Errorf("epoch %d was judged by %d of epoch %d", k, microUSD, of)
@@ -493,6 +489,7 @@ func TestPriceComesAgain(t *testing.T) {
 	if again.Status != Accepted || cmp.Diff(again.Ack, r.Ack) != "" {
 		t.Errorf("the price again is %s: %v", again.Status, again.Problem)
 	}
+	m.toClose(k)
 	m.sealed(k)
 	if of, microUSD := m.used(k); of != k || microUSD != 73_100 {
 		t.Errorf("epoch %d was judged by %d of epoch %d", k, microUSD, of)
