@@ -15,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/ionet-settlement/ionet"
@@ -23,7 +22,6 @@ import (
 	"github.com/ionet-settlement/ionet/chain/localnet"
 	"github.com/ionet-settlement/ionet/chain/rpc"
 	"github.com/ionet-settlement/ionet/client"
-	"github.com/ionet-settlement/ionet/emissions"
 	"github.com/ionet-settlement/ionet/internal/pgtest"
 	"github.com/ionet-settlement/ionet/proofs"
 	"github.com/ionet-settlement/ionet/publish"
@@ -54,21 +52,26 @@ type house struct {
 	pool    *pgxpool.Pool
 	network *ionet.Network
 	service *settlement.Service
-	key     ed25519.PrivateKey // the service's
 	folder  string
 }
 
 func open(t *testing.T) *house {
+	t.Helper()
+	return openUnder(t, nil)
+}
+
+// openUnder opens one with a policy, the default one when nil.
+func openUnder(t *testing.T, policy []byte) *house {
 	t.Helper()
 	ctx := t.Context()
 	cluster, err := rpc.New(rpc.Config{Endpoints: []string{node.URL()}})
 	check(t, err)
 	prepared, err := genesis.Prepare(ctx, genesis.Config{
 		Dir: t.TempDir(), Name: "doors", Cluster: ionet.Key(node.GenesisHash()), Start: time.Now().Add(-20 * time.Second).Truncate(time.Second),
-		EpochSeconds: 3600, Samples: 1800, PayLanes: 1, ClaimLanes: 1,
+		EpochSeconds: 3600, Samples: 1800, PayLanes: 1, ClaimLanes: 1, Policy: policy,
 	})
 	check(t, err)
-	h := &house{t: t, network: prepared.Network, pool: pgtest.New(t), key: prepared.Keys.Service, folder: t.TempDir()}
+	h := &house{t: t, network: prepared.Network, pool: pgtest.New(t), folder: t.TempDir()}
 	store, err := publish.NewFolder(h.folder)
 	check(t, err)
 	check(t, genesis.Run(ctx, prepared, genesis.Options{Chain: cluster, Store: store, Airdrop: true, Poll: 5 * time.Millisecond}))
@@ -225,16 +228,7 @@ func TestDoors(t *testing.T) {
 	two, err := proofs.Uptime{Epoch: 1, Sample: first, BeaconSlot: stale.Slot, BeaconHash: stale.Hash, Delegation: delegation, Inventory: inventory, Devices: make([]proofs.UptimeDevice, 2)}.Encode()
 	check(t, err)
 
-	change, err := proofs.PolicyChange{Version: 2, FirstEpoch: 3, Policy: foreign}.Encode()
-	check(t, err)
-
-	cases := []struct {
-		name    string
-		request request
-		status  int
-		kind    string
-		detail  string // regular expression: field and rule
-	}{
+	cases := []doorCase{
 		{"wrong signature", statement(forged), 403, client.WrongSignature, `signature`},
 		{"wrong network in the header", request{method: "POST", path: "/v1/statements", media: client.StatementsMediaType, network: ionet.Key(foreign).String(), body: good.Append(nil)}, 409, client.WrongNetwork, client.NetworkHeader},
 		{"wrong network in a text", statement(h.delegation(foreign, "ann", "host")), 409, client.WrongNetwork, `Network`},
@@ -246,8 +240,6 @@ func TestDoors(t *testing.T) {
 		{"wrong number of devices", statement(h.sign(proofs.KindUptime, "host", two)), 422, client.WrongDeviceCount, `devices`},
 		{"device bound to another", statement(h.inventory("host", delegation, 9)), 409, client.DeviceBound, `devices\[0\]\.uuid`},
 		{"a kind for later", statement(h.sign(proofs.KindOffer, "host", []byte("x"))), 422, client.UnknownKind, `offer`},
-		{"a policy by another key", statement(h.sign(proofs.KindPolicy, "host", change)), 403, client.WrongSignature, `signer`},
-		{"a policy that was not announced here", statement(proofs.Sign(h.network.ID(), proofs.KindPolicy, h.key, change)), 403, client.ForeignPolicy, `ionetd policy announce`},
 		{"half an envelope", request{method: "POST", path: "/v1/statements", media: client.StatementsMediaType, body: good.Append(nil)[:50]}, 400, client.MalformedEnvelope, `envelope 0`},
 		{"no envelope", request{method: "POST", path: "/v1/statements", media: client.StatementsMediaType}, 400, client.MalformedEnvelope, `no envelope`},
 		{"too large a body", request{method: "POST", path: "/v1/statements", media: client.StatementsMediaType, body: make([]byte, client.MaxBody+1)}, 413, client.BodyTooLarge, `1048576 bytes`},
@@ -262,14 +254,33 @@ func TestDoors(t *testing.T) {
 		{"bad parameter", request{method: "GET", path: "/v1/beacon?epoch=one&sample=1"}, 422, client.InvalidParameter, `epoch`},
 		{"missing parameter", request{method: "GET", path: "/v1/beacon?epoch=1"}, 422, client.InvalidParameter, `sample`},
 		{"bad key in the path", request{method: "GET", path: "/v1/providers/xyz"}, 422, client.InvalidParameter, `key`},
+		{"a price that nobody asked for", statement(h.price("host", proofs.Price{Epoch: 1, Observed: h.network.Clock().EpochStart(1), MicroUSD: 1})), 409, client.NoPriceAsked, `body\.epoch.*schedule`},
+		{"epoch without a price", request{method: "GET", path: "/v1/prices/1"}, 404, client.UnknownPrice, `epoch 1`},
+		{"price of no epoch", request{method: "GET", path: "/v1/prices/-1"}, 422, client.InvalidParameter, `epoch`},
 		{"epoch without books", request{method: "GET", path: "/v1/epochs/1"}, 404, "unknown-epoch", `epoch 1`},
 		{"nothing here", request{method: "GET", path: "/v2"}, 404, client.NotFound, `/v2`},
 		{"wrong method", request{method: "DELETE", path: "/v1/head"}, 405, client.WrongMethod, `GET`},
 		{"out of the store", request{method: "GET", path: "/files/..%2f..%2fetc/passwd"}, 404, client.NotFound, `.`},
 		{"no such file", request{method: "GET", path: "/files/books/none.zst"}, 404, client.NotFound, `books/none.zst`},
 	}
+	h.refuseAll(cases)
+	if after := h.rows(); after != before {
+		t.Errorf("the refused left rows behind: %s, before %s", after, before)
+	}
+}
+
+// doorCase is a request that is refused.
+type doorCase struct {
+	name    string
+	request request
+	status  int
+	kind    string
+	detail  string // regular expression: field and rule
+}
+
+func (h *house) refuseAll(cases []doorCase) {
 	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
+		h.t.Run(c.name, func(t *testing.T) {
 			res, body := h.send(c.request)
 			var p client.Problem
 			if got := res.Header.Get("Content-Type"); got != client.ProblemMediaType {
@@ -286,53 +297,16 @@ func TestDoors(t *testing.T) {
 			}
 		})
 	}
-	if after := h.rows(); after != before {
-		t.Errorf("the refused left rows behind: %s, before %s", after, before)
-	}
 }
 
 // rows counts what intake stores.
 func (h *house) rows() string {
 	h.t.Helper()
-	var n [4]int
+	var n [5]int
 	err := h.pool.QueryRow(h.t.Context(), `SELECT (SELECT count(*) FROM statements), (SELECT count(*) FROM delegations),
-		(SELECT count(*) FROM inventories), (SELECT count(*) FROM inventory_devices)`).Scan(&n[0], &n[1], &n[2], &n[3])
+		(SELECT count(*) FROM inventories), (SELECT count(*) FROM inventory_devices), (SELECT count(*) FROM prices)`).Scan(&n[0], &n[1], &n[2], &n[3], &n[4])
 	check(h.t, err)
 	return fmt.Sprint(n)
-}
-
-// TestPolicies: an announcement shows at once among the policies, its file is served,
-// and the one in force stays the one that is asked for.
-func TestPolicies(t *testing.T) {
-	h := open(t)
-	ctx := t.Context()
-	c, err := client.New(client.Config{Server: h.url, Network: h.network.ID()})
-	check(t, err)
-	genesis := emissions.DefaultPolicy()
-	file := regexp.MustCompile(`(?m)^version = 1$`).ReplaceAll(genesis, []byte("version = 2"))
-	file = regexp.MustCompile(`(?m)^first_epoch = 1$`).ReplaceAll(file, []byte("first_epoch = 3"))
-	a, err := h.service.AnnouncePolicy(ctx, file)
-	check(t, err)
-	want := []client.Policy{
-		{Version: 1, FirstEpoch: 1, Hash: h.network.Policy, State: client.PolicyInForce},
-		{Version: 2, FirstEpoch: 3, Hash: ionet.HashOf(file), Statement: a.ID, Announced: 1, State: client.PolicyAnnounced},
-	}
-	list, err := c.Policies(ctx)
-	if diff := cmp.Diff(want, list); err != nil || diff != "" {
-		t.Errorf("policies: %v\n%s", err, diff)
-	}
-	for i, sent := range [][]byte{genesis, file} {
-		got, err := c.File(ctx, publish.PolicyName(want[i].Hash))
-		if err != nil || !bytes.Equal(got, sent) {
-			t.Errorf("file of version %d: %v, %d bytes, want %d", i+1, err, len(got), len(sent))
-		}
-	}
-	if got, err := c.Policy(ctx); err != nil || !bytes.Equal(got, genesis) {
-		t.Errorf("policy in force: %v, %d bytes", err, len(got))
-	}
-	if _, doc := h.send(request{method: "GET", path: "/openapi.json"}); !bytes.Contains(doc, []byte(`"/v1/policies"`)) {
-		t.Error("/openapi.json lacks /v1/policies")
-	}
 }
 
 // TestRoundTrip: what package client reads is what the service has.
