@@ -50,11 +50,23 @@ const (
 
 func (w *town) clock() time.Time { return time.Unix(w.now.Load(), 0) }
 
+// townPolicy is the default one for few samples.
+func townPolicy() []byte {
+	return regexp.MustCompile(`(?m)^minimum\s*=\s*\d+`).ReplaceAll(emissions.DefaultPolicy(), []byte("minimum = 2"))
+}
+
+// openTown opens one whose first sample is about to begin.
 func openTown(t *testing.T) *town {
+	t.Helper()
+	return openTownAt(t, -1, townSample, townPolicy())
+}
+
+// openTownAt opens one in which so many samples of a length in seconds are over.
+func openTownAt(t *testing.T, over, sample int64, policy []byte) *town {
 	t.Helper()
 	ctx, w := t.Context(), &town{t: t, dir: t.TempDir()}
 	w.now.Store(time.Now().Unix())
-	w.start = w.now.Load() + townSample
+	w.start = w.now.Load() - over*sample
 	node, err := localnet.Start(ctx, localnet.Config{SlotTime: 10 * time.Millisecond, FinalityDepth: 2, Now: w.clock})
 	w.check(err)
 	t.Cleanup(func() { node.Close() })
@@ -67,8 +79,7 @@ func openTown(t *testing.T) *town {
 	w.check(err)
 	prepared, err := genesis.Prepare(ctx, genesis.Config{
 		Dir: t.TempDir(), Name: "town", Cluster: ionet.Key(node.GenesisHash()), Start: time.Unix(w.start, 0), Schedule: schedule,
-		EpochSeconds: townSamples * townSample, Samples: townSamples, PayLanes: 1, ClaimLanes: 1,
-		Policy: regexp.MustCompile(`(?m)^minimum\s*=\s*\d+`).ReplaceAll(emissions.DefaultPolicy(), []byte("minimum = 2")),
+		EpochSeconds: uint32(townSamples * sample), Samples: townSamples, PayLanes: 1, ClaimLanes: 1, Policy: policy,
 	})
 	w.check(err)
 	store, err := publish.NewFolder(t.TempDir())
@@ -136,8 +147,8 @@ func (w *town) refuses(args []string, want string) {
 
 var gpu = ionet.UUID{0x6b, 7, 6: 0x40, 8: 0x80}
 
-// prove has the worker prove its GPU in the first three samples of epoch 1.
-func (w *town) prove(delegation proofs.Envelope) {
+// prove has the worker prove its GPU in three samples of epoch 1.
+func (w *town) prove(delegation proofs.Envelope, samples ...uint16) {
 	w.t.Helper()
 	id := w.network.ID()
 	api, err := client.New(client.Config{Server: w.server, Network: id})
@@ -149,7 +160,7 @@ func (w *town) prove(delegation proofs.Envelope) {
 	inventory := proofs.Sign(id, proofs.KindInventory, key("worker"), body)
 	list := []client.Presented{{Statement: delegation}, {Statement: inventory}}
 	var previous ionet.Hash
-	for sample := range uint16(3) {
+	for _, sample := range samples {
 		w.now.Store(w.network.Clock().SampleStart(1, sample))
 		b := w.beacon(sample)
 		body, err := proofs.Uptime{
@@ -222,11 +233,11 @@ func TestProvider(t *testing.T) {
 	}
 	w.refuses(with("delegate", "--keypair", wallet, "--worker", worker, "--days", "500"), "400 days")
 
-	w.prove(delegation)
+	w.prove(delegation, 0, 1, 2)
 	w.refuses(with("why", "--device", gpu.String(), "--epoch", "1"), client.UnknownEpoch)
 	w.settle()
 	w.waitSealed(1)
-	w.says(with("epochs"), `^epoch +state +emission`, `^1 +sealed +\d+\.\d{8} +\d+\.\d{8} +\d+\.\d{8} +1 +\S{60,}`)
+	w.says(with("epochs"), `^epoch +state +emission`, `^1 +sealed +\d+\.\d{8} +\d+\.\d{8} +\d+\.\d{8} +schedule +1 +\S{60,}`)
 	w.says(with("balance", "--wallet", payee), `earned +\d*[1-9]\d*\.\d{8} +IO`, `paid +0\.00000000 +IO`)
 	w.says(with("why", "--device", gpu.String(), "--epoch", "1"), `rule 0 accepted: `, `3 samples, weight 30000, \d+\.\d{8} IO to `+payee, `^proven against [0-9a-f]{64}`)
 	w.refuses(with("why", "--device", (ionet.UUID{9}).String(), "--epoch", "1"), client.UnknownDevice)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/client"
+	"github.com/ionet-settlement/ionet/emissions"
 	"github.com/ionet-settlement/ionet/proofs"
 )
 
@@ -55,12 +56,26 @@ func (c *epochsCmd) Run(s *stage) error {
 		return err
 	}
 	t := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "epoch\tstate\temission\tminted\tunissued\tverdicts\tsignature")
+	fmt.Fprintln(t, "epoch\tstate\temission\tminted\tunissued\tdraw\tverdicts\tsignature")
 	for _, e := range list {
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%d\t%s\n", e.Epoch, e.State, e.Emission.Tokens(network.Decimals), e.Sum.Tokens(network.Decimals),
-			e.Unissued.Tokens(network.Decimals), e.Verdicts, e.Signature)
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%d\t%s\n", e.Epoch, e.State, e.Emission.Tokens(network.Decimals), e.Sum.Tokens(network.Decimals),
+			e.Unissued.Tokens(network.Decimals), drawn(e), e.Verdicts, e.Signature)
 	}
 	return t.Flush()
+}
+
+// drawn says how an epoch drew from the schedule, and by which price.
+func drawn(e client.Epoch) string {
+	switch p := e.Price; {
+	case e.Draw != emissions.DrawTarget:
+		return e.Draw
+	case p == nil:
+		return "target, no price"
+	case p.Epoch != e.Epoch:
+		return fmt.Sprintf("target at %s of epoch %d", usd(p.MicroUSD), p.Epoch)
+	default:
+		return fmt.Sprintf("target at %s", usd(p.MicroUSD))
+	}
 }
 
 type whyCmd struct {
