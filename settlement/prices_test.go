@@ -439,7 +439,7 @@ func TestPriceOutlivesTheDatabase(t *testing.T) {
 	between := m.backup()
 	m.proves(k)
 	m.toClose(k)
-	m.sealed(k)
+	m.untilSealed(k)
 	if of, microUSD := m.used(k); of != k || microUSD != 73_100 {
 		t.Fatalf("epoch %d was judged by %d of epoch %d", k, microUSD, of)
 	}
@@ -465,7 +465,7 @@ func TestPriceOutlivesTheDatabase(t *testing.T) {
 	}
 	m.proves(k)
 	m.toClose(k)
-	m.sealed(k)
+	m.untilSealed(k)
 	if of, microUSD := m.used(k); of != k || microUSD != 50_000 {
 		t.Errorf("epoch %d was judged by %d of epoch %d", k, microUSD, of)
 	}
@@ -490,7 +490,7 @@ func TestPriceComesAgain(t *testing.T) {
 		t.Errorf("the price again is %s: %v", again.Status, again.Problem)
 	}
 	m.toClose(k)
-	m.sealed(k)
+	m.untilSealed(k)
 	if of, microUSD := m.used(k); of != k || microUSD != 73_100 {
 		t.Errorf("epoch %d was judged by %d of epoch %d", k, microUSD, of)
 	}
