@@ -17,61 +17,99 @@ import (
 )
 
 // genesisCmd makes a network. The network's own flags only count the first
-// time: after that the folder's network file decides, and flags that contradict
-// it are refused.
+// time: after that the folder's network file decides, also for flags that are
+// left out, and flags that contradict it are refused.
 type genesisCmd struct {
 	Dir   string   `default:"keys" env:"IONET_DIR" placeholder:"DIR" help:"Folder of keys, network file and policy; made if missing (default: ${default})."`
 	RPC   []string `name:"rpc" required:"" env:"IONET_RPC" placeholder:"URL" help:"Solana JSON-RPC; repeat it for more endpoints."`
 	Store string   `default:"published" env:"IONET_STORE" placeholder:"DIR" help:"Folder of the published files; made if missing (default: ${default})."`
 
-	Name         string        `default:"ionet" help:"Name of the network, 1..32 of a-z 0-9 -."`
-	Policy       string        `type:"existingfile" help:"Policy file of epoch 1; the one that ships with the program when missing."`
-	Decimals     int           `default:"8" help:"Decimals of the token, 0..8."`
-	Allocation   string        `default:"of_cap" enum:"of_cap,of_genesis" help:"What the published allocation percentages are of: ${enum}."`
+	Name         string        `placeholder:"NAME" help:"Name of the network, 1..32 of a-z 0-9 - (default: ionet)."`
+	Policy       string        `placeholder:"FILE" help:"Policy file of epoch 1 (default: the one that ships with the program)."`
+	Schedule     string        `placeholder:"SCHEDULE" help:"Emission schedule: hourly (default), monthly, or the TOML file of one of your own, emissions/FORMAT.md section 1.3."`
+	Decimals     *int          `placeholder:"N" help:"Decimals of the token, 0..8 (default: 8, or those of the schedule's file)."`
+	Allocation   string        `placeholder:"READING" help:"What the published allocation percentages are of: of_cap (default) or of_genesis."`
+	Unlock       []string      `sep:"none" placeholder:"CATEGORY=UNLOCK" help:"When a category of the genesis supply becomes free: immediate, cliff:M, tranches:A..B or linear:A..B, in months of 730 epochs; repeat it for more."`
 	Start        time.Time     `format:"2006-01-02T15:04:05Z07:00" help:"First second of epoch 1, such as 2026-12-01T00:00:00Z."`
-	StartIn      time.Duration `default:"1m" help:"First second of epoch 1, from now, when --start is missing."`
-	EpochSeconds uint32        `default:"3600" help:"Length of an epoch in seconds, a multiple of the samples."`
-	Samples      uint16        `default:"60" help:"Samples of an epoch."`
-	PayLanes     int           `default:"4" help:"Lanes for payouts, 1..64."`
-	ClaimLanes   int           `default:"4" help:"Lanes for claims, 1..64."`
+	StartIn      time.Duration `default:"1m" help:"First second of epoch 1, from now, when --start is missing (default: ${default})."`
+	EpochSeconds *int          `placeholder:"N" help:"Length of an epoch in seconds, a multiple of the samples (default: 3600)."`
+	Samples      *int          `placeholder:"N" help:"Samples of an epoch (default: 60)."`
+	PayLanes     *int          `placeholder:"N" help:"Lanes for payouts, 1..64 (default: 4)."`
+	ClaimLanes   *int          `placeholder:"N" help:"Lanes for claims, 1..64 (default: 4)."`
 
 	Airdrop bool          `help:"Ask the cluster for the lamports that the operator lacks (test clusters only)."`
-	Plan    bool          `help:"Change nothing: tell what exists and what would be made. Needs the folder of an earlier run."`
-	Timeout time.Duration `default:"10m" help:"Give up after this long; run it again to go on."`
+	Plan    bool          `help:"Change nothing: tell what exists, what would be made, and what it costs to the lamport."`
+	Timeout time.Duration `default:"10m" help:"Give up after this long; run it again to go on (default: ${default})."`
 }
 
 // Help is shown below the flags.
 func (g *genesisCmd) Help() string {
 	return `Makes the token, the vaults, the allocation accounts and the lanes of a network, and mints
 the genesis supply in one transaction. Run it again after any trouble: it finishes what is missing and
-never mints twice.
+never mints twice. What is in --dir already need not be said again.
 
 Examples:
+  ionetd genesis --dir keys --store published --rpc http://127.0.0.1:8899 --plan
   ionetd genesis --dir keys --store published --rpc http://127.0.0.1:8899 --airdrop
   ionetd genesis --dir keys --store published --rpc https://api.mainnet-beta.solana.com --start 2026-12-01T00:00:00Z
-  ionetd genesis --dir keys --store published --rpc http://127.0.0.1:8899 --plan`
+  ionetd genesis --rpc http://127.0.0.1:8899 --schedule monthly --allocation of_genesis --unlock research=linear:0..48 --plan`
 }
 
-// Run prints one line for each thing done or found, the last one "mint <key>".
+// Run prints the plan, or does it and prints one line for each thing done or
+// found, the last one "mint <key>".
 func (g *genesisCmd) Run(s *stage) error {
 	ctx, cancel := context.WithTimeout(s.ctx, g.Timeout)
 	defer cancel()
+	config, err := g.config()
+	if err != nil {
+		return err
+	}
 	client, err := rpc.New(rpc.Config{Endpoints: g.RPC})
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	prepared, err := g.prepare(ctx, client)
+	if config.Cluster, err = client.GenesisHash(ctx); err != nil {
+		return err
+	}
+	draft, err := genesis.NewDraft(ctx, config)
 	if err != nil {
 		return err
 	}
-	o := genesis.Options{Chain: client, Airdrop: g.Airdrop, Plan: g.Plan, Log: s.print}
-	if !g.Plan {
-		if o.Store, err = publish.NewFolder(g.Store); err != nil {
-			return err
-		}
+	if err := g.checkStart(draft.Network()); err != nil {
+		return err
 	}
-	if err := genesis.Run(ctx, prepared, o); err != nil {
+	if g.Plan {
+		return g.plan(ctx, s, draft, client)
+	}
+	return g.make(ctx, s, config, client)
+}
+
+func (g *genesisCmd) plan(ctx context.Context, s *stage, draft *genesis.Draft, client *rpc.Client) error {
+	store, err := publish.Open(g.Store)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err != nil {
+		store = nil // not made yet
+	}
+	plan, err := draft.Plan(ctx, client, store)
+	if err == nil {
+		_, err = fmt.Fprint(s.out, plan)
+	}
+	return err
+}
+
+func (g *genesisCmd) make(ctx context.Context, s *stage, config genesis.Config, client *rpc.Client) error {
+	prepared, err := genesis.Prepare(ctx, config)
+	if err != nil {
+		return err
+	}
+	store, err := publish.NewFolder(g.Store)
+	if err != nil {
+		return err
+	}
+	if err := genesis.Run(ctx, prepared, genesis.Options{Chain: client, Store: store, Airdrop: g.Airdrop, Log: s.print}); err != nil {
 		return err
 	}
 	n := prepared.Network
@@ -81,29 +119,85 @@ func (g *genesisCmd) Run(s *stage) error {
 	return nil
 }
 
-// prepare opens the folder: a plan only reads it.
-func (g *genesisCmd) prepare(ctx context.Context, client *rpc.Client) (*genesis.Prepared, error) {
-	if g.Plan {
-		return genesis.Load(ctx, g.Dir)
+// config is what the flags say; those left out stay open.
+func (g *genesisCmd) config() (genesis.Config, error) {
+	c := genesis.Config{Dir: g.Dir, Name: g.Name, Start: g.Start, StartIn: g.StartIn, Decimals: g.Decimals}
+	for _, f := range []struct {
+		name      string
+		value     *int
+		low, high int
+		set       func(n int)
+	}{
+		{"--decimals", g.Decimals, 0, ionet.MaxDecimals, func(int) {}},
+		{"--epoch-seconds", g.EpochSeconds, 1, 1<<32 - 1, func(n int) { c.EpochSeconds = uint32(n) }},
+		{"--samples", g.Samples, 1, 1<<16 - 1, func(n int) { c.Samples = uint16(n) }},
+		{"--pay-lanes", g.PayLanes, 1, genesis.MaxLanes, func(n int) { c.PayLanes = n }},
+		{"--claim-lanes", g.ClaimLanes, 1, genesis.MaxLanes, func(n int) { c.ClaimLanes = n }},
+	} {
+		switch {
+		case f.value == nil:
+		case *f.value < f.low || *f.value > f.high:
+			return c, fmt.Errorf("%s %d: want %d..%d", f.name, *f.value, f.low, f.high)
+		default:
+			f.set(*f.value)
+		}
 	}
-	cluster, err := client.GenesisHash(ctx)
-	if err != nil {
-		return nil, err
+	switch c.Reading = g.Allocation; c.Reading {
+	case "", emissions.OfCap, emissions.OfGenesis:
+	default:
+		return c, fmt.Errorf("--allocation %s: want %s or %s", g.Allocation, emissions.OfCap, emissions.OfGenesis)
 	}
-	c := genesis.Config{
-		Dir: g.Dir, Name: g.Name, Cluster: cluster, Start: g.Start, EpochSeconds: g.EpochSeconds, Samples: g.Samples,
-		PayLanes: g.PayLanes, ClaimLanes: g.ClaimLanes, Decimals: &g.Decimals, Reading: g.Allocation, Policy: emissions.DefaultPolicy(),
+	var err error
+	if c.Unlocks, err = genesis.ParseUnlocks(g.Unlock); err != nil {
+		return c, fmt.Errorf("--unlock: %w", err)
 	}
 	if g.Policy != "" {
 		if c.Policy, err = os.ReadFile(g.Policy); err != nil {
-			return nil, fmt.Errorf("read policy: %w", err)
+			return c, fmt.Errorf("--policy: %w", err)
 		}
 	}
-	if c.Start.IsZero() {
-		c.Start = time.Now().Add(g.StartIn)
+	return c, g.readSchedule(&c)
+}
+
+// readSchedule puts the profile, or the schedule of a file and its decimals,
+// into c.
+func (g *genesisCmd) readSchedule(c *genesis.Config) error {
+	switch g.Schedule {
+	case "":
+		return nil
+	case emissions.ProfileHourly, emissions.ProfileMonthly:
+		c.Profile = g.Schedule
+		return nil
 	}
-	if _, err := os.Stat(filepath.Join(g.Dir, genesis.NetworkFile)); errors.Is(err, fs.ErrNotExist) && c.Start.Before(time.Now()) {
-		return nil, fmt.Errorf("--start %s is past: the epochs before genesis could never earn; name a time that is to come, or --start-in", c.Start.UTC().Format(time.RFC3339))
+	file, err := os.ReadFile(g.Schedule)
+	if err != nil {
+		return fmt.Errorf("--schedule %s: neither %s nor %s nor a file: %w", g.Schedule, emissions.ProfileHourly, emissions.ProfileMonthly, err)
 	}
-	return genesis.Prepare(ctx, c)
+	schedule, decimals, err := emissions.ParseSchedule(file)
+	if err != nil {
+		return fmt.Errorf("--schedule %s: %w", g.Schedule, err)
+	}
+	if g.Decimals != nil && *g.Decimals != decimals {
+		return fmt.Errorf("--decimals %d contradicts --schedule %s, which has decimals = %d: leave --decimals out", *g.Decimals, g.Schedule, decimals)
+	}
+	c.Schedule, c.Decimals = schedule, &decimals
+	return nil
+}
+
+// checkStart refuses a start that differs from the network file's and, where
+// there is no such file yet, one that is past.
+func (g *genesisCmd) checkStart(n *ionet.Network) error {
+	start := time.Unix(n.Start, 0).UTC()
+	file := filepath.Join(g.Dir, genesis.NetworkFile)
+	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+		if start.Before(time.Now().Truncate(time.Second)) {
+			return fmt.Errorf("--start %s is past: the epochs before genesis could never earn; name a time that is to come, or --start-in", start.Format(time.RFC3339))
+		}
+		return nil
+	}
+	if !g.Start.IsZero() && g.Start.Unix() != n.Start {
+		return fmt.Errorf("start: %s says %s, --start gives %s: leave it out or put it right, or use a new folder",
+			file, start.Format(time.RFC3339), g.Start.UTC().Format(time.RFC3339))
+	}
+	return nil
 }

@@ -7,12 +7,14 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/chain/localnet"
+	"github.com/ionet-settlement/ionet/chain/rpc"
 )
 
 func runGenesis(t *testing.T, args ...string) (string, error) {
@@ -24,36 +26,115 @@ func runGenesis(t *testing.T, args ...string) (string, error) {
 	return out.String(), err
 }
 
+// planned runs --plan, which must succeed and leave no trace in dir.
+func planned(t *testing.T, dir string, args ...string) string {
+	t.Helper()
+	before := tree(t, dir)
+	out, err := runGenesis(t, append(args, "--plan")...)
+	if err != nil {
+		t.Fatalf("plan: %v", err)
+	}
+	if after := tree(t, dir); after != before {
+		t.Errorf("a plan changed the folder from\n%sto\n%s", before, after)
+	}
+	return out
+}
+
+// tree lists all files below dir with their size and time of change.
+func tree(t *testing.T, dir string) string {
+	t.Helper()
+	var b strings.Builder
+	err := filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := e.Info()
+		if err == nil {
+			b.WriteString(path + " " + strconv.FormatInt(info.Size(), 10) + " " + info.ModTime().String() + "\n")
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// number is the first number after a label at the start of a plan's line.
+func number(t *testing.T, plan, label string) uint64 {
+	t.Helper()
+	m := regexp.MustCompile(`(?m)^ *` + label + ` +(\d+)`).FindStringSubmatch(plan)
+	if m == nil {
+		t.Fatalf("plan has no %q:\n%s", label, plan)
+	}
+	n, err := strconv.ParseUint(m[1], 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// balance is what a wallet has at finalized, once it is at least low.
+func balance(t *testing.T, client *rpc.Client, wallet ionet.Key, low uint64) uint64 {
+	t.Helper()
+	for {
+		list, _, err := client.Accounts(t.Context(), []ionet.Key{wallet}, rpc.Finalized, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if list[0].Lamports >= low {
+			return list[0].Lamports
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// What an operator does: look at the plan, send what is lacking, run. The plan
+// is right to the lamport, with and without a folder.
 func TestGenesisCommand(t *testing.T) {
 	node, err := localnet.Start(context.Background(), localnet.Config{SlotTime: 5 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer node.Close()
+	client, err := rpc.New(rpc.Config{Endpoints: []string{node.URL()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
 	dir := t.TempDir()
-	args := []string{"--dir", filepath.Join(dir, "keys"), "--store", filepath.Join(dir, "published"), "--rpc", node.URL(),
-		"--name", "test", "--epoch-seconds", "600", "--pay-lanes", "1", "--claim-lanes", "1"}
+	place := []string{"--dir", filepath.Join(dir, "keys"), "--store", filepath.Join(dir, "published"), "--rpc", node.URL()}
+	args := append(place[:len(place):len(place)], "--name", "test", "--epoch-seconds", "600", "--pay-lanes", "1", "--claim-lanes", "1",
+		"--unlock", "research=linear:0..48", "--schedule", "monthly")
 
-	if _, err := runGenesis(t, append(args, "--plan")...); err == nil || !strings.Contains(err.Error(), "ionetd genesis") {
-		t.Errorf("plan without a folder: got %v, want a hint", err)
+	first := planned(t, dir, args...)
+	if n := strings.Count(first, "to be made"); n != 12+2+1+2+5+4 || !strings.Contains(first, "a new key in "+filepath.Join(dir, "keys", "operator.json")) {
+		t.Errorf("plan without a folder has %d things to be made:\n%s", n, first)
 	}
-	if _, err := runGenesis(t, args...); err == nil || !regexp.MustCompile(`operator \w{32,44} has 0 lamports and needs \d+: send it`).MatchString(err.Error()) {
-		t.Errorf("genesis without lamports: got %v, want whom to pay", err)
+	_, err = runGenesis(t, args...)
+	asked := regexp.MustCompile(`operator (\w{32,44}) has 0 lamports and needs \d+: send it (\d+)`)
+	if err == nil || !asked.MatchString(err.Error()) {
+		t.Fatalf("genesis without lamports: got %v, want whom to pay", err)
 	}
-	past := []string{"--dir", filepath.Join(dir, "past"), "--store", dir, "--rpc", node.URL(), "--start", "2020-01-01T00:00:00Z"}
-	if _, err := runGenesis(t, past...); err == nil || !strings.Contains(err.Error(), "--start 2020-01-01T00:00:00Z is past") {
-		t.Errorf("a start that is past: got %v, want a refusal that names --start", err)
+	operator, err := ionet.ParseKey(asked.FindStringSubmatch(err.Error())[1])
+	if err != nil {
+		t.Fatal(err)
 	}
-	if _, err := os.Stat(filepath.Join(dir, "past")); err == nil {
-		t.Error("a refused genesis left a folder")
+	second := planned(t, dir, place...)
+	total, lacks := number(t, second, "total"), number(t, second, "operator lacks")
+	if total != number(t, first, "total") || strings.Contains(second, "new key") {
+		t.Errorf("plan of the folder differs from the one before it, or names new keys:\n%s", second)
 	}
-	plan, err := runGenesis(t, append(args, "--plan")...)
-	if err != nil || strings.Count(plan, "would be made") != 1+2+5+4 {
-		t.Errorf("plan: %v, got\n%s", err, plan)
+	if err := client.Airdrop(t.Context(), operator, lacks); err != nil {
+		t.Fatal(err)
 	}
-	out, err := runGenesis(t, append(args, "--airdrop")...)
+	balance(t, client, operator, lacks)
+	out, err := runGenesis(t, place...)
 	if err != nil {
 		t.Fatalf("%v, after\n%s", err, out)
+	}
+	if got := balance(t, client, operator, 1); lacks-got != total {
+		t.Errorf("genesis cost %d lamports, planned were %d", lacks-got, total)
 	}
 	file, err := os.ReadFile(filepath.Join(dir, "keys", "network.toml"))
 	if err != nil {
@@ -63,18 +144,91 @@ func TestGenesisCommand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if n.Schedule.EpochsPerStep != 730 || n.Allocation[3].Unlock != "linear:0..48" || n.EpochSeconds != 600 {
+		t.Errorf("network file is not what the flags say:\n%s", file)
+	}
 	if !strings.HasSuffix(out, "mint "+n.Mint.String()+"\n") || !strings.Contains(out, "final") {
 		t.Errorf("genesis says\n%s", out)
 	}
 	if again, err := runGenesis(t, args...); err != nil || strings.Contains(again, "making") {
 		t.Errorf("genesis again: %v, says\n%s", err, again)
 	}
-	if _, err := runGenesis(t, append(args, "--epoch-seconds", "1200")...); err == nil || !strings.Contains(err.Error(), "another network file") {
-		t.Errorf("genesis of another epoch length: got %v, want a refusal", err)
+	if done := planned(t, dir, place...); !strings.Contains(done, "nothing is left to do: ") || strings.Contains(done, "to be made") {
+		t.Errorf("plan of a finished network:\n%s", done)
 	}
-	for _, bad := range [][]string{{"--rpc", "nonsense"}, {"--decimals", "9"}, {"--policy", filepath.Join(dir, "none.toml")}, {"--allocation", "of_moon"}} {
-		if _, err := runGenesis(t, append([]string{"--dir", t.TempDir(), "--store", t.TempDir(), "--rpc", node.URL()}, bad...)...); err == nil {
-			t.Errorf("%v is accepted", bad)
+	contradictions(t, filepath.Join(dir, "keys", "network.toml"), args)
+}
+
+// Flags that contradict the network file are named, with both values.
+func contradictions(t *testing.T, file string, args []string) {
+	for _, c := range []struct{ flag, value, want string }{
+		{"--epoch-seconds", "1200", "epoch_seconds: " + file + " says 600, --epoch-seconds gives 1200"},
+		{"--name", "other", "name: " + file + " says test, --name gives other"},
+		{"--decimals", "6", "decimals: " + file + " says 8, --decimals or the file of --schedule gives 6"},
+		{"--schedule", "hourly", "schedule.epochs: " + file + " says 175200, --schedule gives 175319"},
+		{"--claim-lanes", "2", "claim lanes: " + file + " says 1, --claim-lanes gives 2"},
+		{"--samples", "300", "samples: " + file + " says 60, --samples gives 300"},
+		{"--allocation", "of_genesis", "allocation of seed, amount: " + file + " says 100000000000000000, --allocation gives 62500000000000000"},
+		{"--start", "2099-01-01T00:00:00Z", ", --start gives 2099-01-01T00:00:00Z"},
+	} {
+		for _, plan := range []string{"--plan", "--plan=false"} {
+			if _, err := runGenesis(t, append(args[:len(args):len(args)], c.flag, c.value, plan)...); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%s %s %s: got %v, want %q in it", c.flag, c.value, plan, err, c.want)
+			}
+		}
+	}
+}
+
+// Wrong flags are refused by name, with what is allowed, before a folder is
+// made.
+func TestGenesisFlags(t *testing.T) {
+	node, err := localnet.Start(context.Background(), localnet.Config{SlotTime: 5 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer node.Close()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "own.toml")
+	const own = "decimals = 0\ngenesis = \"1000\"\ncap = \"1100\"\nepochs = 48\nfirst_year_rate = \"0.5\"\nsteps_per_year = 12\ndecay = \"0.01\"\nepochs_per_step = 4\n"
+	if err := os.WriteFile(file, []byte(own), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	bad := filepath.Join(dir, "bad.toml")
+	if err := os.WriteFile(bad, []byte(strings.Replace(own, "48", "49", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := func(more ...string) []string {
+		return append([]string{"--dir", filepath.Join(dir, "keys"), "--store", filepath.Join(dir, "published"), "--rpc", node.URL()}, more...)
+	}
+	for _, c := range []struct{ flags, want string }{
+		{"--rpc nonsense", "is not an http(s) URL"},
+		{"--decimals 9", "--decimals 9: want 0..8"},
+		{"--decimals x", "--decimals"},
+		{"--pay-lanes 0", "--pay-lanes 0: want 1..64"},
+		{"--claim-lanes 65", "--claim-lanes 65: want 1..64"},
+		{"--samples 0", "--samples 0: want 1..65535"},
+		{"--samples 7", "epoch_seconds 3600 is not a positive multiple of samples 7"},
+		{"--policy " + filepath.Join(dir, "none.toml"), "--policy: open"},
+		{"--allocation of_moon", "--allocation of_moon: want of_cap or of_genesis"},
+		{"--schedule daily", "--schedule daily: neither hourly nor monthly nor a file"},
+		{"--schedule " + bad, "--schedule " + bad + ": schedule: epochs per step 4 does not divide the 49 epochs"},
+		{"--decimals 8 --schedule " + file, "--decimals 8 contradicts --schedule " + file + ", which has decimals = 0"},
+		{"--unlock seed", `--unlock: "seed" is not category=unlock`},
+		{"--unlock seed=soon", `--unlock: category seed: unlock "soon": an unlock is "immediate", "cliff:M"`},
+		{"--unlock seed=immediate --unlock seed=cliff:1", "--unlock: category seed is named twice"},
+		{"--unlock friends=cliff:1", "--unlock friends=cliff:1: category is none of seed, series_a, core, research, community"},
+		{"--start 2020-01-01T00:00:00Z", "--start 2020-01-01T00:00:00Z is past"},
+	} {
+		for _, plan := range []string{"--plan", "--plan=false"} {
+			if _, err := runGenesis(t, args(append(strings.Fields(c.flags), plan)...)...); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%s %s: got %v, want %q in it", c.flags, plan, err, c.want)
+			}
+		}
+	}
+	plan := planned(t, dir, args("--schedule", file, "--allocation", "of_genesis")...)
+	for _, want := range []string{"decimals  0\n", "schedule of its own\n", "12 steps of 4", "125 tokens", "12.50% of it"} {
+		if !strings.Contains(plan, want) {
+			t.Errorf("plan of a schedule of its own lacks %q:\n%s", want, plan)
 		}
 	}
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/ionet-settlement/ionet/chain"
 	"github.com/ionet-settlement/ionet/chain/rpc"
+	"github.com/ionet-settlement/ionet/emissions"
 	"github.com/ionet-settlement/ionet/publish"
 )
 
@@ -308,33 +309,32 @@ func TestRefusals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	other := c
-	other.EpochSeconds = 7200
-	if _, err := Prepare(ctx, other); !errors.Is(err, publish.ErrConflict) {
-		t.Errorf("another epoch length in the same folder: got %v, want ErrConflict", err)
-	}
-	other = c
-	other.Policy = append(bytes.Clone(p.PolicyFile), "# another\n"...)
-	if _, err := Prepare(ctx, other); !errors.Is(err, publish.ErrConflict) {
-		t.Errorf("other policy in the same folder: got %v, want ErrConflict", err)
-	}
 	for name, change := range map[string]func(*Config){
-		"no folder":    func(c *Config) { c.Dir = "" },
-		"bad name":     func(c *Config) { c.Name = "No Name" },
-		"no pay lane":  func(c *Config) { c.PayLanes = -1 },
-		"many lanes":   func(c *Config) { c.ClaimLanes = 65 },
-		"bad policy":   func(c *Config) { c.Policy = []byte("x = 1") },
-		"few samples":  func(c *Config) { c.Samples, c.EpochSeconds = 1, 1 },
-		"bad reading":  func(c *Config) { c.Reading = "of_nothing" },
-		"no cluster":   func(c *Config) { c.Cluster = [32]byte{} },
-		"before 1970":  func(c *Config) { c.Start = time.Time{} },
-		"odd schedule": func(c *Config) { c.Schedule = p.params(); c.Schedule.EpochsPerStep = 7 },
+		"no folder":     func(c *Config) { c.Dir = "" },
+		"bad name":      func(c *Config) { c.Name = "No Name" },
+		"no pay lane":   func(c *Config) { c.PayLanes = -1 },
+		"many lanes":    func(c *Config) { c.ClaimLanes = 65 },
+		"bad policy":    func(c *Config) { c.Policy = []byte("x = 1") },
+		"few samples":   func(c *Config) { c.Samples, c.EpochSeconds = 1, 1 },
+		"bad reading":   func(c *Config) { c.Reading = "of_nothing" },
+		"no cluster":    func(c *Config) { c.Cluster = [32]byte{} },
+		"before 1970":   func(c *Config) { c.Start = time.Time{} },
+		"odd schedule":  func(c *Config) { c.Schedule.EpochsPerStep = 7 },
+		"two schedules": func(c *Config) { c.Profile = emissions.ProfileMonthly },
+		"odd profile":   func(c *Config) { c.Schedule, c.Profile = emissions.Params{}, "daily" },
+		"odd category":  func(c *Config) { c.Unlocks = map[string]emissions.Unlock{"friends": {Kind: emissions.UnlockImmediate}} },
+		"late policy": func(c *Config) {
+			c.Policy = bytes.Replace(emissions.DefaultPolicy(), []byte("first_epoch = 1"), []byte("first_epoch = 2"), 1)
+		},
 	} {
 		bad := c
 		bad.Dir = filepath.Join(t.TempDir(), "new")
 		change(&bad)
 		if _, err := Prepare(ctx, bad); err == nil {
 			t.Errorf("%s: accepted", name)
+		}
+		if _, err := os.Stat(bad.Dir); err == nil && bad.Dir != "" {
+			t.Errorf("%s: the refusal left a folder", name)
 		}
 	}
 	if _, err := Load(ctx, t.TempDir()); err == nil {

@@ -16,4 +16,11 @@
 //     lane's state at finalized tells that it did (chain/DESIGN.md). Signed
 //     bytes are in the folder before the first one leaves, and another is
 //     signed only when the former is dead on every endpoint.
+//
+// What is to be done is decided in one place and either told or done. For the
+// folder that is NewDraft: Prepare writes what a draft lacks. For the chain it
+// is survey and decide: Run sends the transactions that Draft.Plan lists. So a
+// plan costs, to the lamport, what a run then spends. Only a transaction that
+// must be signed again and lands too, as after a crash or a fork of the chain,
+// costs its fee again.
 package genesis

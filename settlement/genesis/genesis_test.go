@@ -115,8 +115,3 @@ func TestGenesisAndAgain(t *testing.T) {
 		checkSupply(t, p)
 	}
 }
-
-// params are the schedule parameters that the network file tells.
-func (p *Prepared) params() (s emissions.Params) {
-	return emissions.ParamsOf(p.Network.Schedule)
-}

@@ -2,10 +2,10 @@ package genesis
 
 import (
 	"context"
+	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"path/filepath"
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/chain"
@@ -23,66 +23,53 @@ type attempt struct {
 	ContextSlot     uint64     `json:"context_slot"`
 }
 
-// content is position 0 of the epoch lane: the same for every attempt.
-func (r *run) content() (chain.Content, error) {
-	lane, ok := r.Network.Lane("epoch")
+// genesisContent is position 0 of the epoch lane: the same for every attempt.
+func genesisContent(n *ionet.Network) (chain.Content, error) {
+	lane, ok := n.Lane("epoch")
 	if !ok {
 		return chain.Content{}, errors.New("the network has no epoch lane")
 	}
 	c := chain.Content{Kind: chain.KindGenesis, Lane: lane, C: chain.FirstC(lane),
-		Memo: proofs.GenesisMemo{Network: r.Network.ID(), Emission: r.Network.Schedule.Hash}.String()}
-	for _, a := range r.Network.Allocation {
-		c.Movements = append(c.Movements, chain.Movement{Op: chain.Mint, Source: r.Network.Mint, Destination: a.Account, Amount: a.Amount})
+		Memo: proofs.GenesisMemo{Network: n.ID(), Emission: n.Schedule.Hash}.String()}
+	for _, a := range n.Allocation {
+		c.Movements = append(c.Movements, chain.Movement{Op: chain.Mint, Source: n.Mint, Destination: a.Account, Amount: a.Amount})
 	}
 	return c, c.Check()
 }
 
-// mint sends the genesis transaction until the lane's finalized state tells
-// that it landed.
-func (r *run) mint(ctx context.Context, c chain.Content) error {
-	folder, err := publish.NewFolder(filepath.Join(r.Dir, attemptsDir))
+// mint reports whether the genesis transaction is final. If it is not, it is
+// sent: the newest attempt for as long as that can land, else another.
+func (r *run) mint(ctx context.Context, folder *publish.Folder) (done bool, err error) {
+	done, err = r.landed(ctx)
+	if err != nil || done {
+		return done, err
+	}
+	a, number, err := r.newest(ctx, folder)
 	if err != nil {
-		return err
+		return false, err
 	}
-	from, to := r.Keys.Secret.Public(c.C), r.Keys.Secret.Public(c.Next())
-	for {
-		// Again each time: a fork may have taken back what was only confirmed.
-		if err := r.setUp(ctx); err != nil {
-			return err
+	// Only a dead attempt may be followed by another. No answer, or any doubt,
+	// means: the same bytes again.
+	if a == nil || r.Chain.CheckDead(ctx, r.content.Lane, r.from, a.LastValidHeight) == nil {
+		a, err = r.sign(ctx, folder, number)
+		if errors.Is(err, publish.ErrConflict) {
+			return false, nil // another run was faster; its attempt is ours too
 		}
-		done, err := r.landed(ctx, c, from, to)
-		if err != nil || done {
-			return err
-		}
-		a, number, err := r.newest(ctx, folder, c)
 		if err != nil {
-			return err
+			return false, err
 		}
-		// Only a dead attempt may be followed by another. No answer, or any
-		// doubt, means: the same bytes again.
-		if a == nil || r.Chain.CheckDead(ctx, c.Lane, from, a.LastValidHeight) == nil {
-			a, err = r.sign(ctx, folder, number, c, from, to)
-			if errors.Is(err, publish.ErrConflict) {
-				continue // another run was faster; its attempt is ours too
-			}
-			if err != nil {
-				return err
-			}
-			r.tell("genesis transaction %s: signed, attempt %d", a.signature(), number+1)
-		}
-		if err := r.Chain.Send(ctx, a.Transaction, rpc.SendOptions{MinContextSlot: a.ContextSlot}); err != nil && !errors.Is(err, rpc.ErrAlreadyProcessed) {
-			r.tell("genesis transaction %s: %v", a.signature(), err)
-		}
-		if err := r.wait(ctx); err != nil {
-			return err
-		}
+		r.tell("genesis transaction %s: signed, attempt %d", a.signature(), number+1)
 	}
+	if err := r.Chain.Send(ctx, a.Transaction, rpc.SendOptions{MinContextSlot: a.ContextSlot}); err != nil && !errors.Is(err, rpc.ErrAlreadyProcessed) {
+		r.tell("genesis transaction %s: %v", a.signature(), err)
+	}
+	return false, nil
 }
 
 // landed reads the lane at finalized. K(1) depends on the content, so that the
 // lane showing it proves that this content was executed.
-func (r *run) landed(ctx context.Context, c chain.Content, from, to ionet.Key) (bool, error) {
-	accounts, _, err := r.Chain.Accounts(ctx, []ionet.Key{c.Lane}, rpc.Finalized, 0)
+func (r *run) landed(ctx context.Context) (bool, error) {
+	accounts, _, err := r.Chain.Accounts(ctx, []ionet.Key{r.content.Lane}, rpc.Finalized, 0)
 	if err != nil {
 		return false, err
 	}
@@ -92,17 +79,18 @@ func (r *run) landed(ctx context.Context, c chain.Content, from, to ionet.Key) (
 		return false, nil // opened, but not finalized yet
 	case err != nil:
 		return false, err
-	case state == from:
+	case state == r.from:
 		return false, nil
-	case state == to:
+	case state == r.to:
 		r.tell("genesis of %s tokens: final", r.Network.Schedule.Genesis.Tokens(r.Network.Decimals))
 		return true, nil
 	}
-	return true, r.findInHistory(ctx, c, from, to)
+	return true, r.findInHistory(ctx)
 }
 
 // findInHistory finds the genesis transaction of a lane that has gone on.
-func (r *run) findInHistory(ctx context.Context, c chain.Content, from, to ionet.Key) error {
+func (r *run) findInHistory(ctx context.Context) error {
+	c := r.content
 	for e, err := range r.Chain.History(ctx, chain.GenesisReference(r.Network.Mint), chain.Signature{}, 0) {
 		if err != nil {
 			return err
@@ -119,7 +107,7 @@ func (r *run) findInHistory(ctx context.Context, c chain.Content, from, to ionet
 			continue // a stranger's transaction may name the reference
 		}
 		got, err := d.Content(c.Lane, 0, c.C)
-		if err == nil && got.Hash() == c.Hash() && d.Plan.Steps[0] == (chain.Step{Lane: c.Lane, From: from, To: to}) {
+		if err == nil && got.Hash() == c.Hash() && d.Plan.Steps[0] == (chain.Step{Lane: c.Lane, From: r.from, To: r.to}) {
 			r.tell("genesis transaction %s: final, and the network has gone on since", e.Signature)
 			return nil
 		}
@@ -129,7 +117,7 @@ func (r *run) findInHistory(ctx context.Context, c chain.Content, from, to ionet
 
 // newest returns the last attempt in the folder, nil where there is none, and
 // how many there are.
-func (r *run) newest(ctx context.Context, folder *publish.Folder, c chain.Content) (*attempt, int, error) {
+func (r *run) newest(ctx context.Context, folder *publish.Folder) (*attempt, int, error) {
 	names, err := folder.List("")
 	if err != nil || len(names) == 0 {
 		return nil, 0, err
@@ -146,7 +134,7 @@ func (r *run) newest(ctx context.Context, folder *publish.Folder, c chain.Conten
 	if err := json.Unmarshal(data, &a); err != nil {
 		return nil, 0, fmt.Errorf("read attempt %s: %w", name, err)
 	}
-	if err := a.check(c); err != nil {
+	if err := a.check(r.content); err != nil {
 		return nil, 0, fmt.Errorf("read attempt %s: %w", name, err)
 	}
 	return &a, len(names), nil
@@ -178,29 +166,39 @@ func (a *attempt) signature() chain.Signature {
 	return d.Signature()
 }
 
-// sign makes the next attempt. When it returns, the bytes are durable in the
-// folder and none has left; if we stop here, the next run sends these bytes.
-func (r *run) sign(ctx context.Context, folder *publish.Folder, number int, c chain.Content, from, to ionet.Key) (*attempt, error) {
-	hash, err := r.Chain.LatestBlockhash(ctx)
-	if err != nil {
-		return nil, err
-	}
+// genesisMessage is what the signers of the genesis transaction sign.
+func (r *run) genesisMessage(hash rpc.Blockhash) ([]byte, error) {
+	c := r.content
 	p := chain.Plan{
-		Kind: c.Kind, FeePayer: r.operator, Steps: []chain.Step{{Lane: c.Lane, From: from, To: to}}, Movements: c.Movements, Memo: c.Memo,
+		Kind: c.Kind, FeePayer: r.operator, Steps: []chain.Step{{Lane: c.Lane, From: r.from, To: r.to}}, Movements: c.Movements, Memo: c.Memo,
 		Mint: r.Network.Mint, Decimals: uint8(r.Network.Decimals), Owners: map[ionet.Key]ionet.Key{r.Network.Mint: r.operator},
 		Reference: chain.GenesisReference(r.Network.Mint), Blockhash: hash.Hash,
 	}
 	p.Budget = p.DefaultBudget()
-	message, err := p.Message()
+	return p.Message()
+}
+
+func (r *run) genesisKeys() []ed25519.PrivateKey {
+	return []ed25519.PrivateKey{r.Keys.Operator, r.Keys.Secret.Key(r.content.C)}
+}
+
+// sign makes the next attempt. When it returns, the bytes are durable in the
+// folder and none has left; if we stop here, the next run sends these bytes.
+func (r *run) sign(ctx context.Context, folder *publish.Folder, number int) (*attempt, error) {
+	hash, err := r.Chain.LatestBlockhash(ctx)
 	if err != nil {
 		return nil, err
 	}
-	tx, missing, err := chain.SignMessage(message, r.Keys.Operator, r.Keys.Secret.Key(c.C))
+	message, err := r.genesisMessage(hash)
+	if err != nil {
+		return nil, err
+	}
+	tx, missing, err := chain.SignMessage(message, r.genesisKeys()...)
 	if err != nil || len(missing) > 0 {
 		return nil, fmt.Errorf("sign genesis transaction: %w (missing %v)", err, missing)
 	}
-	a := &attempt{tx, c.Hash(), hash.Hash, hash.LastValidHeight, hash.ContextSlot}
-	if err := a.check(c); err != nil {
+	a := &attempt{tx, r.content.Hash(), hash.Hash, hash.LastValidHeight, hash.ContextSlot}
+	if err := a.check(r.content); err != nil {
 		return nil, err
 	}
 	data, err := json.Marshal(a)
