@@ -77,6 +77,15 @@ func (c *emissionsCmd) do(out io.Writer, v *view) error {
 	if !c.replacesRows() {
 		return c.rows(out, v)
 	}
+	if c.At != "" {
+		at, err := parseTime("--at", c.At)
+		if err != nil {
+			return err
+		}
+		if err := v.supplyAt(out, at, c.Format); err != nil {
+			return err
+		}
+	}
 	if c.Vector != "" {
 		if err := replaceFile(c.Vector, v.writeVector); err != nil {
 			return fmt.Errorf("--vector: %w", err)
@@ -85,15 +94,6 @@ func (c *emissionsCmd) do(out io.Writer, v *view) error {
 	if c.Plot != "" {
 		if err := v.plot(c.Plot); err != nil {
 			return fmt.Errorf("--plot: %w", err)
-		}
-	}
-	if c.At != "" {
-		at, err := parseTime("--at", c.At)
-		if err != nil {
-			return err
-		}
-		if err := v.supplyAt(out, at, c.Format); err != nil {
-			return err
 		}
 	}
 	if c.Hash {

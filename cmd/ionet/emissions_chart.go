@@ -41,12 +41,12 @@ func newChart(pl *plotter, a area, xmax, ymax float64) *chart {
 
 // scaleOf chooses the unit in which the largest value has few digits.
 func scaleOf(most float64) scale {
-	for _, s := range []scale{{"billions", 1e9}, {"millions", 1e6}, {"thousands", 1e3}} {
+	for _, s := range []scale{{"quadrillion", 1e15}, {"trillion", 1e12}, {"billion", 1e9}, {"million", 1e6}, {"thousand", 1e3}} {
 		if most >= s.tokens/10 {
-			return s
+			return scale{s.name + "s of IO", s.tokens}
 		}
 	}
-	return scale{"units", 1}
+	return scale{"IO", 1}
 }
 
 // ticks returns the step, 1, 2 or 5 times a power of ten, that makes at most n
@@ -72,7 +72,7 @@ func (v *view) number(a ionet.Amount) float64 {
 // words is an amount as a headline has it: "5 billion".
 func (v *view) words(a ionet.Amount) string {
 	n := v.number(a)
-	for _, s := range []scale{{" billion", 1e9}, {" million", 1e6}} {
+	for _, s := range []scale{{" quadrillion", 1e15}, {" trillion", 1e12}, {" billion", 1e9}, {" million", 1e6}} {
 		if n >= s.tokens {
 			return strings.TrimSuffix(strings.TrimRight(strconv.FormatFloat(n/s.tokens, 'f', 3, 64), "0"), ".") + s.name
 		}
@@ -186,8 +186,11 @@ func (c *chart) dates() error {
 	step := int(max(ticks(float64(years), 12), 1))
 	for y := from.Year() + 1; y <= to.Year(); y++ {
 		text := ""
-		if y%step == 0 {
+		switch {
+		case y%step == 0:
 			text = strconv.Itoa(y)
+		case step > 2:
+			continue // too many for a tick each
 		}
 		seconds := time.Date(y, time.January, 1, 0, 0, 0, 0, time.UTC).Unix() - from.Unix()
 		c.tick(float64(seconds)/float64(c.clock.Length), text)

@@ -30,10 +30,10 @@ type palette struct {
 
 func newPalette() palette {
 	p := palette{
-		ink: rgb("1f2933"), soft: rgb("5b6773"), grid: rgb("e3e7eb"), background: rgb("ffffff"),
-		unlocked: rgb("3a86bd"), emitted: rgb("f0b23e"), locked: rgb("d5dbe1"), limit: rgb("a5310a"),
+		ink: rgb(0x1f2933), soft: rgb(0x5b6773), grid: rgb(0xe3e7eb), background: rgb(0xffffff),
+		unlocked: rgb(0x3a86bd), emitted: rgb(0xf0b23e), locked: rgb(0xd5dbe1), limit: rgb(0xa5310a),
 	}
-	for _, hex := range []string{"4477aa", "99ddff", "4e9a5b", "e5d37a", "d9727f", "8f6bb0", "aaaa44", "b0b8c0", "a0522d"} {
+	for _, hex := range []uint32{0x4e9a5b, 0xe5d37a, 0xd9727f, 0x4477aa, 0x99ddff, 0x8f6bb0, 0xaaaa44, 0xb0b8c0, 0xa0522d} {
 		p.categories = append(p.categories, rgb(hex))
 	}
 	return p
@@ -95,7 +95,7 @@ func (pl *plotter) supply() error {
 	p := pl.schedule.Params()
 	limit := pl.number(p.Cap)
 	c := newChart(pl, area{x: 100, y: 205, width: 1050, height: 380}, float64(p.Epochs), limit)
-	c.head("Supply, "+c.unit.name+" of IO", "", entry{"genesis, unlocked", pl.unlocked, false}, entry{"emitted", pl.emitted, false},
+	c.head("Supply, "+c.unit.name, "", entry{"genesis, unlocked", pl.unlocked, false}, entry{"emitted", pl.emitted, false},
 		entry{"circulating", pl.ink, true}, entry{"genesis, still locked", pl.locked, false})
 	c.grid()
 	var at, unlocked, circulating, minted []float64
@@ -144,16 +144,24 @@ func (pl *plotter) lastUnlock() (last uint64) {
 	return last
 }
 
-// yearly draws emissions as bars: of years, or of less where there are few.
+// bars returns what a bar is: a year, or less where the epochs are few.
+func bars(epochs uint64) unit {
+	switch {
+	case epochs >= 3*emissions.EpochsPerYear:
+		return unit{"year", emissions.EpochsPerYear}
+	case epochs >= 3*emissions.EpochsPerMonth:
+		return unit{"month", emissions.EpochsPerMonth}
+	}
+	if epochs < 40 {
+		return unit{"epoch", 1}
+	}
+	return unit{"part", epochs / 20}
+}
+
+// yearly draws emissions as bars.
 func (pl *plotter) yearly() error {
 	epochs := pl.schedule.Epochs()
-	u := unit{"year", emissions.EpochsPerYear}
-	if epochs < 3*u.epochs {
-		u = unit{"month", emissions.EpochsPerMonth}
-	}
-	if epochs < 3*u.epochs {
-		u = unit{"part", max(epochs/20, 1)}
-	}
+	u := bars(epochs)
 	n := u.rows(epochs)
 	var heights []float64
 	var most float64
@@ -167,7 +175,7 @@ func (pl *plotter) yearly() error {
 	}
 	c := newChart(pl, area{x: 100, y: 730, width: 470, height: 240}, float64(n), most)
 	full := max(epochs/u.epochs, 1)
-	c.head(fmt.Sprintf("Emission per %s, %s of IO", u.name, c.unit.name), fmt.Sprintf("from %s in %s 1 to %s in %s %d",
+	c.head(fmt.Sprintf("Emission per %s, %s", u.name, c.unit.name), fmt.Sprintf("from %s in %s 1 to %s in %s %d",
 		c.short(heights[0]), u.name, c.short(heights[full-1]), u.name, full))
 	c.grid()
 	for i, h := range heights {
@@ -179,7 +187,11 @@ func (pl *plotter) yearly() error {
 	for i := 1.0; i <= float64(n); i = step * float64(int(i/step)+1) {
 		c.tick(i-0.5, decimal(uint64(i)))
 	}
-	c.under(fmt.Sprintf("%s of the schedule, of %s epochs", u.name, thousands(decimal(u.epochs))))
+	if u.epochs > 1 {
+		c.under(fmt.Sprintf("%ss of %s epochs", u.name, thousands(decimal(u.epochs))))
+	} else {
+		c.under("epochs")
+	}
 	return nil
 }
 
@@ -189,9 +201,7 @@ func (pl *plotter) unlocks() error {
 	months += months / 8
 	p := pl.schedule.Params()
 	c := newChart(pl, area{x: 690, y: 730, width: 460, height: 240}, float64(months), pl.number(p.Genesis))
-	// What unlocks last lies on top.
-	shares := slices.Clone(pl.shares)
-	slices.SortStableFunc(shares, func(a, b emissions.Share) int { return cmp.Compare(a.Unlock.Last(), b.Unlock.Last()) })
+	order := pl.byUnlock()
 	var at []float64
 	var epochs []uint64
 	for m := uint64(0); m <= months; m++ {
@@ -205,8 +215,8 @@ func (pl *plotter) unlocks() error {
 	var legend []entry
 	var edges []func()
 	c.grid()
-	for i, s := range shares {
-		color := pl.categories[i%len(pl.categories)]
+	for _, i := range order {
+		s, color := pl.shares[i], pl.categories[i%len(pl.categories)]
 		legend = append(legend, entry{s.Category, color, false})
 		high := make([]float64, len(at))
 		for j, k := range epochs {
@@ -220,7 +230,7 @@ func (pl *plotter) unlocks() error {
 	for _, edge := range edges[1:] {
 		edge()
 	}
-	c.head("Genesis supply unlocked, "+c.unit.name+" of IO", "", legend...)
+	c.head("Genesis supply unlocked, "+c.unit.name, "", legend...)
 	c.axis()
 	step := max(12*ticks(float64(months)/12, 6), 12)
 	for m := 0.0; m <= float64(months); m += step {
@@ -235,6 +245,18 @@ const (
 	footerSize = 11.5
 	footerLine = 18
 )
+
+// byUnlock orders the shares: what is unlocked last lies on top.
+func (pl *plotter) byUnlock() []int {
+	order := make([]int, len(pl.shares))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		return cmp.Compare(pl.shares[a].Unlock.Last(), pl.shares[b].Unlock.Last())
+	})
+	return order
+}
 
 // footer says of what the picture is, so that anyone can draw it again.
 func (pl *plotter) footer() []string {

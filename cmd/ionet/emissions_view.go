@@ -70,7 +70,22 @@ func viewNetwork(from string, n *ionet.Network) (*view, error) {
 		}
 		v.shares = append(v.shares, emissions.Share{Category: a.Category, Amount: a.Amount, Unlock: u})
 	}
+	if err := v.checkStart(); err != nil {
+		return nil, fmt.Errorf("%s: start: %w", from, err)
+	}
 	return v, nil
+}
+
+// lastSecond is that of the year 9999: later times can't be written.
+const lastSecond = 253_402_300_799
+
+func (v *view) checkStart() error {
+	latest := lastSecond - int64(v.schedule.Epochs())*int64(v.clock.Length)
+	if v.clock.Start <= 0 || v.clock.Start > latest {
+		return fmt.Errorf("want a time after 1970-01-01 and, for the last epoch to end before the year 10000, %s at the latest",
+			time.Unix(latest, 0).UTC().Format(time.RFC3339))
+	}
+	return nil
 }
 
 // viewFlags shows a published schedule or one from a file, with the allocation and
@@ -81,15 +96,15 @@ func (c *emissionsCmd) viewFlags() (*view, error) {
 		return nil, err
 	}
 	v := &view{clock: ionet.Clock{Start: begins.Unix(), Length: 3600, Samples: 60}}
-	if err := v.clock.Check(); err != nil {
-		return nil, fmt.Errorf("--start %s: want a time after 1970: %w", c.Start, err)
-	}
 	params, err := c.params(v)
 	if err != nil {
 		return nil, err
 	}
 	if v.schedule, err = emissions.New(params); err != nil {
-		return nil, fmt.Errorf("%s: %w", v.profile, err)
+		return nil, fmt.Errorf("%s schedule: %w", v.profile, err)
+	}
+	if err := v.checkStart(); err != nil {
+		return nil, fmt.Errorf("--start %s: %w", begins.Format(time.RFC3339), err)
 	}
 	if v.shares, err = emissions.Allocate(cmp.Or(c.Allocation, emissions.OfCap), params.Genesis, params.Cap); err != nil {
 		return nil, fmt.Errorf("--allocation: %w", err)

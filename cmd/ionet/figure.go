@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"image/color"
 	"math"
 	"slices"
@@ -65,13 +64,9 @@ func (f *figure) text(c color.NRGBA, l label) {
 	f.shapes = append(f.shapes, shape{color: c, label: &l})
 }
 
-// rgb reads a colour such as "0072b2"; it is for constants.
-func rgb(hex string) color.NRGBA {
-	c := color.NRGBA{A: 255}
-	if _, err := fmt.Sscanf(hex, "%02x%02x%02x", &c.R, &c.G, &c.B); err != nil {
-		panic(fmt.Sprintf("colour %q: %v", hex, err))
-	}
-	return c
+// rgb is an opaque colour such as 0x0072b2.
+func rgb(hex uint32) color.NRGBA {
+	return color.NRGBA{R: uint8(hex >> 16), G: uint8(hex >> 8), B: uint8(hex), A: 255}
 }
 
 // dashes cuts a polyline into the pieces that a dash pattern leaves of it.

@@ -53,7 +53,7 @@ func (s *svg) shape(sh shape) error {
 	case sh.label != nil:
 		return s.text(sh)
 	case sh.stroke > 0:
-		fmt.Fprintf(&s.body, `<path d="%s" fill="none" stroke="%s" stroke-width="%s"`, polyline(sh.points), hex(sh.color), coord(sh.stroke))
+		fmt.Fprintf(&s.body, `<path d="%s" fill="none" stroke="%s" stroke-width="%s"`, polyline(sh.points), hexOf(sh.color), coord(sh.stroke))
 		if len(sh.dash) > 0 {
 			var lengths []string
 			for _, l := range sh.dash {
@@ -63,7 +63,7 @@ func (s *svg) shape(sh shape) error {
 		}
 		s.body.WriteString("/>\n")
 	default:
-		fmt.Fprintf(&s.body, "<path d=\"%sz\" fill=\"%s\"/>\n", polyline(sh.points), hex(sh.color))
+		fmt.Fprintf(&s.body, "<path d=\"%sz\" fill=\"%s\"/>\n", polyline(sh.points), hexOf(sh.color))
 	}
 	return nil
 }
@@ -75,7 +75,7 @@ func (s *svg) text(sh shape) error {
 	}
 	face := s.of(sh.label)
 	fmt.Fprintf(&s.body, `<g role="img" aria-label="%s" fill="%s" transform="translate(%s %s) scale(%s)">`,
-		escape(sh.label.text), hex(sh.color), coord(at.x), coord(at.y), strconv.FormatFloat(face.scale(sh.label), 'g', 4, 64))
+		escape(sh.label.text), hexOf(sh.color), coord(at.x), coord(at.y), strconv.FormatFloat(face.scale(sh.label), 'g', 4, 64))
 	for _, g := range glyphs {
 		id, err := s.glyph(face, g.index, sh.label.bold)
 		if err != nil {
@@ -149,7 +149,7 @@ func coord(x float64) string {
 	return s
 }
 
-func hex(c color.NRGBA) string { return fmt.Sprintf("#%02x%02x%02x", c.R, c.G, c.B) }
+func hexOf(c color.NRGBA) string { return fmt.Sprintf("#%02x%02x%02x", c.R, c.G, c.B) }
 
 func escape(text string) string {
 	var b strings.Builder

@@ -1,5 +1,6 @@
 // Command ionet is the providers' side of a network: delegate workers, see what
-// was earned and why, and claim it with a wallet.
+// was earned and why, and claim it with a wallet. And it is everybody's view of the
+// emission schedule.
 package main
 
 import (

@@ -40,21 +40,29 @@ func replaceFile(name string, write func(io.Writer) error) (err error) {
 }
 
 // replaceable returns the file that a name leads to, which may be missing, and
-// the permissions that its successor gets.
+// the permissions that its successor gets. Only what is certainly a regular file,
+// or certainly nothing, may be replaced: a device, a pipe behind a link, a link
+// that leads nowhere are not.
 func replaceable(name string) (target string, mode fs.FileMode, err error) {
-	target, err = filepath.EvalSymlinks(name)
-	if errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Lstat(name); errors.Is(err, fs.ErrNotExist) {
 		return name, 0o644, nil
 	}
-	if err != nil {
-		return "", 0, err
-	}
-	info, err := os.Stat(target)
+	info, err := os.Stat(name)
 	if err != nil {
 		return "", 0, err
 	}
 	if !info.Mode().IsRegular() {
 		return "", 0, errors.New("it exists and is no regular file")
+	}
+	if target, err = filepath.EvalSymlinks(name); err != nil {
+		return "", 0, err
+	}
+	found, err := os.Lstat(target)
+	if err != nil {
+		return "", 0, err
+	}
+	if !os.SameFile(info, found) {
+		return "", 0, errors.New("it is a link that can't be followed")
 	}
 	return target, info.Mode().Perm(), nil
 }
