@@ -26,9 +26,15 @@ type Amount struct{ n uint64 }
 // NewAmount returns n base units.
 func NewAmount(n uint64) (Amount, error) {
 	if n > maxBase {
-		return Amount{}, fmt.Errorf("%d base units: %w", n, ErrAmountRange)
+		return Amount{}, beyondRange(n)
 	}
 	return Amount{n}, nil
+}
+
+// beyondRange is apart from NewAmount so that the compiler can inline the latter:
+// a split calls it for each of a million devices.
+func beyondRange(n uint64) error {
+	return fmt.Errorf("%d base units: %w", n, ErrAmountRange)
 }
 
 // MustAmount is NewAmount for constants and tests; it panics above 2^63-1.

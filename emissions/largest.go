@@ -1,102 +1,198 @@
 package emissions
 
 import (
-	"cmp"
 	"encoding/binary"
 	"math/bits"
 	"slices"
+
+	"github.com/ionet-settlement/ionet"
 )
 
-// candidate is one weight's claim on a unit that rounding down left over. The
-// smaller key is served first: the remainder's complement, then the UUID as two
-// big-endian words. Keys lie in the candidate so that selection walks memory in
-// a straight line.
-type candidate struct {
-	key   [3]uint64
-	index int
+// A key is a weight's place in the queue for the units that rounding down left
+// over. The smaller key, word by word, is served first: the remainder's
+// complement, the UUID as two big-endian words and, for UUIDs that stand twice,
+// the weight.
+type key [4]uint64
+
+func keyOf(w *Weight, remainder uint64) key {
+	return key{^remainder, binary.BigEndian.Uint64(w.UUID[:8]), binary.BigEndian.Uint64(w.UUID[8:]), w.Weight}
 }
 
-// candidates lists the weights with a remainder; sum is above every remainder.
-// Remainders are shifted to the top of their word, which keeps their order and
-// lets the first digit already tell most of them apart.
-func candidates(weights []Weight, remainders []uint64, sum uint64) []candidate {
-	shift := bits.LeadingZeros64(sum)
-	list := make([]candidate, 0, len(weights))
-	for i, r := range remainders {
-		if r == 0 {
-			continue
-		}
-		id := &weights[i].UUID
-		list = append(list, candidate{
-			key:   [3]uint64{^(r << shift), binary.BigEndian.Uint64(id[:8]), binary.BigEndian.Uint64(id[8:])},
-			index: i,
-		})
-	}
-	return list
+// A rank is a bucket of keys around a pivot: the first digit (byte) at which they
+// differ from it, and what they have there. Of the keys below the pivot those
+// that differ earlier are the smaller, of those above it the larger. So the 256
+// ranks of each level, first to last, and then those of each level from the other
+// side, last to first, are in the order of the keys. The pivot itself is among
+// those that differ below at the last level, as its largest.
+type rank uint16
+
+const (
+	levels = 32 // digits of a key
+	ranks  = 2 * levels * 256
+)
+
+// rankAt returns the rank of a key whose first word that is not the pivot's is x
+// and starts at the given level; for the pivot itself the word is the last one.
+// There are no branches, for nobody could predict them.
+func rankAt(level int, x, pivot uint64) rank {
+	digit := (bits.Len64(x^pivot|1) - 1) / 8 // from the right, where the first difference is
+	_, above := bits.Sub64(pivot, x, 0)
+	level = (level + 7 - digit) ^ int(above*(2*levels-1)) // above the pivot: 63 - level
+	return rank(level)<<8 | rank(x>>(8*digit&63))&255
 }
 
-// selectFirst reorders list so that its first m are the m that are served first,
-// in no order of their own. It is a radix selection: each round splits at 8 key
-// bits on which the candidates differ and goes on in the one part that holds the
-// m-th, so a key has at most 27 rounds however its bits were chosen. Nobody can
-// make it slow by choosing UUIDs, as one can with a quickselect's pivots.
-func selectFirst(list []candidate, m int, weights []Weight) {
-	for 0 < m && m < len(list) {
-		word, shift, differ := digit(list)
-		if !differ {
-			slices.SortFunc(list, func(a, b candidate) int {
-				return cmp.Compare(weights[a.index].Weight, weights[b.index].Weight)
-			})
-			return
+// single reports whether all keys of the rank are one: they share every digit.
+func (r rank) single() bool {
+	level := r >> 8
+	return level == levels-1 || level == levels
+}
+
+// A tally counts the keys of each rank.
+type tally [ranks]uint64
+
+// add ranks weights and their remainders around p and counts them. UUIDs are
+// read only where remainders do not decide.
+func (t *tally) add(p key, weights []Weight, remainders []uint64, into []rank) {
+	remainders, into = remainders[:len(weights)], into[:len(weights)]
+	for i := range weights {
+		level, x, y := 0, ^remainders[i], p[0]
+		if x == y {
+			w := &weights[i]
+			level, x, y = 8, binary.BigEndian.Uint64(w.UUID[:8]), p[1]
+			if x == y {
+				level, x, y = 16, binary.BigEndian.Uint64(w.UUID[8:]), p[2]
+			}
+			if x == y {
+				level, x, y = 24, w.Weight, p[3]
+			}
 		}
-		var counts [256]int
-		for i := range list {
-			counts[byte(list[i].key[word]>>shift)]++
-		}
-		from, pivot := 0, 0
-		for from+counts[pivot] < m {
-			from += counts[pivot]
-			pivot++
-		}
-		partition(list, word, shift, byte(pivot))
-		list, m = list[from:from+counts[pivot]], m-from
+		r := rankAt(level, x, y)
+		into[i] = r
+		t[r]++
 	}
 }
 
-// digit returns where the first 8 bits lie on which keys differ: a word and a
-// shift within it. All bits of the word above them are equal in every key.
-func digit(list []candidate) (word int, shift uint, differ bool) {
-	first := list[0].key
-	var d [3]uint64
-	for i := range list {
-		k := &list[i].key
-		d[0] |= k[0] ^ first[0]
-		d[1] |= k[1] ^ first[1]
-		d[2] |= k[2] ^ first[2]
+// find returns the rank of the u-th key, counted from one, and which one of that
+// rank it is.
+func (t *tally) find(u uint64) (r rank, nth uint64) {
+	for t[r] < u {
+		u -= t[r]
+		r++
 	}
-	for word, bitsThatDiffer := range d {
-		if n := bits.Len64(bitsThatDiffer); n > 0 {
-			return word, uint(max(n-8, 0)), true
-		}
-	}
-	return 0, 0, false
+	return r, u
 }
 
-// partition moves candidates whose digit is below pivot to the front, those
-// above it to the end.
-func partition(list []candidate, word int, shift uint, pivot byte) {
-	low, high := 0, len(list)
-	for i := 0; i < high; {
-		switch d := byte(list[i].key[word] >> shift); {
-		case d < pivot:
-			list[low], list[i] = list[i], list[low]
-			low++
-			i++
-		case d > pivot:
-			high--
-			list[high], list[i] = list[i], list[high]
-		default:
-			i++
+// common counts the digits of weights and their remainders, and returns the key
+// that has at each level the digit that most have there. It leaves t at zero.
+//
+// As a pivot it halves: where more than half of the keys share their first digits,
+// each of these is the most frequent at its level, so the pivot has them too, and
+// those keys differ from it later. So no rank but its own, which is of one key,
+// has more than half of the keys.
+func (t *tally) common(weights []Weight, remainders []uint64) (pivot key) {
+	for i := range weights {
+		for word, x := range keyOf(&weights[i], remainders[i]) {
+			for level := 8*word + 7; level >= 8*word; level-- {
+				t[level<<8|int(x&255)]++
+				x >>= 8
+			}
 		}
 	}
+	for level := range levels {
+		counts := t[level<<8 : (level+1)<<8]
+		digit := slices.Index(counts, slices.Max(counts))
+		pivot[level/8] = pivot[level/8]<<8 | uint64(digit)
+	}
+	*t = tally{}
+	return pivot
+}
+
+// A queue is what still competes for units: some of a split's weights, their
+// remainders and where they stand. It is never sorted; only who is among its
+// first matters.
+type queue struct {
+	weights    []Weight
+	remainders []uint64
+	at         []int
+}
+
+// serve gives one unit to the first u in the order of keys; the ranks and the
+// tally of all weights are known, and at least u have a remainder.
+//
+// Each round gives to all whose rank is before that of the u-th, and goes on with
+// those of the same rank, around another pivot. Any will do as long as queues
+// shrink; one that did not by half makes the next pivot the common one, so that
+// two rounds always halve it, however UUIDs and weights were chosen. Two short
+// rounds are usual.
+func (s *split) serve(u uint64) error {
+	last, u := s.tally.find(u)
+	q, err := s.serveAll(last)
+	for before := len(s.weights); err == nil && u < uint64(len(q.at)) && !last.single(); {
+		s.tally = tally{}
+		p := keyOf(&q.weights[len(q.at)/2], q.remainders[len(q.at)/2])
+		if len(q.at) > before/2 {
+			p = s.tally.common(q.weights, q.remainders)
+		}
+		s.tally.add(p, q.weights, q.remainders, s.ranks)
+		before = len(q.at)
+		last, u = s.tally.find(u)
+		err = s.serveQueue(&q, last)
+	}
+	if err != nil {
+		return err
+	}
+	for _, i := range q.at[:u] {
+		if err := s.addUnit(i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// serveAll gives one unit to each weight whose rank is before last, and returns
+// those whose rank is last.
+func (s *split) serveAll(last rank) (q queue, err error) {
+	q.at = make([]int, 0, s.tally[last])
+	amounts := s.amounts[:len(s.ranks)]
+	for i, r := range s.ranks {
+		_, one := bits.Sub64(uint64(r), uint64(last), 0)
+		if amounts[i], err = ionet.NewAmount(amounts[i].Base() + one); err != nil {
+			return queue{}, err
+		}
+		if r == last {
+			q.at = append(q.at, i)
+		}
+	}
+	// Their weights are copied together, for later rounds to read in a straight line.
+	q.weights = make([]Weight, len(q.at))
+	q.remainders = make([]uint64, len(q.at))
+	for j, i := range q.at {
+		q.weights[j] = s.weights[i]
+		_, q.remainders[j] = s.divider.share(s.weights[i].Weight)
+	}
+	return q, nil
+}
+
+// serveQueue is serveAll for a queue whose ranks are known; it keeps those of rank
+// last.
+func (s *split) serveQueue(q *queue, last rank) error {
+	n := 0
+	for j, i := range q.at {
+		switch r := s.ranks[j]; {
+		case r < last:
+			if err := s.addUnit(i); err != nil {
+				return err
+			}
+		case r == last:
+			q.at[n], q.weights[n], q.remainders[n] = i, q.weights[j], q.remainders[j]
+			n++
+		}
+	}
+	q.at, q.weights, q.remainders = q.at[:n], q.weights[:n], q.remainders[:n]
+	return nil
+}
+
+func (s *split) addUnit(i int) (err error) {
+	s.amounts[i], err = ionet.NewAmount(s.amounts[i].Base() + 1)
+	return err
 }

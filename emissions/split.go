@@ -43,26 +43,18 @@ func Split(total ionet.Amount, weights []Weight) (amounts []ionet.Amount, err er
 	if sum == 0 || total.IsZero() {
 		return amounts, nil
 	}
-	left := total.Base()
-	remainders := make([]uint64, len(weights))
-	for i, w := range weights {
-		hi, lo := bits.Mul64(total.Base(), w.Weight)
-		q, r := bits.Div64(hi, lo, sum) // w <= sum, so hi < sum: the quotient fits
-		if amounts[i], err = ionet.NewAmount(q); err != nil {
-			return nil, err
-		}
-		remainders[i] = r
-		left -= q
+	s := &split{
+		weights: weights,
+		amounts: amounts,
+		divider: newDivider(total.Base(), sum),
+		ranks:   make([]rank, len(weights)),
 	}
-	// The remainders sum to left*sum and each is below sum: fewer units are
-	// left than there are weights with a remainder.
-	served := candidates(weights, remainders, sum)
-	selectFirst(served, int(left), weights)
-	one := ionet.MustAmount(1)
-	for _, c := range served[:left] {
-		if amounts[c.index], err = amounts[c.index].Add(one); err != nil {
-			return nil, err
-		}
+	left, err := s.divide(total.Base())
+	if err == nil && left > 0 {
+		err = s.serve(left)
+	}
+	if err != nil {
+		return nil, err
 	}
 	return amounts, nil
 }
@@ -76,4 +68,124 @@ func sumOf(weights []Weight) (uint64, error) {
 		}
 	}
 	return sum, nil
+}
+
+// A split is one call of Split at work.
+type split struct {
+	weights []Weight
+	amounts []ionet.Amount
+	divider divider
+	ranks   []rank // of all weights, then of those that still compete
+	tally   tally
+}
+
+// block is the number of weights that a loop takes at a time: two short loops over
+// what stays in the nearest cache are faster than one that needs more registers
+// than there are.
+const block = 512
+
+// divide sets each amount to its share rounded down, ranks all weights and returns
+// how many units of total are left. The remainders sum to left*sum and each is
+// below sum, so fewer units are left than there are weights with a remainder.
+func (s *split) divide(total uint64) (left uint64, err error) {
+	pivot := s.guess()
+	var remainders [block]uint64
+	left = total
+	for from := 0; from < len(s.weights); from += block {
+		to := min(from+block, len(s.weights))
+		given, err := s.divider.shareAll(s.weights[from:to], s.amounts[from:to], remainders[:to-from])
+		if err != nil {
+			return 0, err
+		}
+		left -= given
+		s.tally.add(pivot, s.weights[from:to], remainders[:to-from], s.ranks[from:to])
+	}
+	return left, nil
+}
+
+// guess returns the common key of at most a block of weights from everywhere, as
+// the first pivot. Where most weights have one remainder and one start of their
+// UUIDs, as those of one model may, it has the same.
+func (s *split) guess() key {
+	var weights [block]Weight
+	var remainders [block]uint64
+	n := min(block, len(s.weights))
+	for i := range n {
+		weights[i] = s.weights[i*len(s.weights)/n]
+		_, remainders[i] = s.divider.share(weights[i].Weight)
+	}
+	return s.tally.common(weights[:n], remainders[:n])
+}
+
+// A divider divides total*w by sum for many w: by multiplication, which the
+// compiler does alone only where sum is a constant. The algorithm is number 4 in
+// N. Moeller, T. Granlund, "Improved division by invariant integers", IEEE
+// Transactions on Computers 60 (2011); share tells why it is exact.
+//
+// A processor without a fast division of 128 by 64 bits takes several times as
+// long for each; the others about as long as this.
+type divider struct {
+	total   uint64
+	scale   uint64 // the power of two that takes sum to the top of its word
+	divisor uint64 // d = sum*scale, at least 2^63
+	inverse uint64 // v = floor((2^128 - 1)/d) - 2^64
+}
+
+// newDivider returns the divider of a sum above zero.
+func newDivider(total, sum uint64) divider {
+	shift := bits.LeadingZeros64(sum)
+	d := sum << shift
+	v, _ := bits.Div64(^d, ^uint64(0), d) // 2^128 - 1 - 2^64*d, over d
+	return divider{total: total, scale: 1 << shift, divisor: d, inverse: v}
+}
+
+// share returns q = floor(total*w/sum) and r = (total*w mod sum)*scale, for w <=
+// sum. The scale is common to all remainders and leaves their order alone.
+//
+// With B = 2^64 and u = total*w*scale = u1*B + u0 (u1 < d, for total < B and
+// w*scale <= d), the first guess is q = q1 + 1, where q1*B + q0 = (B+v)*u1 + u0.
+// By the choice of v, (B+v)*d = B*B - k with 1 <= k <= d, and so
+//
+//	u - q*d = (u1*k + u0*(B-d) + q0*d)/B - d
+//
+// which is at least q0*d/B - d and, since u1*k < d*d, below a mean of B-d and q0
+// with the parts (B-d)/B and d/B: below the larger of the two. Of u - q*d only
+// the low word, r, is computed:
+//
+//   - Where u - q*d is negative, r is B more, at least B-d + q0*d/B > q0: the guess
+//     was one too large, and the first correction mends it.
+//   - Where it is not and r > q0, it is below B-d, so that the first correction
+//     does not overflow; the second takes it back.
+//   - Else 0 <= r <= q0 < B <= 2d: the guess is right or one too small, which
+//     the second correction mends.
+func (d *divider) share(weight uint64) (q, r uint64) {
+	u1, u0 := bits.Mul64(d.total, weight*d.scale)
+	q1, q0 := bits.Mul64(d.inverse, u1)
+	q0, carry := bits.Add64(q0, u0, 0)
+	q = q1 + u1 + carry + 1
+	r = u0 - q*d.divisor
+	if r > q0 {
+		q--
+		r += d.divisor
+	}
+	if r >= d.divisor {
+		q++
+		r -= d.divisor
+	}
+	return q, r
+}
+
+// shareAll sets amounts and remainders of weights and returns the amounts' sum. It
+// works on a copy of the divider, which the compiler can keep in registers.
+func (d divider) shareAll(weights []Weight, amounts []ionet.Amount, remainders []uint64) (given uint64, err error) {
+	amounts, remainders = amounts[:len(weights)], remainders[:len(weights)]
+	for i := range weights {
+		q, r := d.share(weights[i].Weight)
+		if amounts[i], err = ionet.NewAmount(q); err != nil {
+			return 0, err
+		}
+		remainders[i] = r
+		given += q
+	}
+	return given, nil
 }

@@ -306,3 +306,13 @@ func TestPoolSharesProperties(t *testing.T) {
 		}
 	})
 }
+
+// distinct returns n devices whose weights are random numbers of 40 bits.
+func distinct(n int) []Weight {
+	weights := crowd(n, 1)
+	r := rand.New(rand.NewPCG(3, 4))
+	for i := range weights {
+		weights[i].Weight = r.Uint64() >> 24
+	}
+	return weights
+}
