@@ -10,6 +10,7 @@ import (
 	"image/draw"
 	"image/png"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -177,7 +178,7 @@ func TestPlotLabelsHaveRoom(t *testing.T) {
 					t.Fatalf("a shape reaches %v of a figure of %v x %v", p, f.width, f.height)
 				}
 			}
-			if s.label == nil || s.label.text == "" {
+			if s.label == nil {
 				continue
 			}
 			b := boxOf(t, fonts, s.label)
@@ -271,5 +272,24 @@ func TestPublishedPlot(t *testing.T) {
 		if got := (color.NRGBA{uint8(r >> 8), uint8(g >> 8), uint8(b >> 8), 255}); got != at.want {
 			t.Errorf("epoch %g, %g IO: colour %v, want %v", at.epoch, at.tokens, got, at.want)
 		}
+	}
+}
+
+// The README's picture is what the command draws.
+func TestReadmePicture(t *testing.T) {
+	kept, err := os.ReadFile("../../emissions/supply.svg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	drawn := filepath.Join(t.TempDir(), "supply.svg")
+	ionetSays(t, "emissions", "--plot", drawn)
+	file, err := os.ReadFile(drawn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Coordinates may differ in their last digit from machine to machine.
+	want, got := readSVG(t, file), readSVG(t, kept)
+	if !slices.Equal(got.labels, want.labels) || !maps.Equal(got.fills, want.fills) {
+		t.Error("emissions/supply.svg is not what the command draws: run `ionet emissions --plot emissions/supply.svg`")
 	}
 }

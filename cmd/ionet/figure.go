@@ -61,6 +61,9 @@ func (f *figure) line(c color.NRGBA, width float64, dash []float64, points ...po
 }
 
 func (f *figure) text(c color.NRGBA, l label) {
+	if l.text == "" {
+		return
+	}
 	f.shapes = append(f.shapes, shape{color: c, label: &l})
 }
 

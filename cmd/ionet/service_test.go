@@ -237,6 +237,8 @@ func TestProvider(t *testing.T) {
 	w.refuses(with("why", "--device", gpu.String(), "--epoch", "1"), client.UnknownEpoch)
 	w.settle()
 	w.waitSealed(1)
+	w.says(with("emissions", "--hash"), `^`+w.network.Schedule.Hash.String()+`$`)
+	w.says(with("emissions", "--by", "epoch", "--to", "1"), `^network town: genesis 5,000,000,000, cap 5,00\d,\d{3},\d{3}\.\d+, 100 epochs from `)
 	w.says(with("epochs"), `^epoch +state +emission`, `^1 +sealed +\d+\.\d{8} +\d+\.\d{8} +\d+\.\d{8} +schedule +1 +\S{60,}`)
 	w.says(with("balance", "--wallet", payee), `earned +\d*[1-9]\d*\.\d{8} +IO`, `paid +0\.00000000 +IO`)
 	w.says(with("why", "--device", gpu.String(), "--epoch", "1"), `rule 0 accepted: `, `3 samples, weight 30000, \d+\.\d{8} IO to `+payee, `^proven against [0-9a-f]{64}`)
