@@ -9,7 +9,8 @@ import (
 // figure is a drawing that can be written as SVG and as PNG: filled polygons,
 // polylines and texts, painted in their order. Its unit is a CSS pixel, y grows
 // downwards. Texts are drawn as outlines of the fonts that the program carries,
-// so a figure looks the same on a machine without any font.
+// so a figure looks the same on a machine without any font. (Chart libraries leave
+// the fonts of an SVG to its reader, who may have others of other widths.)
 //
 // What is drawn here are pictures of amounts: floating point is for where a line
 // goes, never for an amount that anybody counts with.

@@ -41,7 +41,7 @@ type commands struct {
 	Epochs   epochsCmd   `cmd:"" help:"List the latest epochs."`
 	Why      whyCmd      `cmd:"" help:"Why a device was paid or not, with a proof against the epoch's seal."`
 
-	Emissions emissionsCmd `cmd:"" help:"The emission schedule and the supply, as rows, picture or vector; needs no network."`
+	Emissions emissionsCmd `cmd:"" help:"The emission schedule and the supply, as rows, picture or vector."`
 }
 
 // server is the flag of all commands that call the service.
