@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/bits"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -60,11 +61,18 @@ func (p *Plan) tellNetwork(line func(...any)) {
 	}
 	line("  epoch", fmt.Sprintf("%d seconds, %d samples of %d", n.EpochSeconds, n.Samples, clock.SampleSeconds()))
 	line("  decimals", n.Decimals)
-	policy := "the one that ships with this program"
-	if !bytes.Equal(d.p.PolicyFile, emissions.DefaultPolicy()) {
-		policy = "from a file of your own"
+	line("  policy", fmt.Sprintf("%s, version %d, %s", n.Policy, d.p.Policy.Version, d.policySource()))
+}
+
+// policySource tells where the policy's bytes come from.
+func (d *Draft) policySource() string {
+	switch {
+	case bytes.Equal(d.p.PolicyFile, emissions.DefaultPolicy()):
+		return "the one that ships with this program"
+	case d.missing[PolicyFile]:
+		return "the file that --policy names"
 	}
-	line("  policy", fmt.Sprintf("%s, version %d, %s", n.Policy, d.p.Policy.Version, policy))
+	return filepath.Join(d.p.Dir, PolicyFile)
 }
 
 func date(unix int64) string { return time.Unix(unix, 0).UTC().Format(time.RFC3339) }
