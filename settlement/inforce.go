@@ -159,7 +159,8 @@ func (s *Service) policyAt(ctx context.Context, k uint64) (*emissions.Policy, er
 
 // rulesAt returns the policy that epoch k is judged by, for the leader, once all
 // epochs before k are sealed. The times of their seals are read from the chain where
-// a book announces a policy; without them the answer is not known, and is an error.
+// a book announces a policy; without one that k depends on it is an error: the policy
+// is not known, and nothing is guessed.
 func (s *Service) rulesAt(ctx context.Context, k uint64) (*rules, error) {
 	list, err := readPolicies(ctx, s.pool)
 	if err != nil {
@@ -171,7 +172,11 @@ func (s *Service) rulesAt(ctx context.Context, k uint64) (*rules, error) {
 			continue
 		}
 		if r.sealedAt, err = s.noteSealTime(ctx, r.epoch); err != nil {
-			return nil, fmt.Errorf("the policy of epoch %d depends on when epoch %d was sealed: %w", k, r.epoch, err)
+			if r.FirstEpoch <= k {
+				return nil, fmt.Errorf("the policy of epoch %d depends on when epoch %d was sealed: %w", k, r.epoch, err)
+			}
+			s.log.Debug("the time of a seal that announces a policy is not known yet", "epoch", r.epoch, "error", err)
+			continue
 		}
 		s.emit(Event{Kind: EventPolicy, Epoch: r.epoch, Detail: s.becameOf(list[:i+1])})
 	}
@@ -237,7 +242,7 @@ func (s *Service) readSealTime(ctx context.Context, k uint64) (int64, error) {
 	}
 	at, err := s.findStep(ctx, l, uint64(slot))
 	if err != nil {
-		return 0, fmt.Errorf("find the transaction that sealed epoch %d: %w", k, err)
+		return 0, fmt.Errorf("find the transaction that sealed epoch %d: %w: if this lasts, add an endpoint with full history (--rpc)", k, err)
 	}
 	return s.stepTime(ctx, l, at.signature)
 }

@@ -1,9 +1,12 @@
 package settlement
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -373,8 +376,118 @@ func TestSubmittedAnnouncement(t *testing.T) {
 	}
 }
 
-// While the chain does not tell when an announcement was sealed, the epoch after stays
-// open: nothing is guessed.
+// Announcements of one version at once: one is taken. Meanwhile epochs are frozen:
+// whichever gets its ack is in the book of the epoch that its ack names.
+func TestAnnouncementsAtOnce(t *testing.T) {
+	m := newMachine(t)
+	m.fenceUp()
+	for round := range uint64(3) {
+		k := m.current()
+		m.toClose(k)
+		var wg sync.WaitGroup
+		var taken atomic.Pointer[Announcement]
+		for n := range uint64(6) {
+			wg.Go(func() {
+				file := policyOf(2+round, k+10+n)
+				for {
+					a, err := m.AnnouncePolicy(context.Background(), file)
+					var p *Problem
+					switch {
+					case err == nil:
+						if !taken.CompareAndSwap(nil, &a) {
+							t.Errorf("version %d was taken twice", 2+round)
+						}
+					case errors.As(err, &p) && p.Type == ProblemBusy:
+						time.Sleep(time.Millisecond)
+						continue
+					case !errors.As(err, &p) || p.Type != ProblemPolicyVersion:
+						t.Errorf("announce: %v", err)
+					}
+					return
+				}
+			})
+		}
+		m.untilSealed(k)
+		wg.Wait()
+		a := taken.Load()
+		if a == nil {
+			t.Fatal("none was taken")
+		}
+		for m.position(epochLane) <= a.Arrival.Epoch {
+			m.finishEpoch()
+		}
+		e, err := m.Epoch(t.Context(), a.Arrival.Epoch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		book := m.book(&Closing{Memo: e.Memo})
+		changes, err := book.Inputs.PolicyChanges()
+		if err != nil || len(changes) != 1 || changes[0] != a.PolicyChange || !book.Inputs.Has(proofs.KindPolicy, a.ID) {
+			t.Errorf("the book of epoch %d announces %+v (%v), want %+v", a.Arrival.Epoch, changes, err, a.PolicyChange)
+		}
+	}
+}
+
+// A change to draw by target asks for prices from its first epoch on. While it is not
+// known yet whether a change holds, no price is taken by the rules of either.
+func TestPolicyChangesDraw(t *testing.T) {
+	m := newMachine(t)
+	m.fenceUp()
+	k := m.current()
+	_, target, _ := strings.Cut(targetPolicy, "[target]")
+	draws := policyOf(2, k+2, `draw = "schedule"`, `draw = "target"`)
+	m.announce(append(draws, "[target]"+target...))
+	m.finishEpoch(m.alice)
+	if r := m.priced(73_100); r.Status != Refused || r.Problem.Type != ProblemNoPriceAsked {
+		t.Errorf("a price before the change is %s: %v", r.Status, r.Problem)
+	}
+	m.finishEpoch(m.alice)
+	if r := m.priced(73_100); r.Status != Accepted {
+		t.Errorf("a price of the first epoch is %s: %v", r.Status, r.Problem)
+	}
+	m.announce(policyOf(3, k+4))
+	m.finishEpoch(m.alice)
+	if of, _ := m.used(k + 2); of != k+2 {
+		t.Errorf("epoch %d was judged by the price of epoch %d", k+2, of)
+	}
+	m.finishEpoch(m.alice)
+	if r := m.priced(80_000); r.Status != Refused || r.Problem.Type != ProblemNoPriceAsked {
+		t.Errorf("a price after the draw ended is %s: %v", r.Status, r.Problem)
+	}
+	if of, _ := m.used(k + 3); of != k+2 {
+		t.Errorf("epoch %d was judged by the price of epoch %d, want that of epoch %d", k+3, of, k+2)
+	}
+	k = m.current()
+	draws = policyOf(4, k+2, `draw = "schedule"`, `draw = "target"`)
+	m.announce(append(draws, "[target]"+target...))
+	m.goTo(m.clock.EpochStart(k + 2)) // no pass is made: nobody knows when epoch k is sealed
+	_, err := m.Submit(t.Context(), plain(m.price(k+2, 73_100)))
+	if !isProblem(err, ProblemBusy) {
+		t.Errorf("a price while the policy is not known: %v", err)
+	}
+	m.untilSealed(k)
+	if r := m.priced(73_100); r.Status != Refused || r.Problem.Type != ProblemNoPriceAsked {
+		t.Errorf("a price under the policy that was sealed too late is %s: %v", r.Status, r.Problem)
+	}
+}
+
+// The moments at which passes are woken are those at which epochs may close: epoch 5
+// has no grace, but waits for epoch 4.
+func TestClosingsAreWokenByTheirPolicy(t *testing.T) {
+	clock := ionet.Clock{Start: 1000, Length: 60, Samples: 6}
+	graces := map[uint64]int64{1: 20, 2: 20, 3: 90, 4: 90, 5: 0}
+	c := closings{clock, func() func(uint64) time.Time {
+		return func(k uint64) time.Time { return time.Unix(clock.EpochEnd(k)+graces[k], 0) }
+	}}
+	for at, want := range map[int64]int64{0: 1080, 1000: 1080, 1079: 1080, 1080: 1140, 1139: 1140, 1140: 1270, 1269: 1270, 1270: 1330, 1299: 1330, 1330: 1360} {
+		if got := c.Next(time.Unix(at, 0)).Unix(); got != want {
+			t.Errorf("after %d the next is %d, want %d", at, got, want)
+		}
+	}
+}
+
+// While the chain does not tell when an announcement was sealed, the epoch that it may
+// rule stays open: nothing is guessed.
 func TestUnknownSealTimeHoldsTheClosing(t *testing.T) {
 	m := newMachine(t)
 	m.fenceUp()
@@ -385,19 +498,21 @@ func TestUnknownSealTimeHoldsTheClosing(t *testing.T) {
 	m.finishEpoch(m.alice)
 	m.play(k+1, m.alice)
 	m.toClose(k + 1)
+	m.untilSealed(k + 1) // it does not depend on that
+	m.play(k+2, m.alice)
+	m.toClose(k + 2)
 	for range 5 {
 		m.pass()
 	}
-	if n := m.count(`SELECT count(*) FROM epochs WHERE epoch > $1`, int64(k)); n != 0 {
-		t.Error("an epoch was closed although its policy was not known")
+	if n := m.count(`SELECT frozen_through FROM intake`); n != int(k+1) {
+		t.Errorf("intake is frozen through %d although the policy of epoch %d was not known", n, k+2)
 	}
 	m.wantStates("without the time of the seal", "1:in force 2:announced")
 	// The signature is for display only: a database that lacks it reads the history.
 	m.exec(`UPDATE contents SET signature = NULL, slot = NULL WHERE lane = 'epoch'`)
 	m.exec(`UPDATE epochs SET signature = NULL, slot = NULL`)
 	m.wires.silence("")
-	m.untilSealed(k + 1)
-	m.finishEpoch(m.alice)
+	m.untilSealed(k + 2)
 	m.ruledBy(k+1, []byte(testPolicy), proofs.Accepted)
 	m.ruledBy(k+2, second, proofs.ZeroMultiplier)
 	if !m.saw(EventPolicy) {
@@ -405,15 +520,19 @@ func TestUnknownSealTimeHoldsTheClosing(t *testing.T) {
 	}
 }
 
-// The process dies at any step from an announcement to the first epoch that it rules,
-// before or after it took effect: the file announced again has the answer that it had,
-// and rules exactly its epochs.
+// The process dies at any step from an announcement to the seal of its epoch: at every
+// second one before it took effect, at the others after, and at the announcement's own
+// both ways. The file announced again has the answer that it had, and rules exactly its
+// epochs.
 func TestKillAnnouncement(t *testing.T) {
 	m := newMachine(t)
 	m.fenceUp()
 	version := uint64(1)
 	for _, f := range []fault{lost, unheard} {
-		for n := 1; ; n++ {
+		for n := 1; ; n += 2 {
+			if f == unheard && n == 3 {
+				n = 2
+			}
 			k := m.current()
 			version++
 			line := h100IsNothing

@@ -67,7 +67,8 @@ const selectLastRun = `
 SELECT coalesce(bool_or(done_at IS NULL), false), coalesce(max(asked_at), $1) FROM payout_runs`
 
 // closings is a cron schedule: the moments at which an epoch may close. The
-// chain's time decides then; passes go on asking while it lags.
+// chain's time decides then; passes go on asking while it lags, and by themselves
+// find what is due where a changed grace moved a moment.
 type closings struct {
 	clock ionet.Clock
 	due   func() func(k uint64) time.Time // the epochs' ends and their policies' graces, as far as known now

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"text/tabwriter"
@@ -33,7 +35,7 @@ func (c *policyAnnounceCmd) Run(s *stage) error {
 	if err != nil {
 		return err
 	}
-	a, err := service.AnnouncePolicy(s.ctx, file)
+	a, err := announce(s.ctx, service, file)
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.File, err)
 	}
@@ -45,6 +47,25 @@ func (c *policyAnnounceCmd) Run(s *stage) error {
 	s.print("announced policy version %d (%s) in epoch %d", a.Version, a.Policy, a.Arrival.Epoch)
 	s.print("it rules from epoch %d on if epoch %d is sealed before %s, when that begins: see ionetd policy list", a.FirstEpoch, a.Arrival.Epoch, start)
 	return nil
+}
+
+// announceTries bounds how often a policy is announced again where the service only
+// asks for a moment: while an epoch is being closed, or the database catches up.
+const announceTries = 20
+
+func announce(ctx context.Context, service *settlement.Service, file []byte) (settlement.Announcement, error) {
+	for n := 1; ; n++ {
+		a, err := service.AnnouncePolicy(ctx, file)
+		var p *settlement.Problem
+		if n == announceTries || !errors.As(err, &p) || p.Retry == 0 {
+			return a, err
+		}
+		select {
+		case <-ctx.Done():
+			return a, ctx.Err()
+		case <-time.After(p.Retry):
+		}
+	}
 }
 
 type policyListCmd struct {
