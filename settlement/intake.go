@@ -87,8 +87,12 @@ func (s *Service) Submit(ctx context.Context, submitted []Submitted) ([]Result, 
 	if err != nil {
 		return nil, fmt.Errorf("submit: %w", err)
 	}
+	// Which key a price must have depends on what the chain sealed before.
+	if err := s.checkCurrent(ctx, pricesIn(fresh)); err != nil {
+		return nil, fmt.Errorf("submit: %w", err)
+	}
 	for _, it := range inKindOrder(fresh) {
-		if !it.stored {
+		if !it.stored && it.problem == nil {
 			it.problem = s.judge(it, known)
 		}
 		if it.problem == nil {

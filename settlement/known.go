@@ -24,6 +24,7 @@ type known struct {
 	uptimes     map[workerSample]int         // uptime statements that are stored for a sample
 	frozen      uint64                       // last epoch that is frozen; read where prices are judged
 	policies    map[uint64]*emissions.Policy // in force at the epochs of prices
+	undecided   map[uint64]*Problem          // epochs of prices whose policy nobody knows yet
 	prices      map[observation]standing
 	policy      *rules // in force now; only where an inventory is looked up
 }
@@ -126,7 +127,7 @@ func (s *Service) lookUp(ctx context.Context, items []*item) (*known, error) {
 	k := &known{
 		delegations: map[ionet.Hash]delegationRow{}, inventories: map[ionet.Hash]inventoryRow{}, workers: map[ionet.Key]bool{},
 		providers: map[workerProvider]bool{}, bindings: map[ionet.UUID]ionet.Key{}, uptimes: map[workerSample]int{},
-		policies: map[uint64]*emissions.Policy{}, prices: map[observation]standing{},
+		policies: map[uint64]*emissions.Policy{}, undecided: map[uint64]*Problem{}, prices: map[observation]standing{},
 	}
 	n := namesIn(items)
 	if len(n.ids) == 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -38,12 +39,7 @@ JOIN prices p ON p.epoch = t.epoch AND p.signer = t.signer`
 // lookUpPrices reads what judging the new prices among items needs. Policies are
 // those of epochs that prices are still taken for.
 func (s *Service) lookUpPrices(ctx context.Context, items []*item, k *known) error {
-	var fresh []*item
-	for _, it := range items {
-		if _, ok := it.body.(proofs.Price); ok && !it.stored {
-			fresh = append(fresh, it)
-		}
-	}
+	fresh := slices.DeleteFunc(pricesIn(items), func(it *item) bool { return it.stored })
 	if len(fresh) == 0 {
 		return nil
 	}
@@ -58,7 +54,10 @@ func (s *Service) lookUpPrices(ctx context.Context, items []*item, k *known) err
 			continue
 		}
 		policy, err := s.policyAt(ctx, e)
-		if err != nil {
+		var undecided *Problem
+		if errors.As(err, &undecided) {
+			k.undecided[e] = undecided
+		} else if err != nil {
 			return fmt.Errorf("find the policy of epoch %d: %w", e, err)
 		}
 		k.policies[e] = policy
@@ -66,6 +65,15 @@ func (s *Service) lookUpPrices(ctx context.Context, items []*item, k *known) err
 	var err error
 	k.prices, err = readPrices(ctx, s.front, fresh)
 	return err
+}
+
+func pricesIn(items []*item) (prices []*item) {
+	for _, it := range items {
+		if _, ok := it.body.(proofs.Price); ok {
+			prices = append(prices, it)
+		}
+	}
+	return prices
 }
 
 // readPrices returns the prices that stand for the epochs and signers of items.
@@ -95,6 +103,9 @@ func readPrices(ctx context.Context, q querier, items []*item) (map[observation]
 // that its epoch's policy does not ask for is no input of any epoch.
 func (s *Service) judgePrice(it *item, p proofs.Price, k *known) *Problem {
 	if p := s.checkObserved(it, p, k.frozen); p != nil {
+		return p
+	}
+	if p := k.undecided[p.Epoch]; p != nil {
 		return p
 	}
 	policy := k.policies[p.Epoch]
@@ -157,12 +168,9 @@ ON CONFLICT (epoch, signer) DO UPDATE SET id = excluded.id, observed = excluded.
 func priceColumns(items []*item) (prices []*item, columns []any) {
 	var epochs, observed, microUSD []int64
 	var signers, ids [][]byte
-	for _, it := range items {
-		p, ok := it.body.(proofs.Price)
-		if !ok {
-			continue
-		}
-		prices = append(prices, it)
+	prices = pricesIn(items)
+	for _, it := range prices {
+		p := it.body.(proofs.Price)
 		epochs, signers, ids = append(epochs, int64(p.Epoch)), append(signers, it.envelope.Signer[:]), append(ids, it.id[:])
 		observed, microUSD = append(observed, p.Observed), append(microUSD, int64(p.MicroUSD))
 	}

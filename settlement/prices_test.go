@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
 	"math/big"
 	"strings"
@@ -24,20 +25,27 @@ const testTarget = 1_500_000
 
 // targetPolicy is testPolicy with a draw by target; a price stands in for two
 // later epochs.
-var targetPolicy = strings.Replace(testPolicy, `draw = "schedule"`, `draw = "target"`, 1) +
-	"[target]\nkey = \"" + chain.PublicOf(keyOf("oracle")).String() + "\"\nmicro_usd = 1500000\nmax_age_epochs = 2\n"
+var targetPolicy = strings.Replace(testPolicy, `draw = "schedule"`, `draw = "target"`, 1) + targetOf("oracle")
+
+func targetOf(observer string) string {
+	return fmt.Sprintf("[target]\nkey = %q\nmicro_usd = %d\nmax_age_epochs = 2\n", chain.PublicOf(keyOf(observer)), testTarget)
+}
 
 // price signs an observation of epoch k, made in its first second.
 func (b *books) price(k, microUSD uint64) proofs.Envelope {
-	return b.observe(proofs.Price{Epoch: k, Observed: b.clock.EpochStart(k), MicroUSD: microUSD})
+	return b.priceBy("oracle", k, microUSD)
+}
+
+func (b *books) priceBy(observer string, k, microUSD uint64) proofs.Envelope {
+	return b.observe(observer, proofs.Price{Epoch: k, Observed: b.clock.EpochStart(k), MicroUSD: microUSD})
 }
 
 // observe signs an observation that may be wrong in anything.
-func (b *books) observe(p proofs.Price) proofs.Envelope {
+func (b *books) observe(observer string, p proofs.Price) proofs.Envelope {
 	body := binary.LittleEndian.AppendUint64(nil, p.Epoch)
 	body = binary.LittleEndian.AppendUint64(body, uint64(p.Observed))
 	body = binary.LittleEndian.AppendUint64(body, p.MicroUSD)
-	return proofs.Sign(b.net.Network.ID(), proofs.KindPrice, keyOf("oracle"), body)
+	return proofs.Sign(b.net.Network.ID(), proofs.KindPrice, keyOf(observer), body)
 }
 
 // needed is what a pool's weight needs at a price, recomputed by hand:
@@ -196,7 +204,7 @@ func TestPriceRefusals(t *testing.T) {
 	with := func(change func(*proofs.Price)) proofs.Envelope {
 		p := good
 		change(&p)
-		return b.observe(p)
+		return b.observe("oracle", p)
 	}
 	body, err := good.Encode()
 	if err != nil {
@@ -204,10 +212,10 @@ func TestPriceRefusals(t *testing.T) {
 	}
 	foreign := proofs.Sign(b.net.Network.ID(), proofs.KindPrice, keyOf("thief"), body)
 	service := proofs.Sign(b.net.Network.ID(), proofs.KindPrice, b.net.Keys.Service, body)
-	forged := b.observe(good)
+	forged := b.observe("oracle", good)
 	forged.Signature[3] ^= 1
 	elsewhere := proofs.Sign(ionet.Hash{1}, proofs.KindPrice, keyOf("oracle"), body)
-	long := b.observe(good)
+	long := b.observe("oracle", good)
 	long = proofs.Sign(b.net.Network.ID(), proofs.KindPrice, keyOf("oracle"), append(long.Body, 0))
 	for _, c := range []struct {
 		name string
@@ -245,7 +253,7 @@ func TestPriceRefusals(t *testing.T) {
 	ack := b.ack(late, proofs.Arrival{Epoch: 1})
 	b.refuse(ProblemEpochClosed, Submitted{Envelope: late, Ack: &ack})
 	// An epoch that has ended and is not frozen is still open.
-	b.accept(b.observe(good), b.price(2, 5))
+	b.accept(b.observe("oracle", good), b.price(2, 5))
 }
 
 func isProblem(err error, kind string) bool {
@@ -443,13 +451,11 @@ func TestPriceOutlivesTheDatabase(t *testing.T) {
 	if of, microUSD := m.used(k); of != k || microUSD != 73_100 {
 		t.Fatalf("epoch %d was judged by %d of epoch %d", k, microUSD, of)
 	}
-	for _, c := range []struct{ what, database, problem string }{
-		{"before the price", before, ProblemBusy}, // it does not know yet that the epoch is sealed
-		{"between price and closing", between, ProblemOnePriceAnEpoch},
-	} {
+	for _, c := range []struct{ what, database string }{{"before the price", before}, {"between price and closing", between}} {
 		what := c.what
 		m.onDatabase(c.database)
-		m.refuse(c.problem, Submitted{Envelope: m.price(k, 80_000)})
+		// It does not know yet that the epoch is sealed.
+		m.refuse(ProblemBusy, Submitted{Envelope: m.price(k, 80_000)})
 		m.fenceUp()
 		if of, microUSD := m.used(k); of != k || microUSD != 73_100 {
 			t.Errorf("put back to %s: epoch %d was judged by %d of epoch %d", what, k, microUSD, of)
@@ -494,4 +500,78 @@ func TestPriceComesAgain(t *testing.T) {
 	if of, microUSD := m.used(k); of != k || microUSD != 73_100 {
 		t.Errorf("epoch %d was judged by %d of epoch %d", k, microUSD, of)
 	}
+}
+
+// observedBy is targetPolicy with another observer.
+func observedBy(observer string, version, first uint64) []byte {
+	file := strings.Replace(targetPolicy, targetOf("oracle"), targetOf(observer), 1)
+	return []byte(strings.NewReplacer("version = 1\n", fmt.Sprintf("version = %d\n", version), "first_epoch = 1\n", fmt.Sprintf("first_epoch = %d\n", first)).Replace(file))
+}
+
+// An epoch begins before it is known whether a policy with another observer counts:
+// until then no price is taken for it, and no other statement has to wait.
+func TestNobodyKnowsWhoObserves(t *testing.T) {
+	m := newMachineUnder(t, targetPolicy)
+	m.fenceUp()
+	k := m.current()
+	m.announce(observedBy("other oracle", 2, k+2))
+	m.toSample(k+2, 1)
+	theirs, ours := m.priceBy("other oracle", k+2, 5), m.price(k+2, 73_100)
+	for _, e := range []proofs.Envelope{theirs, ours} {
+		if p := m.refuse(ProblemBusy, Submitted{Envelope: e}); p.Retry == 0 {
+			t.Errorf("problem says not when to ask again: %+v", p)
+		}
+	}
+	together := m.submit(plain(ours, m.alice.uptime(k+2, 1, nil))...)
+	if together[0].Problem == nil || together[0].Problem.Type != ProblemBusy || together[1].Status != Accepted {
+		t.Errorf("a price and a statement together are %s and %s: %v", together[0].Status, together[1].Status, together[1].Problem)
+	}
+	m.untilSealed(k) // too late: the policy never counts
+	m.until("the policy is missed", func() bool { return strings.Contains(m.states(), "2:missed") })
+	m.refuse(ProblemForeignPrice, Submitted{Envelope: theirs})
+	m.accept(ours)
+	m.finishEpoch(m.alice)
+	if of, microUSD := m.used(k + 2); of != k+2 || microUSD != 73_100 {
+		t.Errorf("epoch %d was judged by %d of epoch %d", k+2, microUSD, of)
+	}
+}
+
+// From the first epoch of a policy with another observer on, prices of the former
+// are taken no more, and those that it gave draw for no epoch. A database that was
+// put back to before the announcement takes no price before it knows who observes.
+func TestObserverChanges(t *testing.T) {
+	m := newMachineUnder(t, targetPolicy)
+	m.fenceUp()
+	old := m.backup()
+	k := m.current()
+	m.announce(observedBy("other oracle", 2, k+2))
+	m.finishEpoch(m.alice)
+	m.refuse(ProblemForeignPrice, Submitted{Envelope: m.priceBy("other oracle", k+1, 5)})
+	m.accept(m.price(k+1, 73_100))
+	m.toClose(k + 1)
+	m.untilSealed(k + 1)
+	m.refuse(ProblemForeignPrice, Submitted{Envelope: m.price(k+2, 73_100)})
+	m.finishEpoch(m.alice)
+	if of, _ := m.used(k + 1); of != k+1 {
+		t.Errorf("epoch %d was judged by the price of epoch %d", k+1, of)
+	}
+	if of, _ := m.used(k + 2); of != 0 {
+		t.Errorf("epoch %d was judged by the price of epoch %d, whose observer is no more", k+2, of)
+	}
+	m.accept(m.priceBy("other oracle", k+3, 50_000))
+	m.finishEpoch(m.alice)
+	if of, microUSD := m.used(k + 3); of != k+3 || microUSD != 50_000 {
+		t.Errorf("epoch %d was judged by %d of epoch %d", k+3, microUSD, of)
+	}
+	m.onDatabase(old)
+	now := m.current()
+	late := Submitted{Envelope: m.priceBy("other oracle", now, 60_000)}
+	m.refuse(ProblemBusy, late)
+	m.fenceUp()
+	m.until("it is known who observes", func() bool { return m.submit(late)[0].Problem == nil })
+	m.finishEpoch(m.alice)
+	if of, microUSD := m.used(now); of != now || microUSD != 60_000 {
+		t.Errorf("epoch %d was judged by %d of epoch %d", now, microUSD, of)
+	}
+	m.settleAll()
 }
