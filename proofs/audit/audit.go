@@ -49,9 +49,10 @@ type auditor struct {
 	arrivals map[ionet.Hash]proofs.Arrival // of statements that are in several books
 	prices   map[observed]ionet.Hash       // price statements of the books so far
 
-	firstPolicy proofs.PolicyChange   // by genesis; version 0 until a book has the file
-	announced   []proofs.SealedPolicy // in the order of the books
-	inForce     proofs.PolicyChange   // at the epoch that is replayed
+	firstPolicy  proofs.PolicyChange   // by genesis; version 0 until a book has the file
+	announced    []proofs.SealedPolicy // in the order of the books
+	newestPolicy uint32                // greatest version of these
+	inForce      proofs.PolicyChange   // at the epoch that is replayed
 }
 
 // winner is a step that landed: the content of one position of one lane.
