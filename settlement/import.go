@@ -176,7 +176,7 @@ func (s *Service) importStatements(ctx context.Context, tx pgx.Tx, in *proofs.In
 	queueStatements(&b, rowsOf(items), map[ionet.Hash]bool{}, map[ionet.Hash]proofs.Arrival{})
 	b.Queue(correctStatements, epochs, ids, arrivedEpochs, arrivedSamples)
 	queueRegistry(&b, items)
-	queueImportedPrices(&b, items)
+	queueImportedPrices(&b, in.Epoch, items)
 	for _, sql := range []string{correctDelegations, correctRevocations, correctReleases, correctInventories, correctPolicies} {
 		b.Queue(sql, ids)
 	}

@@ -461,9 +461,8 @@ func TestPolicyChangesDraw(t *testing.T) {
 	draws = policyOf(4, k+2, `draw = "schedule"`, `draw = "target"`)
 	m.announce(append(draws, "[target]"+target...))
 	m.goTo(m.clock.EpochStart(k + 2)) // no pass is made: nobody knows when epoch k is sealed
-	_, err := m.Submit(t.Context(), plain(m.price(k+2, 73_100)))
-	if !isProblem(err, ProblemBusy) {
-		t.Errorf("a price while the policy is not known: %v", err)
+	if r := m.priced(73_100); r.Status != Refused || r.Problem.Type != ProblemBusy {
+		t.Errorf("a price while the policy is not known is %s: %v", r.Status, r.Problem)
 	}
 	m.untilSealed(k)
 	if r := m.priced(73_100); r.Status != Refused || r.Problem.Type != ProblemNoPriceAsked {

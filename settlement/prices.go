@@ -158,11 +158,7 @@ INSERT INTO prices (epoch, signer, id, observed, micro_usd)
 SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::bigint[], $5::bigint[])
 ON CONFLICT (epoch, signer) DO NOTHING`
 
-// A sealed book's price replaces one that this database took before it knew the book.
-const importPrices = `
-INSERT INTO prices (epoch, signer, id, observed, micro_usd)
-SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::bigint[], $5::bigint[])
-ON CONFLICT (epoch, signer) DO UPDATE SET id = excluded.id, observed = excluded.observed, micro_usd = excluded.micro_usd`
+const deletePrices = `DELETE FROM prices WHERE epoch = $1`
 
 // priceColumns returns the prices among items as insertPrices takes them.
 func priceColumns(items []*item) (prices []*item, columns []any) {
@@ -206,9 +202,13 @@ func takePrices(ctx context.Context, tx pgx.Tx, items []*item) ([]*item, error) 
 	return left, nil
 }
 
-func queueImportedPrices(b *pgx.Batch, items []*item) {
+// queueImportedPrices makes the price of epoch k the one that its sealed book has,
+// or none: what this database took before it knew the book is in no book. A price of
+// an earlier epoch came with that epoch's book.
+func queueImportedPrices(b *pgx.Batch, k uint64, items []*item) {
+	b.Queue(deletePrices, int64(k))
 	if prices, columns := priceColumns(items); len(prices) > 0 {
-		b.Queue(importPrices, columns...)
+		b.Queue(insertPrices, columns...)
 	}
 }
 

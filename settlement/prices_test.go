@@ -393,7 +393,11 @@ func TestImportPrice(t *testing.T) {
 	b.play(2, h)
 	second := b.checkDraw(h, 2, 1, 73_100)
 	b.sealNow(second)
+	other.accept(other.price(2, 80_000))
 	other.sealAs(second, other.importing(second)) // the price stands in both books
+	if _, err := other.Price(t.Context(), 2); !isProblem(err, ProblemUnknownPrice) {
+		t.Errorf("the price that the book of epoch 2 left out: %v", err)
+	}
 	other.play(3, h)
 	other.sealNow(other.checkDraw(h, 3, 1, 73_100))
 }
