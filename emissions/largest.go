@@ -108,27 +108,30 @@ func (t *tally) common(weights []Weight, remainders []uint64) (pivot key) {
 }
 
 // A queue is what still competes for units: some of a split's weights, their
-// remainders and where they stand. It is never sorted; only who is among its
-// first matters.
+// remainders and where they stand. As only who is among its first matters, it is
+// sorted only once it is short.
 type queue struct {
 	weights    []Weight
 	remainders []uint64
 	at         []int
 }
 
-// serve gives one unit to the first u in the order of keys; the ranks and the
-// tally of all weights are known, and at least u have a remainder.
+// short is the length below which sorting takes less time than clearing a tally.
+const short = 64
+
+// serve gives one unit to the first u in the order of keys; all weights are
+// ranked, and at least u have a remainder.
 //
 // Each round gives to all whose rank is before that of the u-th, and goes on with
 // those of the same rank, around another pivot. Any will do as long as queues
 // shrink; one that did not by half makes the next pivot the common one, so that
-// two rounds always halve it, however UUIDs and weights were chosen. Two short
-// rounds are usual.
+// two rounds always halve it, however UUIDs and weights were chosen. Two rounds
+// are usual, of which the second is brief.
 func (s *split) serve(u uint64) error {
 	last, u := s.tally.find(u)
 	q, err := s.serveAll(last)
-	for before := len(s.weights); err == nil && u < uint64(len(q.at)) && !last.single(); {
-		s.tally = tally{}
+	for before := len(s.weights); err == nil && len(q.at) > short && !last.single(); {
+		*s.tally = tally{}
 		p := keyOf(&q.weights[len(q.at)/2], q.remainders[len(q.at)/2])
 		if len(q.at) > before/2 {
 			p = s.tally.common(q.weights, q.remainders)
@@ -141,12 +144,26 @@ func (s *split) serve(u uint64) error {
 	if err != nil {
 		return err
 	}
-	for _, i := range q.at[:u] {
-		if err := s.addUnit(i); err != nil {
-			return err
-		}
+	if !last.single() {
+		q.sort()
 	}
-	return nil
+	return s.addUnits(q.at[:u])
+}
+
+// sort brings at, and no more, into the order of keys.
+func (q *queue) sort() {
+	type place struct {
+		key key
+		at  int
+	}
+	places := make([]place, len(q.at))
+	for j, i := range q.at {
+		places[j] = place{keyOf(&q.weights[j], q.remainders[j]), i}
+	}
+	slices.SortFunc(places, func(a, b place) int { return slices.Compare(a.key[:], b.key[:]) })
+	for j := range places {
+		q.at[j] = places[j].at
+	}
 }
 
 // serveAll gives one unit to each weight whose rank is before last, and returns
@@ -192,6 +209,17 @@ func (s *split) serveQueue(q *queue, last rank) error {
 	return nil
 }
 
+// addUnits gives one unit to each of the weights at the given places.
+func (s *split) addUnits(at []int) error {
+	for _, i := range at {
+		if err := s.addUnit(i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addUnit gives one unit to a weight; it cannot leave total, let alone the range.
 func (s *split) addUnit(i int) (err error) {
 	s.amounts[i], err = ionet.NewAmount(s.amounts[i].Base() + 1)
 	return err

@@ -43,15 +43,11 @@ func Split(total ionet.Amount, weights []Weight) (amounts []ionet.Amount, err er
 	if sum == 0 || total.IsZero() {
 		return amounts, nil
 	}
-	s := &split{
-		weights: weights,
-		amounts: amounts,
-		divider: newDivider(total.Base(), sum),
-		ranks:   make([]rank, len(weights)),
-	}
-	left, err := s.divide(total.Base())
-	if err == nil && left > 0 {
-		err = s.serve(left)
+	s := &split{weights: weights, amounts: amounts, divider: newDivider(total.Base(), sum)}
+	if len(weights) <= short {
+		err = s.divideFew(total.Base())
+	} else {
+		err = s.divideMany(total.Base())
 	}
 	if err != nil {
 		return nil, err
@@ -70,13 +66,30 @@ func sumOf(weights []Weight) (uint64, error) {
 	return sum, nil
 }
 
-// A split is one call of Split at work.
+// A split is one call of Split at work. It first sets each amount to its share
+// rounded down. The remainders sum to the number of units left times the sum of
+// the weights, and each is below that sum, so fewer units are left than there are
+// weights with a remainder.
 type split struct {
 	weights []Weight
 	amounts []ionet.Amount
 	divider divider
 	ranks   []rank // of all weights, then of those that still compete
-	tally   tally
+	tally   *tally
+}
+
+// divideFew is a split whose weights are a short queue.
+func (s *split) divideFew(total uint64) error {
+	q := queue{weights: s.weights, remainders: make([]uint64, len(s.weights)), at: make([]int, len(s.weights))}
+	for i := range q.at {
+		q.at[i] = i
+	}
+	given, err := s.divider.shareAll(s.weights, s.amounts, q.remainders)
+	if err != nil {
+		return err
+	}
+	q.sort()
+	return s.addUnits(q.at[:total-given])
 }
 
 // block is the number of weights that a loop takes at a time: two short loops over
@@ -84,23 +97,25 @@ type split struct {
 // than there are.
 const block = 512
 
-// divide sets each amount to its share rounded down, ranks all weights and returns
-// how many units of total are left. The remainders sum to left*sum and each is
-// below sum, so fewer units are left than there are weights with a remainder.
-func (s *split) divide(total uint64) (left uint64, err error) {
+// divideMany is a split of more weights.
+func (s *split) divideMany(total uint64) error {
+	s.ranks, s.tally = make([]rank, len(s.weights)), new(tally)
 	pivot := s.guess()
 	var remainders [block]uint64
-	left = total
+	left := total
 	for from := 0; from < len(s.weights); from += block {
 		to := min(from+block, len(s.weights))
 		given, err := s.divider.shareAll(s.weights[from:to], s.amounts[from:to], remainders[:to-from])
 		if err != nil {
-			return 0, err
+			return err
 		}
 		left -= given
 		s.tally.add(pivot, s.weights[from:to], remainders[:to-from], s.ranks[from:to])
 	}
-	return left, nil
+	if left == 0 {
+		return nil
+	}
+	return s.serve(left)
 }
 
 // guess returns the common key of at most a block of weights from everywhere, as
