@@ -17,6 +17,7 @@ import (
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/chain"
 	"github.com/ionet-settlement/ionet/emissions"
+	"github.com/ionet-settlement/ionet/internal/pgtest"
 	"github.com/ionet-settlement/ionet/proofs"
 )
 
@@ -135,21 +136,34 @@ func TestDrawByTarget(t *testing.T) {
 	if needed(10_000*testSamples, cheap).Cmp(new(big.Int).SetUint64(above.Base())) <= 0 {
 		t.Fatal("the low price does not reach the ceiling")
 	}
-	for _, c := range []struct{ epoch, observed, of, microUSD uint64 }{
-		{1, dear, 1, dear},
-		{2, cheap, 2, cheap},
-		{3, 0, 2, cheap},
-		{4, 0, 2, cheap}, // two epochs old: the last in reach
-		{5, 0, 0, 0},
-		{6, 999_999_937, 6, 999_999_937}, // a prime: the floor is used
-		{7, 0, 6, 999_999_937},
-		{8, dear, 8, dear},
-	} {
+	type played struct {
+		epoch, observed, of, microUSD uint64
+		late                          bool // handed in within the grace, after the next epoch's
+	}
+	epochs := []played{
+		{1, dear, 1, dear, false},
+		{2, cheap, 2, cheap, true},
+		{3, 0, 2, cheap, false},
+		{4, 0, 2, cheap, false}, // two epochs old: the last in reach
+		{5, 0, 0, 0, false},
+		{6, 999_999_937, 6, 999_999_937, false}, // a prime: the floor is used
+		{7, 0, 6, 999_999_937, false},
+		{8, dear, 8, dear, true},
+		{9, 2 * dear, 9, 2 * dear, false},
+	}
+	for i, c := range epochs {
 		b.goTo(b.clock.EpochStart(c.epoch))
-		if c.observed > 0 {
+		if c.observed > 0 && !c.late && (i == 0 || !epochs[i-1].late) {
 			b.accept(b.price(c.epoch, c.observed))
 		}
 		b.play(c.epoch, h)
+		if c.late {
+			b.goTo(b.clock.EpochEnd(c.epoch) + 1)
+			if next := epochs[i+1]; next.observed > 0 {
+				b.accept(b.price(next.epoch, next.observed))
+			}
+			b.accept(b.price(c.epoch, c.observed))
+		}
 		b.sealNow(b.checkDraw(h, c.epoch, c.of, c.microUSD))
 	}
 	if t.Failed() {
@@ -165,7 +179,7 @@ func TestDrawByTarget(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if p, err := b.Provider(t.Context(), h.payout); err != nil || p.Earned != total || len(list) != 8 {
+	if p, err := b.Provider(t.Context(), h.payout); err != nil || p.Earned != total || len(list) != len(epochs) {
 		t.Errorf("%d epochs minted %s, the provider earned %s: %v", len(list), total, p.Earned, err)
 	}
 }
@@ -402,180 +416,43 @@ func TestImportPrice(t *testing.T) {
 	other.sealNow(other.checkDraw(h, 3, 1, 73_100))
 }
 
-// priced submits a price for the current epoch and returns what was said.
-func (m *machine) priced(microUSD uint64) Result {
-	m.t.Helper()
-	k, _, _ := m.clock.At(m.now())
-	return m.submit(plain(m.price(k, microUSD))...)[0]
-}
-
-// used returns the price that a sealed epoch was judged by.
-func (m *machine) used(k uint64) (of, microUSD uint64) {
-	m.t.Helper()
-	e, err := m.Epoch(m.t.Context(), k)
-	if err != nil || e.State != EpochSealed {
-		m.t.Fatalf("epoch %d is %s: %v", k, e.State, err)
-	}
-	return e.PriceEpoch, e.MicroUSD
-}
-
-// next moves on to the beginning of the next epoch and returns it.
-func (m *machine) next() uint64 {
-	m.t.Helper()
-	k, _, _ := m.clock.At(m.now())
-	m.goTo(m.clock.EpochEnd(k))
-	return k + 1
-}
-
-// proves plays the current epoch from its second sample on.
-func (m *machine) proves(k uint64) {
-	m.t.Helper()
-	for sample := uint16(1); sample < testSamples; sample++ {
-		m.toSample(k, sample)
-		m.accept(m.alice.uptime(k, sample, nil), m.bob.uptime(k, sample, nil))
-	}
-}
-
-// The process dies between a price and the closing of its epoch, and the database
-// is put back to before the price, while and after the chain seals by it.
-func TestPriceOutlivesTheDatabase(t *testing.T) {
-	m := newMachineUnder(t, targetPolicy)
-	m.fenceUp()
-	k := m.next()
-	before := m.backup()
-	if r := m.priced(73_100); r.Status != Accepted {
-		t.Fatalf("price is %s: %v", r.Status, r.Problem)
-	}
-	m.reopen()
-	m.fenceUp()
-	between := m.backup()
-	m.proves(k)
-	m.toClose(k)
-	m.untilSealed(k)
-	if of, microUSD := m.used(k); of != k || microUSD != 73_100 {
-		t.Fatalf("epoch %d was judged by %d of epoch %d", k, microUSD, of)
-	}
-	for _, c := range []struct{ what, database string }{{"before the price", before}, {"between price and closing", between}} {
-		what := c.what
-		m.onDatabase(c.database)
-		// It does not know yet that the epoch is sealed.
-		m.refuse(ProblemBusy, Submitted{Envelope: m.price(k, 80_000)})
-		m.fenceUp()
-		if of, microUSD := m.used(k); of != k || microUSD != 73_100 {
-			t.Errorf("put back to %s: epoch %d was judged by %d of epoch %d", what, k, microUSD, of)
+// A request that brings a price dies at its commit, before or after: sent again, the
+// price is there once, with one ack.
+func TestPriceDiesAtItsCommit(t *testing.T) {
+	b := newBooksUnder(t, targetPolicy)
+	b.toSample(1, 1)
+	e := b.price(1, 73_100)
+	fresh := b.copyDatabase()
+	for _, f := range []fault{lost, unheard} {
+		steps := 0
+		for n := 1; ; n++ {
+			w := &wires{}
+			url := pgtest.Copy(t, fresh)
+			dying := b.onWires(w, url)
+			w.arm(n, f, true)
+			_, err := dying.Submit(t.Context(), plain(e))
+			step := w.disarm()
+			if step == "" {
+				if err != nil {
+					t.Fatalf("no step failed: %v", err)
+				}
+				break
+			}
+			steps++
+			if err == nil {
+				t.Errorf("step %d, %s, was %s without an error", n, step, f)
+			}
+			next := b.on(url)
+			if r := next.submit(plain(e)[0])[0]; r.Problem != nil || next.checkAck(e, r) != (proofs.Arrival{Epoch: 1, Sample: 1}) || (r.Status == Duplicate) != (f == unheard) {
+				t.Errorf("after step %d, %s, %s: sent again it is %s: %v", n, step, f, r.Status, r.Problem)
+			}
+			next.refuse(ProblemOnePriceAnEpoch, Submitted{Envelope: b.price(1, 80_000)})
+			if n := next.count(`SELECT (SELECT count(*) FROM prices) + (SELECT count(*) FROM statements)`); n != 2 {
+				t.Errorf("%d rows of one price", n)
+			}
 		}
-		p, err := m.Price(t.Context(), k)
-		if e := m.price(k, 73_100); err != nil || p.ID != e.ID() {
-			t.Errorf("put back to %s: the price is %+v: %v", what, p, err)
+		if steps != 1 {
+			t.Errorf("%d steps were %s, want the commit alone", steps, f)
 		}
 	}
-	k = m.next()
-	if r := m.priced(50_000); r.Status != Accepted {
-		t.Fatalf("price is %s: %v", r.Status, r.Problem)
-	}
-	m.proves(k)
-	m.toClose(k)
-	m.untilSealed(k)
-	if of, microUSD := m.used(k); of != k || microUSD != 50_000 {
-		t.Errorf("epoch %d was judged by %d of epoch %d", k, microUSD, of)
-	}
-	m.settleAll()
-}
-
-// An observation that was acked and then lost with the database comes again with
-// its ack, and the epoch draws by it.
-func TestPriceComesAgain(t *testing.T) {
-	m := newMachineUnder(t, targetPolicy)
-	m.fenceUp()
-	k := m.next()
-	old := m.backup()
-	r := m.priced(73_100)
-	if r.Status != Accepted {
-		t.Fatalf("price is %s: %v", r.Status, r.Problem)
-	}
-	m.onDatabase(old)
-	m.fenceUp()
-	again := m.submit(Submitted{Envelope: m.price(k, 73_100), Ack: &r.Ack})[0]
-	if again.Status != Accepted || cmp.Diff(again.Ack, r.Ack) != "" {
-		t.Errorf("the price again is %s: %v", again.Status, again.Problem)
-	}
-	m.toClose(k)
-	m.untilSealed(k)
-	if of, microUSD := m.used(k); of != k || microUSD != 73_100 {
-		t.Errorf("epoch %d was judged by %d of epoch %d", k, microUSD, of)
-	}
-}
-
-// observedBy is targetPolicy with another observer.
-func observedBy(observer string, version, first uint64) []byte {
-	file := strings.Replace(targetPolicy, targetOf("oracle"), targetOf(observer), 1)
-	return []byte(strings.NewReplacer("version = 1\n", fmt.Sprintf("version = %d\n", version), "first_epoch = 1\n", fmt.Sprintf("first_epoch = %d\n", first)).Replace(file))
-}
-
-// An epoch begins before it is known whether a policy with another observer counts:
-// until then no price is taken for it, and no other statement has to wait.
-func TestNobodyKnowsWhoObserves(t *testing.T) {
-	m := newMachineUnder(t, targetPolicy)
-	m.fenceUp()
-	k := m.current()
-	m.announce(observedBy("other oracle", 2, k+2))
-	m.toSample(k+2, 1)
-	theirs, ours := m.priceBy("other oracle", k+2, 5), m.price(k+2, 73_100)
-	for _, e := range []proofs.Envelope{theirs, ours} {
-		if p := m.refuse(ProblemBusy, Submitted{Envelope: e}); p.Retry == 0 {
-			t.Errorf("problem says not when to ask again: %+v", p)
-		}
-	}
-	together := m.submit(plain(ours, m.alice.uptime(k+2, 1, nil))...)
-	if together[0].Problem == nil || together[0].Problem.Type != ProblemBusy || together[1].Status != Accepted {
-		t.Errorf("a price and a statement together are %s and %s: %v", together[0].Status, together[1].Status, together[1].Problem)
-	}
-	m.untilSealed(k) // too late: the policy never counts
-	m.until("the policy is missed", func() bool { return strings.Contains(m.states(), "2:missed") })
-	m.refuse(ProblemForeignPrice, Submitted{Envelope: theirs})
-	m.accept(ours)
-	m.finishEpoch(m.alice)
-	if of, microUSD := m.used(k + 2); of != k+2 || microUSD != 73_100 {
-		t.Errorf("epoch %d was judged by %d of epoch %d", k+2, microUSD, of)
-	}
-}
-
-// From the first epoch of a policy with another observer on, prices of the former
-// are taken no more, and those that it gave draw for no epoch. A database that was
-// put back to before the announcement takes no price before it knows who observes.
-func TestObserverChanges(t *testing.T) {
-	m := newMachineUnder(t, targetPolicy)
-	m.fenceUp()
-	old := m.backup()
-	k := m.current()
-	m.announce(observedBy("other oracle", 2, k+2))
-	m.finishEpoch(m.alice)
-	m.refuse(ProblemForeignPrice, Submitted{Envelope: m.priceBy("other oracle", k+1, 5)})
-	m.accept(m.price(k+1, 73_100))
-	m.toClose(k + 1)
-	m.untilSealed(k + 1)
-	m.refuse(ProblemForeignPrice, Submitted{Envelope: m.price(k+2, 73_100)})
-	m.finishEpoch(m.alice)
-	if of, _ := m.used(k + 1); of != k+1 {
-		t.Errorf("epoch %d was judged by the price of epoch %d", k+1, of)
-	}
-	if of, _ := m.used(k + 2); of != 0 {
-		t.Errorf("epoch %d was judged by the price of epoch %d, whose observer is no more", k+2, of)
-	}
-	m.accept(m.priceBy("other oracle", k+3, 50_000))
-	m.finishEpoch(m.alice)
-	if of, microUSD := m.used(k + 3); of != k+3 || microUSD != 50_000 {
-		t.Errorf("epoch %d was judged by %d of epoch %d", k+3, microUSD, of)
-	}
-	m.onDatabase(old)
-	now := m.current()
-	late := Submitted{Envelope: m.priceBy("other oracle", now, 60_000)}
-	m.refuse(ProblemBusy, late)
-	m.fenceUp()
-	m.until("it is known who observes", func() bool { return m.submit(late)[0].Problem == nil })
-	m.finishEpoch(m.alice)
-	if of, microUSD := m.used(now); of != now || microUSD != 60_000 {
-		t.Errorf("epoch %d was judged by %d of epoch %d", now, microUSD, of)
-	}
-	m.settleAll()
 }
