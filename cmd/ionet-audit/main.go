@@ -22,8 +22,8 @@ import (
 	"github.com/ionet-settlement/ionet/publish"
 )
 
-const help = `Audit a network from its mint: every epoch's emission, inputs, signatures,
-beacons, verdicts and mint; every payout and claim; every movement of every vault.
+const help = `Audit a network from its mint: every epoch's emission, policy, inputs, signatures,
+beacons, price, verdicts and mint; every payout and claim; every movement of every vault.
 
 It does not trust the published files: each is checked against what the chain
 commits to, each judgement is made again. The chain it sees through the RPC:

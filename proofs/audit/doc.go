@@ -4,8 +4,9 @@
 // and every judgement is made again.
 //
 // The walk is: mint -> genesis transaction -> network file -> the steps of every
-// lane from position 0 -> each epoch's book, replayed -> each payment -> each
-// movement of each vault. DESIGN.md says what is checked in which order.
+// lane from position 0 -> each epoch's book, replayed by the policy in force ->
+// each payment -> each movement of each vault. DESIGN.md says what is checked in
+// which order.
 //
 // Findings are values. A thing that could not be looked at (a file that is
 // missing, history that the RPC has pruned) is not a finding: it is unchecked,
