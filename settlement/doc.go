@@ -13,6 +13,8 @@
 // What a caller may rely on:
 //   - a statement that was acked is in its epoch's book;
 //   - an epoch mints once, exactly what its published book says;
+//   - it is judged by the policy that was in force: one that was announced in a book
+//     that was sealed before its first epoch began, or that of the genesis;
 //   - a debt is paid at most once, and is never forgotten;
 //   - every change of the books (package settlement/ledger) is committed together
 //     with the decision that made it;
