@@ -82,15 +82,16 @@ func (t *tally) find(u uint64) (r rank, nth uint64) {
 	return r, u
 }
 
-// common counts the digits of weights and their remainders, and returns the key
-// that has at each level the digit that most have there. It leaves t at zero.
+// common counts the digits of each step-th of weights and their remainders, and
+// returns the key that has at each level the digit that most have there. It leaves
+// t at zero.
 //
-// As a pivot it halves: where more than half of the keys share their first digits,
-// each of these is the most frequent at its level, so the pivot has them too, and
-// those keys differ from it later. So no rank but its own, which is of one key,
-// has more than half of the keys.
-func (t *tally) common(weights []Weight, remainders []uint64) (pivot key) {
-	for i := range weights {
+// As a pivot it halves what was counted: where more than half of the keys share
+// their first digits, each of these is the most frequent at its level, so the
+// pivot has them too, and those keys differ from it later. So no rank but its own,
+// which is of one key, has more than half of the keys.
+func (t *tally) common(weights []Weight, remainders []uint64, step int) (pivot key) {
+	for i := 0; i < len(weights); i += step {
 		for word, x := range keyOf(&weights[i], remainders[i]) {
 			for level := 8*word + 7; level >= 8*word; level-- {
 				t[level<<8|int(x&255)]++
@@ -119,25 +120,27 @@ type queue struct {
 // short is the length below which sorting takes less time than clearing a tally.
 const short = 64
 
+// part is how many times less than all weights the common key of a part counts.
+const part = 16
+
 // serve gives one unit to the first u in the order of keys; all weights are
 // ranked, and at least u have a remainder.
 //
 // Each round gives to all whose rank is before that of the u-th, and goes on with
-// those of the same rank, around another pivot. Any will do as long as queues
-// shrink; one that did not by half makes the next pivot the common one, so that
-// two rounds always halve it, however UUIDs and weights were chosen. Two rounds
-// are usual, of which the second is brief.
+// those of the same rank, around another pivot. However UUIDs and weights were
+// chosen, three rounds at most halve the queue. Two rounds are usual, of which the
+// second is brief.
 func (s *split) serve(u uint64) error {
 	last, u := s.tally.find(u)
 	q, err := s.serveAll(last)
+	slow := 0 // rounds since one halved the queue
 	for before := len(s.weights); err == nil && len(q.at) > short && !last.single(); {
-		*s.tally = tally{}
-		p := keyOf(&q.weights[len(q.at)/2], q.remainders[len(q.at)/2])
-		if len(q.at) > before/2 {
-			p = s.tally.common(q.weights, q.remainders)
+		if slow++; len(q.at) <= before/2 {
+			slow = 0
 		}
-		s.tally.add(p, q.weights, q.remainders, s.ranks)
 		before = len(q.at)
+		*s.tally = tally{}
+		s.tally.add(s.pivot(&q, slow), q.weights, q.remainders, s.ranks)
 		last, u = s.tally.find(u)
 		err = s.serveQueue(&q, last)
 	}
@@ -148,6 +151,19 @@ func (s *split) serve(u uint64) error {
 		q.sort()
 	}
 	return s.addUnits(q.at[:u])
+}
+
+// pivot returns the next pivot: any while rounds halve the queue, and when they do
+// not, first the common key of a part, which costs less, then that of all.
+func (s *split) pivot(q *queue, slow int) key {
+	switch slow {
+	case 0:
+		i := len(q.at) / 2
+		return keyOf(&q.weights[i], q.remainders[i])
+	case 1:
+		return s.tally.common(q.weights, q.remainders, part)
+	}
+	return s.tally.common(q.weights, q.remainders, 1)
 }
 
 // sort brings at, and no more, into the order of keys.

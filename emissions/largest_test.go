@@ -134,7 +134,7 @@ func TestTheCommonKeyHalves(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		weights, remainders := drawKeys(t)
 		of, count := make([]rank, len(weights)), new(tally)
-		pivot := count.common(weights, remainders)
+		pivot := count.common(weights, remainders, 1)
 		if *count != (tally{}) {
 			t.Fatal("the tally is not zero after common")
 		}
@@ -200,28 +200,38 @@ func TestSplitOfTheWidestSum(t *testing.T) {
 	}
 }
 
-// insider returns n devices of one weight, of which one knows how pivots are
-// chosen: the sample starts with another byte than all others, and after it
+// insider returns n devices of one weight that know how pivots are chosen: what
+// the first guess looks at starts with another byte than all others. If thorough,
+// so does the next byte of the part that the second looks at, and after that
 // each byte splits off one device.
-func insider(n int) []Weight {
-	weights := adversary(n)
+func insider(n int, thorough bool) []Weight {
+	weights, rest := make([]Weight, n), []int{}
 	for i := range weights {
-		weights[i].UUID = ionet.UUID{}
+		weights[i].Weight = 60_000
 		binary.BigEndian.PutUint32(weights[i].UUID[12:], uint32(i))
 	}
 	for i := range block {
 		weights[i*n/block].UUID[0] = 255
 	}
-	for i := range 11 {
-		weights[n/2-12+i].UUID[1+i] = 1
+	for i, w := range weights {
+		if w.UUID[0] == 0 {
+			rest = append(rest, i)
+		}
+	}
+	for j := 0; thorough && j < len(rest); j += part {
+		weights[rest[j]].UUID[1] = 255
+	}
+	for digit := 2; digit < 12; digit++ {
+		weights[rest[part*digit+1]].UUID[digit] = 255
 	}
 	return weights
 }
 
 func TestSplitAgainstAnInsider(t *testing.T) {
-	weights := insider(50_000)
-	for _, total := range []uint64{1, 49_000, 4_566_210_045_662} {
-		checkSplit(t, ionet.MustAmount(total), weights)
+	for _, weights := range [][]Weight{insider(50_000, false), insider(50_000, true)} {
+		for _, total := range []uint64{1, 30_000, 49_999, 4_566_210_045_662} {
+			checkSplit(t, ionet.MustAmount(total), weights)
+		}
 	}
 }
 

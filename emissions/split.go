@@ -129,7 +129,7 @@ func (s *split) guess() key {
 		weights[i] = s.weights[i*len(s.weights)/n]
 		_, remainders[i] = s.divider.share(weights[i].Weight)
 	}
-	return s.tally.common(weights[:n], remainders[:n])
+	return s.tally.common(weights[:n], remainders[:n], 1)
 }
 
 // A divider divides total*w by sum for many w: by multiplication, which the

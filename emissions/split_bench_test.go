@@ -25,7 +25,8 @@ func BenchmarkSplit(b *testing.B) {
 	b.Run("models=20", split(weights))
 	b.Run("models=1", split(crowd(devices, 1)))
 	b.Run("adversary", split(adversary(devices)))
-	b.Run("insider", split(insider(devices)))
+	b.Run("insider", split(insider(devices, false)))
+	b.Run("insiders", split(insider(devices, true)))
 	b.Run("distinct", split(distinct(devices)))
 	b.Run("reference=divisions", func(b *testing.B) {
 		sum, err := sumOf(weights)
