@@ -296,4 +296,3 @@ func TestNetworkFile(t *testing.T) {
 		})
 	}
 }
-
