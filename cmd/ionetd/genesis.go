@@ -94,10 +94,16 @@ func (g *genesisCmd) plan(ctx context.Context, s *stage, draft *genesis.Draft, c
 		store = nil // not made yet
 	}
 	plan, err := draft.Plan(ctx, client, store)
-	if err == nil {
-		_, err = fmt.Fprint(s.out, plan)
+	if err != nil {
+		return err
 	}
-	return err
+	if _, err := fmt.Fprint(s.out, plan); err != nil {
+		return err
+	}
+	if lamports := plan.Airdrop(); g.Airdrop && lamports > 0 {
+		s.print("With --airdrop the cluster is asked for %d lamports first.", lamports)
+	}
+	return nil
 }
 
 func (g *genesisCmd) make(ctx context.Context, s *stage, config genesis.Config, client *rpc.Client) error {

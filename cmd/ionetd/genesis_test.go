@@ -121,6 +121,9 @@ func TestGenesisCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	second := planned(t, dir, place...)
+	if rich := planned(t, dir, append(place[:len(place):len(place)], "--airdrop")...); rich != second+"With --airdrop the cluster is asked for 10000000000 lamports first.\n" {
+		t.Errorf("plan with an airdrop says\n%s", rich)
+	}
 	total, lacks := number(t, second, "total"), number(t, second, "operator lacks")
 	if total != number(t, first, "total") || strings.Contains(second, "new key") {
 		t.Errorf("plan of the folder differs from the one before it, or names new keys:\n%s", second)

@@ -62,6 +62,10 @@ func (p *Plan) Lacks() uint64 {
 	return max(need, p.Balance) - p.Balance
 }
 
+// Airdrop returns the lamports that a run with Options.Airdrop asks the cluster
+// for before it makes anything.
+func (p *Plan) Airdrop() uint64 { return airdropFor(p.Lacks()) }
+
 // IsDone reports whether nothing is left to do but, perhaps, to wait until the
 // genesis transaction is final.
 func (p *Plan) IsDone() bool {

@@ -237,7 +237,7 @@ func (r *run) fund(ctx context.Context, s survey, actions []action) error {
 		return fmt.Errorf("operator %s has %d lamports and needs %d: send it %d lamports and run this again; --plan tells what for", r.operator, s.balance, need, need-s.balance)
 	}
 	r.tell("operator %s: asking the cluster for lamports", r.operator)
-	if err := r.Chain.Airdrop(ctx, r.operator, max(need-s.balance, airdropLamports)); err != nil {
+	if err := r.Chain.Airdrop(ctx, r.operator, airdropFor(need-s.balance)); err != nil {
 		r.tell("airdrop: %v", err)
 	}
 	for range 40 {
@@ -267,6 +267,14 @@ func needOf(s survey, actions []action) uint64 {
 // airdropLamports is what a test cluster is asked for at least: enough for the
 // fees of a long demo.
 const airdropLamports = 10_000_000_000
+
+// airdropFor returns what is asked for where the operator lacks that much.
+func airdropFor(lacks uint64) uint64 {
+	if lacks == 0 {
+		return 0
+	}
+	return max(lacks, airdropLamports)
+}
 
 func (r *run) wait(ctx context.Context) error {
 	t := time.NewTimer(r.Poll)
