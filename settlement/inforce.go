@@ -2,7 +2,6 @@ package settlement
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -10,8 +9,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ionet-settlement/ionet"
-	"github.com/ionet-settlement/ionet/chain"
-	"github.com/ionet-settlement/ionet/chain/rpc"
 	"github.com/ionet-settlement/ionet/emissions"
 	"github.com/ionet-settlement/ionet/proofs"
 )
@@ -190,116 +187,6 @@ func (s *Service) becameOf(list []policyRow) string {
 		return fmt.Sprintf("version %d: it rules from epoch %d on", last.Version, last.FirstEpoch)
 	}
 	return fmt.Sprintf("version %d for epoch %d: it never counts, because it was sealed too late or a version as high was announced before", last.Version, last.FirstEpoch)
-}
-
-const markSealTime = `UPDATE policies SET sealed_at = $2 WHERE epoch = $1 AND sealed_at IS NULL`
-
-// noteSealTime reads the time of epoch k's seal and stores it.
-func (s *Service) noteSealTime(ctx context.Context, k uint64) (int64, error) {
-	at, err := s.readSealTime(ctx, k)
-	if err != nil {
-		return 0, err
-	}
-	// The chain's answer never changes: whoever stops here, or comes second, reads and
-	// stores the same.
-	err = s.asLeader(ctx, func(tx pgx.Tx, _ int64) error {
-		_, err := tx.Exec(ctx, markSealTime, int64(k), at)
-		return err
-	})
-	if err != nil {
-		return 0, fmt.Errorf("store the time of the seal: %w", err)
-	}
-	s.log.Info("the seal of an epoch that announces a policy has a time", "epoch", k, "sealed_at", at)
-	return at, nil
-}
-
-const selectSealedPosition = `
-SELECT l.address, l.slot, c.bytes, coalesce(c.signature, e.signature, '') FROM lanes l
-JOIN contents c ON c.lane = l.name AND c.position = $1 AND c.state = 'won'
-LEFT JOIN epochs e ON e.epoch = $1
-WHERE l.name = 'epoch'`
-
-// readSealTime returns the block time of the transaction that sealed epoch k: the one
-// that stepped the epoch lane from K(k). A signature that we hold finds it, or else the
-// lane's history; the step proves it.
-func (s *Service) readSealTime(ctx context.Context, k uint64) (int64, error) {
-	l := lane{name: epochLane, position: k}
-	var address, encoded, signature []byte
-	var slot int64
-	if err := s.pool.QueryRow(ctx, selectSealedPosition, int64(k)).Scan(&address, &slot, &encoded, &signature); err != nil {
-		return 0, fmt.Errorf("read the content that sealed epoch %d: %w", k, err)
-	}
-	content, err := chain.ParseContent(encoded)
-	if err != nil {
-		return 0, fmt.Errorf("read the content that sealed epoch %d: %w", k, err)
-	}
-	l.address, l.c = ionet.Key(address), content.C
-	if len(signature) > 0 {
-		at, err := s.stepTime(ctx, l, chain.Signature(signature))
-		if !errors.Is(err, rpc.ErrNotFound) {
-			return at, err
-		}
-	}
-	at, err := s.findStep(ctx, l, uint64(slot))
-	if err != nil {
-		return 0, fmt.Errorf("find the transaction that sealed epoch %d: %w: if this lasts, add an endpoint with full history (--rpc)", k, err)
-	}
-	return s.stepTime(ctx, l, at.signature)
-}
-
-// stepTime returns the block time of a transaction, which must have passed l's position.
-func (s *Service) stepTime(ctx context.Context, l lane, signature chain.Signature) (int64, error) {
-	t, err := s.cfg.Chain.Transaction(ctx, signature)
-	if err != nil {
-		return 0, err
-	}
-	d, err := chain.Decode(t.Bytes)
-	if err != nil {
-		return 0, fmt.Errorf("transaction %s: %w", signature, err)
-	}
-	from := s.public(l.c)
-	for _, st := range d.Plan.Steps {
-		if st.Lane != l.address || st.From != from || t.Err != nil {
-			continue
-		}
-		if t.Time > 0 {
-			return t.Time, nil
-		}
-		b, err := s.cfg.Chain.Block(ctx, t.Slot)
-		if err == nil && b.Time <= 0 {
-			err = errors.New("the endpoint does not tell it")
-		}
-		if err != nil {
-			return 0, fmt.Errorf("read the time of slot %d: %w", t.Slot, err)
-		}
-		return b.Time, nil
-	}
-	return 0, fmt.Errorf("transaction %s did not pass position %d of lane %s", signature, l.position, l.name)
-}
-
-const sealPolicies = `UPDATE policies SET epoch = $1 WHERE id = ANY ($2::bytea[])`
-
-// sealAnnouncements notes, with the seal of a book, which announcements it holds.
-// When that was, by the chain, is read before the next epoch closes.
-func sealAnnouncements(ctx context.Context, tx pgx.Tx, in *proofs.Inputs) error {
-	var ids [][]byte
-	for i := range in.Statements {
-		if e := &in.Statements[i].Envelope; e.Kind == proofs.KindPolicy {
-			id := e.ID()
-			ids = append(ids, id[:])
-		}
-	}
-	if len(ids) == 0 {
-		return nil
-	}
-	tag, err := tx.Exec(ctx, sealPolicies, int64(in.Epoch), ids)
-	if err == nil && tag.RowsAffected() != int64(len(ids)) {
-		err = fmt.Errorf("the book announces %d, %d are stored", len(ids), tag.RowsAffected())
-	}
-	if err != nil {
-		return fmt.Errorf("note the announced policies: %w", err)
-	}
-	return nil
 }
 
 // dueTimes returns when an epoch may close at the earliest, by the policies that are

@@ -1,20 +1,13 @@
 package settlement
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/emissions"
-	"github.com/ionet-settlement/ionet/internal/pgtest"
 	"github.com/ionet-settlement/ionet/proofs"
 	"github.com/ionet-settlement/ionet/publish"
 )
@@ -164,47 +157,6 @@ func TestPolicyTakesEffectAtItsEpoch(t *testing.T) {
 	m.settleAll()
 }
 
-// A policy that was sealed one second before its first epoch counts; a second later it
-// never does, and neither does a second announcement of it.
-func TestPolicySealedTooLate(t *testing.T) {
-	for late, want := range map[int64]string{-1: "2:in force", 0: "2:missed", 25: "2:missed"} {
-		t.Run(fmt.Sprint(late), func(t *testing.T) {
-			m := newMachine(t)
-			m.fenceUp()
-			m.finishEpoch(m.alice)
-			k := m.current()
-			file := policyOf(2, k+2, h100Earns, h100IsNothing)
-			first := m.announce(file)
-			m.play(k, m.alice)
-			m.goTo(m.clock.EpochStart(k+2) + late)
-			m.untilSealed(k)
-			for m.current() < k+2 || m.position(epochLane) <= k+2 {
-				m.finishEpoch(m.alice)
-			}
-			rule, ruled := proofs.Accepted, []byte(testPolicy)
-			if late < 0 {
-				rule, ruled = proofs.ZeroMultiplier, file
-			}
-			m.ruledBy(k+2, ruled, rule)
-			if got := m.states(); !strings.HasSuffix(got, want) {
-				t.Errorf("the policies are %q, want %q at the end", got, want)
-			}
-			if again := m.announce(file); again.New || again.ID != first.ID || again.Arrival != first.Arrival {
-				t.Errorf("announced again it is %+v, was %+v", again, first)
-			}
-			// What was missed is announced anew, with a version and an epoch of its own.
-			if late >= 0 {
-				m.announce(policyOf(3, m.current()+2, h100Earns, h100IsNothing))
-				k = m.finishEpoch(m.alice)
-				m.finishEpoch(m.alice)
-				m.finishEpoch(m.alice)
-				m.ruledBy(k+1, []byte(testPolicy), proofs.Accepted)
-				m.ruledBy(k+2, policyOf(3, k+2, h100Earns, h100IsNothing), proofs.ZeroMultiplier)
-			}
-		})
-	}
-}
-
 // Of two that count the greater version rules, from its own first epoch on, whichever
 // was to begin first; two in one book stand in the order of their versions.
 func TestTwoPolicies(t *testing.T) {
@@ -298,133 +250,56 @@ func TestPolicyOfTheMoment(t *testing.T) {
 	}
 }
 
-func TestAnnouncementRefused(t *testing.T) {
+// The first policy of a network is in the published store like the later ones.
+func TestGenesisPolicyIsPublished(t *testing.T) {
 	m := newMachine(t)
-	m.fenceUp()
-	m.finishEpoch()
-	k := m.current()
-	m.announce(policyOf(7, k+9))
-	last := m.intake.schedule.Epochs()
-	for _, c := range []struct {
-		name, problem, field, detail string
-		file                         []byte
-	}{
-		{"no policy", ProblemMalformedPolicy, "file", "version", []byte("draw = 1")},
-		{"a key that is unknown", ProblemMalformedPolicy, "file", "samples.most", policyOf(8, k+2, "minimum = 3", "minimum = 3\nmost = 4")},
-		{"a draw that is unknown", ProblemMalformedPolicy, "file", "draw", policyOf(8, k+2, `draw = "schedule"`, `draw = "all"`)},
-		{"more samples than there are", ProblemMalformedPolicy, "file", "samples.minimum: 7 is more than the 6", policyOf(8, k+2, "minimum = 3", "minimum = 7")},
-		{"the genesis policy", ProblemPolicyVersion, "version", "which is 7", []byte(testPolicy)},
-		{"a version that was announced", ProblemPolicyVersion, "version", "which is 7", policyOf(7, k+3)},
-		{"a lower version", ProblemPolicyVersion, "version", "which is 7", policyOf(6, k+3)},
-		{"the current epoch", ProblemPolicyEpoch, "first_epoch", fmt.Sprintf("must be %d or later", k+2), policyOf(8, k)},
-		{"the next epoch", ProblemPolicyEpoch, "first_epoch", fmt.Sprintf("must be %d or later", k+2), policyOf(8, k+1)},
-		{"beyond the schedule", ProblemPolicyEpoch, "first_epoch", fmt.Sprintf("last epoch is %d", last), policyOf(8, last+1)},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			before := m.count(`SELECT count(*) FROM statements`)
-			_, err := m.AnnouncePolicy(t.Context(), c.file)
-			var p *Problem
-			if !errors.As(err, &p) || p.Type != c.problem || p.Field != c.field || !strings.Contains(p.Detail, c.detail) {
-				t.Fatalf("got %v, want %s of %s with %q", err, c.problem, c.field, c.detail)
+	file, err := m.store.Get(t.Context(), publish.PolicyName(m.net.Network.Policy))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, err := emissions.ParsePolicy(file); err != nil || p.Hash() != m.net.Policy.Hash() {
+		t.Errorf("published genesis policy: %v", err)
+	}
+}
+
+// A policy that was sealed one second before its first epoch counts; a second later it
+// never does, and neither does a second announcement of it.
+func TestPolicySealedTooLate(t *testing.T) {
+	for late, want := range map[int64]string{-1: "2:in force", 0: "2:missed", 25: "2:missed"} {
+		t.Run(fmt.Sprint(late), func(t *testing.T) {
+			m := newMachine(t)
+			m.fenceUp()
+			m.finishEpoch(m.alice)
+			k := m.current()
+			file := policyOf(2, k+2, h100Earns, h100IsNothing)
+			first := m.announce(file)
+			m.play(k, m.alice)
+			m.goTo(m.clock.EpochStart(k+2) + late)
+			m.untilSealed(k)
+			for m.current() < k+2 || m.position(epochLane) <= k+2 {
+				m.finishEpoch(m.alice)
 			}
-			if after := m.count(`SELECT count(*) FROM statements`); after != before {
-				t.Error("the refused announcement is stored")
+			rule, ruled := proofs.Accepted, []byte(testPolicy)
+			if late < 0 {
+				rule, ruled = proofs.ZeroMultiplier, file
 			}
-			if _, err := m.store.Get(t.Context(), publish.PolicyName(ionet.HashOf(c.file))); err == nil && string(c.file) != testPolicy {
-				t.Error("the refused file is published")
+			m.ruledBy(k+2, ruled, rule)
+			if got := m.states(); !strings.HasSuffix(got, want) {
+				t.Errorf("the policies are %q, want %q at the end", got, want)
+			}
+			if again := m.announce(file); again.New || again.ID != first.ID || again.Arrival != first.Arrival {
+				t.Errorf("announced again it is %+v, was %+v", again, first)
+			}
+			// What was missed is announced anew, with a version and an epoch of its own.
+			if late >= 0 {
+				m.announce(policyOf(3, m.current()+2, h100Earns, h100IsNothing))
+				k = m.finishEpoch(m.alice)
+				m.finishEpoch(m.alice)
+				m.finishEpoch(m.alice)
+				m.ruledBy(k+1, []byte(testPolicy), proofs.Accepted)
+				m.ruledBy(k+2, policyOf(3, k+2, h100Earns, h100IsNothing), proofs.ZeroMultiplier)
 			}
 		})
-	}
-	for _, first := range []uint64{k + 2, last} {
-		if a := m.announce(policyOf(8+first, first)); !a.New {
-			t.Errorf("announcement for epoch %d is not new", first)
-		}
-	}
-}
-
-// Nobody announces by POST: not another key, nor somebody who has a statement of ours
-// that this database does not know. One that it knows has its ack again.
-func TestSubmittedAnnouncement(t *testing.T) {
-	m := newMachine(t)
-	m.fenceUp()
-	change := proofs.PolicyChange{Version: 2, FirstEpoch: m.current() + 2, Policy: ionet.HashOf([]byte("rules"))}
-	body, err := change.Encode()
-	if err != nil {
-		t.Fatal(err)
-	}
-	foreign := proofs.Sign(m.net.Network.ID(), proofs.KindPolicy, keyOf("somebody"), body)
-	ours := proofs.Sign(m.net.Network.ID(), proofs.KindPolicy, m.net.Keys.Service, body)
-	if p := m.refuse(ProblemWrongSignature, Submitted{Envelope: foreign}); p.Field != "signer" {
-		t.Errorf("another signer: field %q", p.Field)
-	}
-	m.refuse(ProblemForeignPolicy, Submitted{Envelope: ours})
-	ack := m.ack(ours, proofs.Arrival{Epoch: 1})
-	m.refuse(ProblemForeignPolicy, Submitted{Envelope: ours, Ack: &ack})
-	forged := ours
-	forged.Signature[5] ^= 1
-	m.refuse(ProblemWrongSignature, Submitted{Envelope: forged})
-
-	a := m.announce(policyOf(2, m.current()+2))
-	body, err = a.PolicyChange.Encode()
-	if err != nil {
-		t.Fatal(err)
-	}
-	known := proofs.Sign(m.net.Network.ID(), proofs.KindPolicy, m.net.Keys.Service, body)
-	r := m.submit(Submitted{Envelope: known})[0]
-	if r.Status != Duplicate || r.ID != a.ID || !cmp.Equal(r.Ack, a.Ack) {
-		t.Errorf("the announcement handed in is %s with ack %v, want a duplicate with %v: %v", r.Status, r.Ack, a.Ack, r.Problem)
-	}
-}
-
-// Announcements of one version at once: one is taken. Meanwhile epochs are frozen:
-// whichever gets its ack is in the book of the epoch that its ack names.
-func TestAnnouncementsAtOnce(t *testing.T) {
-	m := newMachine(t)
-	m.fenceUp()
-	for round := range uint64(3) {
-		k := m.current()
-		m.toClose(k)
-		var wg sync.WaitGroup
-		var taken atomic.Pointer[Announcement]
-		for n := range uint64(6) {
-			wg.Go(func() {
-				file := policyOf(2+round, k+10+n)
-				for {
-					a, err := m.AnnouncePolicy(context.Background(), file)
-					var p *Problem
-					switch {
-					case err == nil:
-						if !taken.CompareAndSwap(nil, &a) {
-							t.Errorf("version %d was taken twice", 2+round)
-						}
-					case errors.As(err, &p) && p.Type == ProblemBusy:
-						time.Sleep(time.Millisecond)
-						continue
-					case !errors.As(err, &p) || p.Type != ProblemPolicyVersion:
-						t.Errorf("announce: %v", err)
-					}
-					return
-				}
-			})
-		}
-		m.untilSealed(k)
-		wg.Wait()
-		a := taken.Load()
-		if a == nil {
-			t.Fatal("none was taken")
-		}
-		for m.position(epochLane) <= a.Arrival.Epoch {
-			m.finishEpoch()
-		}
-		e, err := m.Epoch(t.Context(), a.Arrival.Epoch)
-		if err != nil {
-			t.Fatal(err)
-		}
-		book := m.book(&Closing{Memo: e.Memo})
-		changes, err := book.Inputs.PolicyChanges()
-		if err != nil || len(changes) != 1 || changes[0] != a.PolicyChange || !book.Inputs.Has(proofs.KindPolicy, a.ID) {
-			t.Errorf("the book of epoch %d announces %+v (%v), want %+v", a.Arrival.Epoch, changes, err, a.PolicyChange)
-		}
 	}
 }
 
@@ -482,172 +357,5 @@ func TestClosingsAreWokenByTheirPolicy(t *testing.T) {
 		if got := c.Next(time.Unix(at, 0)).Unix(); got != want {
 			t.Errorf("after %d the next is %d, want %d", at, got, want)
 		}
-	}
-}
-
-// While the chain does not tell when an announcement was sealed, the epoch that it may
-// rule stays open: nothing is guessed.
-func TestUnknownSealTimeHoldsTheClosing(t *testing.T) {
-	m := newMachine(t)
-	m.fenceUp()
-	k := m.current()
-	second := policyOf(2, k+2, h100Earns, h100IsNothing)
-	m.announce(second)
-	m.wires.silence("getTransaction")
-	m.finishEpoch(m.alice)
-	m.play(k+1, m.alice)
-	m.toClose(k + 1)
-	m.untilSealed(k + 1) // it does not depend on that
-	m.play(k+2, m.alice)
-	m.toClose(k + 2)
-	for range 5 {
-		m.pass()
-	}
-	if n := m.count(`SELECT frozen_through FROM intake`); n != int(k+1) {
-		t.Errorf("intake is frozen through %d although the policy of epoch %d was not known", n, k+2)
-	}
-	m.wantStates("without the time of the seal", "1:in force 2:announced")
-	// The signature is for display only: a database that lacks it reads the history.
-	m.exec(`UPDATE contents SET signature = NULL, slot = NULL WHERE lane = 'epoch'`)
-	m.exec(`UPDATE epochs SET signature = NULL, slot = NULL`)
-	m.wires.silence("")
-	m.untilSealed(k + 2)
-	m.ruledBy(k+1, []byte(testPolicy), proofs.Accepted)
-	m.ruledBy(k+2, second, proofs.ZeroMultiplier)
-	if !m.saw(EventPolicy) {
-		t.Error("no event told what became of the announcement")
-	}
-}
-
-// The process dies at any step from an announcement to the seal of its epoch: at every
-// second one before it took effect, at the others after, and at the announcement's own
-// both ways. The file announced again has the answer that it had, and rules exactly its
-// epochs.
-func TestKillAnnouncement(t *testing.T) {
-	m := newMachine(t)
-	m.fenceUp()
-	version := uint64(1)
-	for _, f := range []fault{lost, unheard} {
-		for n := 1; ; n += 2 {
-			if f == unheard && n == 3 {
-				n = 2
-			}
-			k := m.current()
-			version++
-			line := h100IsNothing
-			if version%2 == 1 {
-				line = h100Earns
-			}
-			file := policyOf(version, k+3, h100Earns, line)
-			m.wires.arm(n, f, true)
-			var first Announcement
-			heard := m.mayFail("announce", func() (err error) {
-				first, err = m.AnnouncePolicy(t.Context(), file)
-				return err
-			})
-			m.toClose(k)
-			m.until("epoch is sealed", func() bool { return m.wires.isCut() || m.position(epochLane) > k })
-			m.pass()
-			step := m.wires.disarm()
-			if step != "" {
-				m.reopen()
-			}
-			m.fenceUp()
-			if again := m.announce(file); heard && (again.New || again.ID != first.ID || again.Arrival != first.Arrival) {
-				t.Errorf("announced again it is %+v, was %+v", again, first)
-			}
-			for m.current() < k+4 {
-				m.finishEpoch(m.alice)
-			}
-			policy := func(epoch uint64) ionet.Hash {
-				e, err := m.Epoch(t.Context(), epoch)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return e.Policy
-			}
-			if policy(k+2) == ionet.HashOf(file) || policy(k+3) != ionet.HashOf(file) {
-				t.Errorf("version %d rules from epoch %d on: epoch %d was judged by %s, epoch %d by %s", version, k+3, k+2, policy(k+2), k+3, policy(k+3))
-			}
-			m.settleAll()
-			if t.Failed() {
-				t.Fatalf("after step %d, %q, was %s", n, step, f)
-			}
-			if step == "" {
-				t.Logf("%d steps", n-1)
-				break
-			}
-		}
-	}
-}
-
-// A database that is put back to before the announcement, to between announcement and
-// seal, or that is empty, ends with the same policies.
-func TestPoliciesAreRecovered(t *testing.T) {
-	m := newMachine(t)
-	m.fenceUp()
-	m.finishEpoch(m.alice)
-	before := m.backup()
-	k := m.current()
-	second, missed, last := policyOf(2, k+2, h100Earns, h100IsNothing), policyOf(3, k+3), policyOf(4, k+40)
-	m.announce(second)
-	between := m.backup()
-	m.finishEpoch(m.alice)
-	m.announce(missed)
-	m.play(k+1, m.alice)
-	m.goTo(m.clock.EpochStart(k + 3))
-	m.untilSealed(k + 1)
-	m.announce(last)
-	m.finishEpoch(m.alice)
-	m.finishEpoch(m.alice)
-	m.settleAll()
-	want, err := m.Policies(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := m.states(); got != "1:counts 2:in force 3:missed 4:counts" {
-		t.Fatalf("the policies are %q", got)
-	}
-	next := m.current()
-	for _, c := range []struct{ name, url string }{{"before", before}, {"between", between}, {"empty", pgtest.NewURL(t)}} {
-		m.onDatabase(c.url)
-		m.fenceUp()
-		got, err := m.Policies(t.Context())
-		if diff := cmp.Diff(want, got); err != nil || diff != "" {
-			t.Fatalf("%s: %v\n%s", c.name, err, diff)
-		}
-		m.settleAll()
-	}
-	m.finishEpoch(m.alice)
-	m.ruledBy(max(next, m.position(epochLane)-1), second, proofs.ZeroMultiplier)
-}
-
-// Without the file that a sealed book announces a recovery stops, and names it.
-func TestRecoveryNeedsThePolicy(t *testing.T) {
-	m := newMachine(t)
-	m.fenceUp()
-	old := m.backup()
-	file := policyOf(2, m.current()+2)
-	m.announce(file)
-	m.finishEpoch()
-	name := publish.PolicyName(ionet.HashOf(file))
-	m.onDatabase(old)
-	m.moveFile(name, "", ".hidden")
-	if err := m.Settle(t.Context()); err == nil || !strings.Contains(err.Error(), name) {
-		t.Fatalf("a pass without the announced policy says: %v", err)
-	}
-	m.moveFile(name, ".hidden", "")
-	m.settleAll()
-}
-
-// The first policy of a network is in the published store like the later ones.
-func TestGenesisPolicyIsPublished(t *testing.T) {
-	m := newMachine(t)
-	file, err := m.store.Get(t.Context(), publish.PolicyName(m.net.Network.Policy))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if p, err := emissions.ParsePolicy(file); err != nil || p.Hash() != m.net.Policy.Hash() {
-		t.Errorf("published genesis policy: %v", err)
 	}
 }
