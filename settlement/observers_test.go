@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ionet-settlement/ionet/chain/rpc"
 	"github.com/ionet-settlement/ionet/proofs"
 )
 
@@ -91,6 +92,7 @@ func TestPriceOutlivesTheDatabase(t *testing.T) {
 		t.Errorf("epoch %d was judged by %d of epoch %d", k, microUSD, of)
 	}
 	m.settleAll()
+	m.audited()
 }
 
 // An observation that was acked and then lost with the database comes again with
@@ -115,6 +117,50 @@ func TestPriceComesAgain(t *testing.T) {
 	if of, microUSD := m.used(k); of != k || microUSD != 73_100 {
 		t.Errorf("epoch %d was judged by %d of epoch %d", k, microUSD, of)
 	}
+}
+
+// A seal that the restored database forgot lands after a price was taken for its
+// epoch: the sealed book has none, so no later epoch draws by that price either.
+func TestForgottenSealHasNoPrice(t *testing.T) {
+	m := newMachineUnder(t, targetPolicy)
+	m.fenceUp()
+	m.finishEpoch(m.alice)
+	k := m.current()
+	m.play(k, m.alice)
+	old := m.backup()
+	m.toClose(k)
+	m.wires.dropping(true)
+	var live []attempt
+	for range 20 {
+		m.pass()
+		var err error
+		if live, err = m.liveAttempts(t.Context()); err != nil || len(live) > 0 {
+			break
+		}
+	}
+	m.wires.dropping(false)
+	if len(live) != 1 {
+		t.Fatalf("%d seals of epoch %d were signed, want one", len(live), k)
+	}
+	m.onDatabase(old)
+	m.accept(m.price(k, 73_100))
+	if err := m.clean.Send(t.Context(), live[0].tx, rpc.SendOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	m.advance(3)
+	m.fenceUp()
+	if of, _ := m.used(k); of != 0 {
+		t.Fatalf("epoch %d was judged by the price of epoch %d", k, of)
+	}
+	if _, err := m.Price(t.Context(), k); !isProblem(err, ProblemUnknownPrice) {
+		t.Errorf("the price that the sealed book left out: %v", err)
+	}
+	m.finishEpoch(m.alice)
+	if of, _ := m.used(k + 1); of != 0 {
+		t.Errorf("epoch %d was judged by a price that is not in the book of epoch %d", k+1, of)
+	}
+	m.settleAll()
+	m.audited()
 }
 
 // observedBy is targetPolicy with another observer.
@@ -149,6 +195,8 @@ func TestNobodyKnowsWhoObserves(t *testing.T) {
 	if of, microUSD := m.used(k + 2); of != k+2 || microUSD != 73_100 {
 		t.Errorf("epoch %d was judged by %d of epoch %d", k+2, microUSD, of)
 	}
+	m.settleAll()
+	m.audited()
 }
 
 // From the first epoch of a policy with another observer on, prices of the former
@@ -189,4 +237,5 @@ func TestObserverChanges(t *testing.T) {
 		t.Errorf("epoch %d was judged by %d of epoch %d", now, microUSD, of)
 	}
 	m.settleAll()
+	m.audited()
 }
