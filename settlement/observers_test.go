@@ -179,8 +179,8 @@ func TestNobodyKnowsWhoObserves(t *testing.T) {
 	m.toSample(k+2, 1)
 	theirs, ours := m.priceBy("other oracle", k+2, 5), m.price(k+2, 73_100)
 	for _, e := range []proofs.Envelope{theirs, ours} {
-		if p := m.refuse(ProblemBusy, Submitted{Envelope: e}); p.Retry == 0 {
-			t.Errorf("problem says not when to ask again: %+v", p)
+		if p := m.refuse(ProblemBusy, Submitted{Envelope: e}); p.Retry == 0 || p.Field != "body.epoch" {
+			t.Errorf("problem says not of what or when to ask again: %+v", p)
 		}
 	}
 	together := m.submit(plain(ours, m.alice.uptime(k+2, 1, nil))...)

@@ -56,7 +56,9 @@ func (s *Service) lookUpPrices(ctx context.Context, items []*item, k *known) err
 		policy, err := s.policyAt(ctx, e)
 		var undecided *Problem
 		if errors.As(err, &undecided) {
-			k.undecided[e] = undecided
+			named := *undecided
+			named.Field = "body.epoch"
+			k.undecided[e] = &named
 		} else if err != nil {
 			return fmt.Errorf("find the policy of epoch %d: %w", e, err)
 		}
