@@ -85,12 +85,19 @@ type Block struct {
 // Block returns the finalized block of a slot, ErrSkipped where there is none
 // for ever, or ErrNotYet before the slot is finalized.
 func (c *Client) Block(ctx context.Context, slot uint64) (Block, error) {
+	return getBlock(slot, func(out any, method string, params ...any) error {
+		return c.read(ctx, out, method, params...)
+	})
+}
+
+// getBlock reads a block by call, of one endpoint or of any.
+func getBlock(slot uint64, call func(out any, method string, params ...any) error) (Block, error) {
 	var r *struct {
 		Blockhash   ionet.Key `json:"blockhash"`
 		BlockTime   *int64    `json:"blockTime"`
 		BlockHeight *uint64   `json:"blockHeight"`
 	}
-	err := c.read(ctx, &r, "getBlock", slot, map[string]any{
+	err := call(&r, "getBlock", slot, map[string]any{
 		"commitment": Finalized, "encoding": "base64", "transactionDetails": "none", "rewards": false, "maxSupportedTransactionVersion": 1,
 	})
 	switch {

@@ -19,6 +19,9 @@ var (
 	ErrNoBlock = errors.New("no block has a time in this range")
 	// ErrNotYet: the finalized chain has not reached the range.
 	ErrNotYet = errors.New("the finalized chain is not there yet")
+	// ErrDisagree: endpoints tell different things of what is final. One of them is
+	// wrong; which is not decided here.
+	ErrDisagree = errors.New("endpoints disagree")
 	// ErrBlockhashNotFound: the node that was asked does not know the blockhash
 	// (any more, or yet). Resend; only CheckDead can tell which.
 	ErrBlockhashNotFound = errors.New("blockhash not found")

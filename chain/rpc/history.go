@@ -151,8 +151,15 @@ type transactionJSON struct {
 
 // Transaction returns a finalized transaction of any version, or ErrNotFound.
 func (c *Client) Transaction(ctx context.Context, signature chain.Signature) (*Transaction, error) {
+	return getTransaction(signature, func(out any, method string, params ...any) error {
+		return c.read(ctx, out, method, params...)
+	})
+}
+
+// getTransaction reads a transaction by call, of one endpoint or of any.
+func getTransaction(signature chain.Signature, call func(out any, method string, params ...any) error) (*Transaction, error) {
 	var r *transactionJSON
-	err := c.read(ctx, &r, "getTransaction", signature.String(), map[string]any{
+	err := call(&r, "getTransaction", signature.String(), map[string]any{
 		"commitment": Finalized, "encoding": "base64", "maxSupportedTransactionVersion": 1,
 	})
 	if err != nil {
