@@ -3,6 +3,7 @@ package emissions
 import (
 	"fmt"
 	"math/big"
+	"sort"
 	"strings"
 )
 
@@ -10,7 +11,7 @@ import (
 // enough that 128 guard bits separate the rates' fractions.
 const maxDigits = 40
 
-// settleExactly is the last step whose sums settle computes in full. For a sum
+// settleExactly is the last step whose sums firstAbove computes in full. For a sum
 // at or after step j to be an integer, the j-th power of d's reduced denominator
 // (of 2 at the least) must divide a numerator of less than 2^512, so none lies
 // beyond.
@@ -67,20 +68,20 @@ func (e exact) scale() fixed { return toFixed(e.a, 128) }
 // ratio returns q = 1-d as a fraction of 256 bits, rounded down.
 func (e exact) ratio() fixed { return toFixed(e.q, 256) }
 
-// settle returns the floor of the running sum at epoch k, of which all that is
-// known is that it is n or n+1.
-func (e exact) settle(k, n uint64) (uint64, error) {
+// firstAbove returns the first of these epochs, by its index, whose running sum
+// is n+1 or more, len(open) where none is; of each it is known that the floor is n
+// or n+1. Epochs beyond settleExactly are decided by those before them or not at all.
+func (e exact) firstAbove(open []openFloor, n uint64) (int, error) {
 	next := new(big.Int).SetUint64(n + 1)
 	if new(big.Rat).SetInt(next).Cmp(e.a) >= 0 {
-		return n, nil // C(j) < A for every j
+		return len(open), nil // C(j) < A for every j
 	}
-	if k/e.per > settleExactly {
-		return 0, fmt.Errorf("epoch %d: floor of the running sum is not certain with these rates", k)
+	near := sort.Search(len(open), func(i int) bool { return open[i].k/e.per > settleExactly })
+	first := sort.Search(near, func(i int) bool { return e.reaches(open[i].k, next) })
+	if first == near && near < len(open) {
+		return 0, fmt.Errorf("epoch %d: floor of the running sum is not certain with these rates", open[near].k)
 	}
-	if e.reaches(k, next) {
-		n++
-	}
-	return n, nil
+	return first, nil
 }
 
 // reaches reports whether the sum at epoch k = j*L + h, which is

@@ -178,28 +178,77 @@ func TestIntegerSums(t *testing.T) {
 	}
 }
 
-// The limit of the running sum lies 2^-142 above 1: no epoch beyond those that
-// are computed in full can be told, and New says so instead of guessing.
-func TestUncertainFloorIsRefused(t *testing.T) {
+// barelyAbove returns a profile of 2,000 epochs whose running sum rises to no more
+// than about 2^-140 above 1: R is y*10^-37 with a first digit of about lead.
+func barelyAbove(lead int64) Params {
 	const genesis, perYear = 500_009, 999_983
 	g, m := big.NewInt(genesis), big.NewInt(perYear)
 	// y*G = 1 mod m, x = (y*G-1)/m: A = G*y/(m*x) = 1 + 1/(m*x).
 	y := new(big.Int).Exp(big.NewInt(10), big.NewInt(36), nil)
-	y.Mul(y, big.NewInt(11))
+	y.Mul(y, big.NewInt(lead))
 	y.Sub(y, new(big.Int).Mod(y, m))
 	y.Add(y, new(big.Int).ModInverse(g, m))
 	x := new(big.Int).Mul(y, g)
 	x.Sub(x, big.NewInt(1)).Quo(x, m)
-	p := Params{
-		Genesis: ionet.MustAmount(genesis), Cap: ionet.MustAmount(2 * genesis), Epochs: settleExactly,
-		FirstYearRate: "1." + y.String()[1:], StepsPerYear: perYear, Decay: fmt.Sprintf("0.%037s", x), EpochsPerStep: 1,
+	rate := fmt.Sprintf("%038s", y) // 37 decimals
+	return Params{
+		Genesis: ionet.MustAmount(genesis), Cap: ionet.MustAmount(2 * genesis), Epochs: 2000,
+		FirstYearRate: rate[:1] + "." + rate[1:], StepsPerYear: perYear, Decay: fmt.Sprintf("0.%037s", x), EpochsPerStep: 1,
 	}
-	if _, err := prepare(p); err != nil {
+}
+
+// Where the sum passes 1 within the steps that are computed in full, all epochs
+// after that one are known too: it never falls again.
+func TestBarelyAboveIsDecided(t *testing.T) {
+	p := barelyAbove(11)
+	s, err := prepare(p)
+	if err != nil {
 		t.Fatal(err)
 	}
-	p.Epochs++
-	if _, err := prepare(p); err == nil || !strings.Contains(err.Error(), "epoch 513: floor of the running sum is not certain") {
-		t.Errorf("got %v, want a refusal of epoch 513", err)
+	if len(s.decided) < 1500 {
+		t.Fatalf("only %d floors were left open: this test tests nothing", len(s.decided))
+	}
+	for k := uint64(1); k <= 600; k += min(k, 37) {
+		if got, want := s.floor(k), rationalFloor(t, p, k); got != want {
+			t.Fatalf("epoch %d: got %d, want %d", k, got, want)
+		}
+	}
+	if got := s.floor(2000); got != 1 {
+		t.Errorf("epoch 2000: got %d, want 1", got)
+	}
+}
+
+// Where it would pass 1 after them nobody can tell, and New says so instead of
+// guessing.
+func TestUncertainFloorIsRefused(t *testing.T) {
+	p := barelyAbove(2)
+	if _, err := prepare(p); err == nil || !strings.Contains(err.Error(), "floor of the running sum is not certain") {
+		t.Errorf("got %v, want a refusal", err)
+	}
+	p.Epochs = settleExactly
+	if _, err := prepare(p); err != nil {
+		t.Errorf("the first %d steps: %v", settleExactly, err)
+	}
+}
+
+// A million open floors of numbers with 68,000 bits: halving leaves a few dozen to
+// be computed. One by one they took minutes.
+func TestManyOpenFloors(t *testing.T) {
+	p := Params{
+		Genesis: ionet.MustAmount(1), Cap: ionet.MustAmount(2), Epochs: MaxEpochs, EpochsPerStep: MaxEpochs / 512, StepsPerYear: 7,
+		FirstYearRate: "6.93000000000000000000000000000000000008", Decay: "0.99000000000000000000000000000000000001",
+	}
+	s, err := prepare(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(s.decided) < MaxEpochs/2 {
+		t.Fatalf("only %d floors were left open: this test tests nothing", len(s.decided))
+	}
+	for _, k := range []uint64{1, 2048, 2049, 30_000, 60_000, 100_000} {
+		if got, want := s.floor(k), rationalFloor(t, p, k); got != want {
+			t.Errorf("epoch %d: got %d, want %d", k, got, want)
+		}
 	}
 }
 
