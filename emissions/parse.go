@@ -15,6 +15,9 @@ const MaxPolicyBytes = 1 << 16
 // x samples) stays below 2^36, and a pool's sum below 2^64 for 2^28 devices.
 const maxMultiplier = 1_000_000
 
+// maxPools bounds the pools: judging looks at all devices for each.
+const maxPools = 64
+
 // maxGrace bounds close.grace_seconds: a day.
 const maxGrace = 86_400
 
@@ -131,6 +134,9 @@ func (p *Policy) readSmall(s *section) {
 
 // check tests the rules that hold between keys.
 func (p *Policy) check() error {
+	if len(p.Pools) > maxPools {
+		return fmt.Errorf("pools: %d of them; at most %d", len(p.Pools), maxPools)
+	}
 	pools := map[string]bool{}
 	var points uint32
 	for i, pool := range p.Pools {
@@ -138,7 +144,7 @@ func (p *Policy) check() error {
 			return fmt.Errorf("pools[%d].name: %q stands twice", i, pool.Name)
 		}
 		pools[pool.Name] = true
-		points += pool.BasisPoints // at most MaxPolicyBytes pools of 10,000: no overflow
+		points += pool.BasisPoints // at most maxPools of 10,000: no overflow
 	}
 	if points != wholePool {
 		return fmt.Errorf("pools: basis_points sum to %d, not %d", points, wholePool)

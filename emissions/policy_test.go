@@ -105,7 +105,9 @@ func TestParsePolicyRefuses(t *testing.T) {
 		{"version = 7", "version = 7.0", "version: 7 is not a whole number in"},
 		{"version = 7", `version = "7"`, `version: "7" is not a whole number in`},
 		{"version = 7", "", "version: missing"},
-		{"version = 7", "Version = 7", "version: missing"},
+		{"version = 7", "Version = 7", `version: missing; is "Version" meant?`},
+		{"minimum = 3", "minumum = 3", `samples.minimum: missing; is "minumum" meant?`},
+		{"late_limit = 2", "late = 2", "samples.late_limit: missing"},
 		{"version = 7", "version = 7\nvesrion = 7", "vesrion: unknown key; allowed here are binding, close, draw, fees, first_epoch, models, payout, pools, samples, simulated, stake, target, version"},
 		{"first_epoch = 9", "version = 7", "parse TOML, line 2, column"},
 		{"version = 7", "version 7", "parse TOML, line 1, column"},
@@ -306,4 +308,31 @@ func FuzzParsePolicy(f *testing.F) {
 			checkPolicy(t, p)
 		}
 	})
+}
+
+func TestResemble(t *testing.T) {
+	for _, c := range []struct {
+		a, b string
+		want bool
+	}{
+		{"minimum", "minumum", true}, {"minimum", "minimun", true}, {"minimum", "minium", true}, {"minimum", "miniimum", true},
+		{"minimum", "MINIMUM", true}, {"minimum", "maximum", true}, {"minimum", "late_after", false}, {"minimum", "", false},
+		{"cap", "cop", true}, {"cap", "xyz", false}, {"cap", "cape", true}, {"decay", "dekay", true},
+	} {
+		if got := resemble(c.a, c.b); got != c.want {
+			t.Errorf("%s, %s: got %v, want %v", c.a, c.b, got, c.want)
+		}
+	}
+}
+
+func TestTooManyPools(t *testing.T) {
+	head, _, _ := strings.Cut(small, "[[pools]]")
+	var pools strings.Builder
+	for i := range maxPools + 1 {
+		fmt.Fprintf(&pools, "[[pools]]\nname = \"p%d\"\nbasis_points = 0\n", i)
+	}
+	_, models, _ := strings.Cut(small, "[[models]]")
+	if _, err := ParsePolicy([]byte(head + pools.String() + "[[models]]" + models)); err == nil || !strings.Contains(err.Error(), "pools: 65 of them; at most 64") {
+		t.Errorf("got %v, want a refusal of 65 pools", err)
+	}
 }

@@ -21,7 +21,7 @@ func ParseSchedule(file []byte) (p Params, decimals int, err error) {
 	s.need("decimals", "genesis", "cap", "epochs", "first_year_rate", "steps_per_year", "decay")
 	decimals = int(s.integer("decimals", 0, ionet.MaxDecimals, 0))
 	p = Params{
-		Genesis:       s.amount("genesis"),
+		Genesis:       s.positive("genesis"),
 		Cap:           s.amount("cap"),
 		Epochs:        s.integer("epochs", 1, MaxEpochs, 0),
 		FirstYearRate: s.decimal("first_year_rate"),

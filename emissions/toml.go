@@ -62,13 +62,41 @@ func (s *section) end() {
 	}
 }
 
-// need refuses a missing key.
+// need refuses a missing key, and names one that may be it, misspelt.
 func (s *section) need(names ...string) {
 	for _, name := range names {
-		if _, ok := s.keys[name]; !ok {
-			s.refuse(name, "missing")
+		if _, ok := s.keys[name]; ok {
+			continue
+		}
+		for _, other := range slices.Sorted(maps.Keys(s.keys)) {
+			if !slices.Contains(names, other) && resemble(name, other) {
+				s.refuse(name, "missing; is %s meant?", show(other))
+			}
+		}
+		s.refuse(name, "missing")
+	}
+}
+
+// resemble reports whether one or two slips of the pen, or other capitals, lead
+// from a to b: letters changed, left out or put in.
+func resemble(a, b string) bool {
+	a, b = strings.ToLower(a), strings.ToLower(b)
+	row := make([]int, len(b)+1) // slips from a[:i] to each start of b
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0]++
+		for j := range len(b) {
+			slips := diagonal
+			if a[i] != b[j] {
+				slips = 1 + min(diagonal, row[j], row[j+1])
+			}
+			diagonal, row[j+1] = row[j+1], slips
 		}
 	}
+	return row[len(b)] <= min(2, len(a)/2)
 }
 
 // integer reads a whole number in low..high; fallback stands for a missing one.
@@ -184,6 +212,15 @@ func (s *section) decimal(name string) string {
 		s.refuse(name, "%s is not a string with an exact decimal of at most %d characters, such as \"0.08\"", show(value), maxDigits)
 	}
 	return t
+}
+
+// positive reads base units of at least one.
+func (s *section) positive(name string) ionet.Amount {
+	a := s.amount(name)
+	if value, ok := s.take(name); ok && a.IsZero() {
+		s.refuse(name, "%s is not a string of base units in 1..%d without leading zeros", show(value), uint64(math.MaxInt64))
+	}
+	return a
 }
 
 // section reads a table; a missing one is empty.

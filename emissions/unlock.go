@@ -1,7 +1,6 @@
 package emissions
 
 import (
-	"errors"
 	"fmt"
 	"math/bits"
 	"strconv"
@@ -14,7 +13,7 @@ import (
 const maxMonth = MaxEpochs / EpochsPerMonth
 
 // ErrUnlock reports a text that is no unlock.
-var ErrUnlock = errors.New(`an unlock is "immediate", "cliff:M", "tranches:A..B" or "linear:A..B" with months 0 <= A < B, 1 <= M, at most ` + strconv.Itoa(maxMonth))
+var ErrUnlock = fmt.Errorf(`an unlock is "immediate", "cliff:M" (1 <= M), "tranches:A..B" (1 <= A <= B) or "linear:A..B" (0 <= A < B), in months up to %d`, maxMonth)
 
 // UnlockKind says how a category's tokens become free.
 type UnlockKind string
