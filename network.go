@@ -77,11 +77,24 @@ type Lane struct {
 // the whole network at one moment.
 const maxAccounts = 100
 
-var networkName = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
+// maxNetworkFile bounds a network file: one of maxAccounts accounts has less than
+// half of it, and a stranger's must not cost its reader more than a moment.
+const maxNetworkFile = 1 << 16
+
+// Names of networks, allocation categories and lanes. Whoever reads them may print
+// them.
+var (
+	networkName  = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
+	categoryName = regexp.MustCompile(`^[a-z0-9_]{1,32}$`)
+	laneName     = regexp.MustCompile(`^(epoch|seal|(pay|claim)-(0|[1-9][0-9]{0,2}))$`)
+)
 
 // ParseNetwork parses and checks a network file. An unknown or missing key is
 // an error that names it.
 func ParseNetwork(file []byte) (*Network, error) {
+	if len(file) > maxNetworkFile {
+		return nil, fmt.Errorf("network file: %d bytes are more than %d", len(file), maxNetworkFile)
+	}
 	var n Network
 	dec := toml.NewDecoder(bytes.NewReader(file)).DisallowUnknownFields()
 	if err := dec.Decode(&n); err != nil {
@@ -200,8 +213,11 @@ func (n *Network) checkAllocation() error {
 	var total Amount
 	var err error
 	for i, a := range n.Allocation {
-		if a.Category == "" || a.Owner.IsZero() || a.Account.IsZero() || a.Unlock == "" {
-			return fmt.Errorf("allocation %d lacks category, owner, account or unlock", i)
+		if !categoryName.MatchString(a.Category) {
+			return fmt.Errorf("allocation %d: category %q is not 1..32 of a-z 0-9 _", i, a.Category)
+		}
+		if a.Owner.IsZero() || a.Account.IsZero() || a.Unlock == "" {
+			return fmt.Errorf("allocation %d lacks owner, account or unlock", i)
 		}
 		if total, err = total.Add(a.Amount); err != nil {
 			return fmt.Errorf("allocation: %w", err)
@@ -216,8 +232,11 @@ func (n *Network) checkAllocation() error {
 func (n *Network) checkLanes() error {
 	seen := map[string]bool{}
 	for i, l := range n.Lanes {
-		if l.Name == "" || l.Address.IsZero() || seen[l.Name] || seen[l.Address.String()] {
-			return fmt.Errorf("lane %d lacks a name or address, or repeats one", i)
+		if !laneName.MatchString(l.Name) {
+			return fmt.Errorf("lane %d: name %q is none of epoch, seal, pay-N and claim-N", i, l.Name)
+		}
+		if l.Address.IsZero() || seen[l.Name] || seen[l.Address.String()] {
+			return fmt.Errorf("lane %d lacks an address, or repeats a name or address", i)
 		}
 		seen[l.Name], seen[l.Address.String()] = true, true
 	}
