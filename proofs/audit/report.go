@@ -2,8 +2,8 @@ package audit
 
 import (
 	"fmt"
-	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/ionet-settlement/ionet"
 )
@@ -45,6 +45,8 @@ type Report struct {
 	Notes     []string     `json:"notes"`
 	Findings  []Finding    `json:"findings"`
 	Unchecked []Finding    `json:"unchecked"`
+
+	noted map[string]bool
 }
 
 // Status is the exit status of an auditor's command: 0 when all holds, 1 with
@@ -94,18 +96,29 @@ func (r *Report) skip(epoch uint64, object, rule string, expected, found any) {
 }
 
 func (r *Report) note(format string, args ...any) {
-	if n := fmt.Sprintf(format, args...); !slices.Contains(r.Notes, n) {
-		r.Notes = append(r.Notes, n)
+	n := text(fmt.Sprintf(format, args...))
+	if r.noted == nil {
+		r.noted = map[string]bool{}
+	}
+	if !r.noted[n] {
+		r.noted[n], r.Notes = true, append(r.Notes, n)
 	}
 }
 
 func finding(epoch uint64, object, rule string, expected, found any) Finding {
-	return Finding{Epoch: epoch, Object: object, Rule: rule, Expected: text(expected), Found: text(found)}
+	return Finding{Epoch: epoch, Object: text(object), Rule: rule, Expected: text(expected), Found: text(found)}
 }
 
-// text keeps a finding on one line whatever an RPC or a file said.
+// text keeps a finding on one line, and a terminal as it is, whatever an RPC or a
+// file said.
 func text(v any) string {
-	return strings.Join(strings.Fields(fmt.Sprint(v)), " ")
+	printable := strings.Map(func(c rune) rune {
+		if !unicode.IsPrint(c) && !unicode.IsSpace(c) {
+			return unicode.ReplacementChar
+		}
+		return c
+	}, fmt.Sprint(v))
+	return strings.Join(strings.Fields(printable), " ")
 }
 
 // same adds a finding unless got is what is expected, and reports whether it is.
