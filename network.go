@@ -100,7 +100,7 @@ func ParseNetwork(file []byte) (*Network, error) {
 	if err := dec.Decode(&n); err != nil {
 		var strict *toml.StrictMissingError
 		if errors.As(err, &strict) && len(strict.Errors) > 0 {
-			return nil, fmt.Errorf("network file: unknown key %s", strings.Join(strict.Errors[0].Key(), "."))
+			return nil, fmt.Errorf("network file: unknown key %.100q", strings.Join(strict.Errors[0].Key(), "."))
 		}
 		return nil, fmt.Errorf("network file: %w", err)
 	}

@@ -102,8 +102,8 @@ func TestParseNetworkRefusesFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, file := range map[string][]byte{
-		"unknown key colour":              append([]byte("colour = 1\n"), good...),
-		"unknown key schedule.decimal":    bytes.Replace(good, []byte("[schedule]\n"), []byte("[schedule]\ndecimal = 1\n"), 1),
+		`unknown key "colour"`:            append([]byte("colour = 1\n"), good...),
+		`unknown key "schedule.decimal"`:  bytes.Replace(good, []byte("[schedule]\n"), []byte("[schedule]\ndecimal = 1\n"), 1),
 		"network file: toml":              []byte("version = 1 = 2"),
 		"version is 0, not 1":             nil,
 		"65537 bytes are more than 65536": bytes.Repeat([]byte("#"), maxNetworkFile+1),

@@ -70,7 +70,7 @@ func Allocate(reading string, genesis, limit ionet.Amount) ([]Share, error) {
 		}
 		permille += c.permille
 		if rest, err = rest.Sub(amount); err != nil {
-			return nil, fmt.Errorf("allocate %s of the cap from the genesis supply: %w", c.category, err)
+			return nil, fmt.Errorf("genesis supply %s does not cover the shares of the cap %s down to %s: choose reading %q, or another genesis supply or cap", genesis, limit, c.category, OfGenesis)
 		}
 		shares = append(shares, Share{Category: c.category, Amount: amount, Unlock: c.unlock})
 	}

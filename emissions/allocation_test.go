@@ -53,7 +53,7 @@ func TestAllocateRefuses(t *testing.T) {
 		{"of_supply", "5", "8", `allocation reading "of_supply" is neither "of_genesis" nor "of_cap"`},
 		{"", "5", "8", "allocation reading"},
 		{OfGenesis, "8", "5", "is below the genesis supply"},
-		{OfCap, "3", "8", "allocate research of the cap from the genesis supply"},
+		{OfCap, "3", "8", `genesis supply 300000000 does not cover the shares of the cap 800000000 down to research`},
 	} {
 		if got, err := Allocate(c.reading, tokens(t, c.genesis), tokens(t, c.limit)); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: got %v, %v", c, got, err)

@@ -28,11 +28,12 @@ type section struct {
 func readTOML(file []byte, fail *error) *section {
 	keys := map[string]any{}
 	if err := toml.Unmarshal(file, &keys); err != nil {
-		*fail = fmt.Errorf("parse TOML: %w", err)
+		where := ""
 		if at := (*toml.DecodeError)(nil); errors.As(err, &at) {
 			row, column := at.Position()
-			*fail = fmt.Errorf("parse TOML, line %d, column %d: %w", row, column, err)
+			where = fmt.Sprintf(", line %d, column %d", row, column)
 		}
+		*fail = fmt.Errorf("parse TOML%s: %s", where, cut(err.Error(), 200))
 	}
 	return &section{keys: keys, fail: fail}
 }
@@ -266,8 +267,13 @@ func show(value any) string {
 	if t, ok := value.(string); ok {
 		text = strconv.Quote(t)
 	}
-	if len(text) > 60 {
-		return text[:60] + "..."
+	return cut(text, 60)
+}
+
+// cut shortens a text that a file's author may have made long.
+func cut(text string, length int) string {
+	if len(text) > length {
+		return text[:length] + "..."
 	}
 	return text
 }
