@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -13,9 +12,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/alecthomas/kong"
-
 	"github.com/ionet-settlement/ionet/chain/localnet"
+	"github.com/ionet-settlement/ionet/internal/commandline"
 )
 
 // flags are the command's options; each can be set in the environment as well.
@@ -45,16 +43,11 @@ func main() {
 	}
 }
 
-// errHelp ends a run that has shown its help.
-var errHelp = errors.New("help shown")
-
 // run starts the chain, prints where it listens and runs until ctx ends.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	f, err := parse(args, stdout, stderr)
-	if errors.Is(err, errHelp) {
-		return nil
-	}
-	if err != nil {
+	var f flags
+	program := commandline.Program{Name: "ionet-localnet", Help: description, Stdout: stdout, Stderr: stderr}
+	if parsed, err := program.Parse(&f, args); parsed == nil || err != nil {
 		return err
 	}
 	if f.SlotTime < time.Millisecond {
@@ -74,17 +67,4 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fmt.Fprintf(stdout, "rpc %s\nwebsocket %s\ngenesis %s\n", n.URL(), n.WSURL(), n.GenesisHash())
 	<-ctx.Done()
 	return n.Close()
-}
-
-func parse(args []string, stdout, stderr io.Writer) (f flags, err error) {
-	exited := false
-	p, err := kong.New(&f, kong.Name("ionet-localnet"), kong.Description(description),
-		kong.Writers(stdout, stderr), kong.Exit(func(int) { exited = true }))
-	if err != nil {
-		return f, err
-	}
-	if _, err = p.Parse(args); exited {
-		return f, errHelp
-	}
-	return f, err
 }

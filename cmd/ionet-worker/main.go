@@ -13,8 +13,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/alecthomas/kong"
-
+	"github.com/ionet-settlement/ionet/internal/commandline"
 	"github.com/ionet-settlement/ionet/worker"
 )
 
@@ -69,17 +68,10 @@ func main() {
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	var c commands
-	exited := false
-	parser, err := kong.New(&c, kong.Name("ionet-worker"), kong.Description(help), kong.Writers(stdout, stderr), kong.Exit(func(int) { exited = true }))
-	if err != nil {
-		return fmt.Errorf("read command line: %w", err)
-	}
-	parsed, err := parser.Parse(args)
-	if exited {
-		return nil // --help
-	}
-	if err != nil {
-		return fmt.Errorf("%w; see ionet-worker --help", err)
+	program := commandline.Program{Name: "ionet-worker", Help: help, Stdout: stdout, Stderr: stderr}
+	parsed, err := program.Parse(&c, args)
+	if parsed == nil || err != nil {
+		return err
 	}
 	err = parsed.Run(&stage{ctx: ctx, out: stdout, log: slog.New(slog.NewTextHandler(stderr, nil))})
 	if errors.Is(err, context.Canceled) {

@@ -13,9 +13,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/alecthomas/kong"
-
 	"github.com/ionet-settlement/ionet/client"
+	"github.com/ionet-settlement/ionet/internal/commandline"
 )
 
 const help = `For providers: make a wallet key, delegate workers, see earnings and verdicts, claim.
@@ -80,17 +79,10 @@ func main() {
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	var c commands
-	exited := false
-	parser, err := kong.New(&c, kong.Name("ionet"), kong.Description(help), kong.Writers(stdout, stderr), kong.Exit(func(int) { exited = true }))
-	if err != nil {
-		return fmt.Errorf("read command line: %w", err)
-	}
-	parsed, err := parser.Parse(args)
-	if exited {
-		return nil // --help
-	}
-	if err != nil {
-		return fmt.Errorf("%w; see ionet --help", err)
+	program := commandline.Program{Name: "ionet", Help: help, Stdout: stdout, Stderr: stderr}
+	parsed, err := program.Parse(&c, args)
+	if parsed == nil || err != nil {
+		return err
 	}
 	err = parsed.Run(&stage{ctx: ctx, out: stdout})
 	if errors.Is(err, context.Canceled) {

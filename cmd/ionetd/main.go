@@ -14,7 +14,7 @@ import (
 	"sync"
 	"syscall"
 
-	"github.com/alecthomas/kong"
+	"github.com/ionet-settlement/ionet/internal/commandline"
 )
 
 const help = `The service of a network. It takes in statements of GPU hosts, closes each epoch with one
@@ -59,17 +59,6 @@ func (s *stage) print(format string, args ...any) {
 	fmt.Fprintf(s.out, format+"\n", args...)
 }
 
-// helpOf is the command line whose --help explains what was wrong.
-func helpOf(name string, err error) string {
-	var parse *kong.ParseError
-	if errors.As(err, &parse) && parse.Context != nil {
-		if path := parse.Context.Command(); path != "" {
-			return name + " " + path
-		}
-	}
-	return name
-}
-
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -81,17 +70,10 @@ func main() {
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	var c commands
-	exited := false
-	parser, err := kong.New(&c, kong.Name("ionetd"), kong.Description(help), kong.Writers(stdout, stderr), kong.Exit(func(int) { exited = true }))
-	if err != nil {
-		return fmt.Errorf("read command line: %w", err)
-	}
-	parsed, err := parser.Parse(args)
-	if exited {
-		return nil // --help
-	}
-	if err != nil {
-		return fmt.Errorf("%w; see %s --help, which names the variables of the environment too", err, helpOf("ionetd", err))
+	program := commandline.Program{Name: "ionetd", Help: help, Stdout: stdout, Stderr: stderr}
+	parsed, err := program.Parse(&c, args)
+	if parsed == nil || err != nil {
+		return err
 	}
 	err = parsed.Run(&stage{ctx: ctx, out: stdout, log: slog.New(slog.NewTextHandler(stderr, nil))})
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
