@@ -8,16 +8,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"os/signal"
 	"strings"
 	"syscall"
 	"time"
 
-	"github.com/alecthomas/kong"
-
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/chain/rpc"
+	"github.com/ionet-settlement/ionet/internal/commandline"
 	"github.com/ionet-settlement/ionet/proofs/audit"
 	"github.com/ionet-settlement/ionet/publish"
 )
@@ -54,18 +54,17 @@ func main() {
 // run returns the exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var f flags
-	done := -1
-	parser, err := kong.New(&f, kong.Name("ionet-audit"), kong.Description(help), kong.Writers(stdout, stderr), kong.Exit(func(code int) { done = code }))
+	program := commandline.Program{Name: "ionet-audit", Help: help, Stdout: stdout, Stderr: stderr}
+	parsed, err := program.Parse(&f, args)
+	if parsed == nil && err == nil {
+		return 0 // --help or --version
+	}
+	var audits []*auditBy
+	if err == nil {
+		audits, err = f.prepare()
+	}
 	if err != nil {
 		fmt.Fprintln(stderr, "ionet-audit:", err)
-		return 2
-	}
-	_, err = parser.Parse(args)
-	if done >= 0 {
-		return done // --help
-	}
-	if err != nil {
-		fmt.Fprintf(stderr, "ionet-audit: %v; see ionet-audit --help\n", err)
 		return 2
 	}
 	if f.Timeout > 0 {
@@ -74,61 +73,91 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		defer cancel()
 	}
 	worst := 0
-	for _, endpoint := range f.RPC {
-		status := f.auditBy(ctx, endpoint, stdout, stderr)
-		if worst != 1 && status != 0 {
+	for _, a := range audits {
+		if len(audits) > 1 && !f.JSON {
+			fmt.Fprintf(stdout, "by the RPC %s:\n", a.name)
+		}
+		if status := a.run(ctx, stdout, stderr); worst != 1 && status != 0 {
 			worst = status
 		}
 	}
 	return worst
 }
 
-// auditBy audits by what one endpoint tells. Each endpoint must tell a history in
-// which all holds: one that lies can't hide behind one that does not.
-func (f *flags) auditBy(ctx context.Context, endpoint string, stdout, stderr io.Writer) int {
-	report, err := f.audit(ctx, endpoint, stderr)
-	if report != nil { // what was found stays found, whatever stopped the audit
-		if perr := f.print(stdout, report, err == nil); perr != nil {
-			err = errors.Join(err, perr)
-		}
+// auditBy is the audit by what one endpoint tells. Each endpoint must tell a history
+// in which all holds: one that lies can't hide behind one that does not.
+type auditBy struct {
+	*flags
+	name  string // of the endpoint: a host, never a URL, which may hold keys
+	chain *rpc.Client
+	store publish.Reader
+}
+
+// prepare refuses what is wrong with a flag before anything is asked.
+func (f *flags) prepare() (all []*auditBy, err error) {
+	if f.Timeout < 0 {
+		return nil, fmt.Errorf("--timeout %s: want 0 for never, or more", f.Timeout)
 	}
-	if err == nil {
+	store, err := publish.Open(f.Store)
+	if err != nil {
+		return nil, fmt.Errorf("--store: %w", err)
+	}
+	seen := map[string]bool{}
+	for i, endpoint := range f.RPC {
+		client, err := rpc.New(rpc.Config{Endpoints: []string{endpoint}})
+		if err != nil {
+			return nil, fmt.Errorf("--rpc, number %d of %d: want an http(s) URL", i+1, len(f.RPC))
+		}
+		u, err := url.Parse(endpoint)
+		if err != nil {
+			return nil, fmt.Errorf("--rpc, number %d of %d: want an http(s) URL", i+1, len(f.RPC))
+		}
+		name := u.Host
+		if seen[name] {
+			name = fmt.Sprintf("%s (number %d)", name, i+1)
+		}
+		seen[name] = true
+		all = append(all, &auditBy{flags: f, name: name, chain: client, store: store})
+	}
+	return all, nil
+}
+
+// run returns the audit's exit status.
+func (a *auditBy) run(ctx context.Context, stdout, stderr io.Writer) int {
+	cfg := audit.Config{Chain: a.chain, Store: a.store, Mint: a.Mint}
+	if a.Progress {
+		cfg.Progress = func(format string, args ...any) { fmt.Fprintf(stderr, format+"\n", args...) }
+	}
+	report, err := audit.Run(ctx, cfg)
+	printed := a.print(stdout, report, err == nil) // what was found stays found, whatever stopped the audit
+	switch {
+	case errors.Is(err, context.Canceled):
+		err = errors.New("interrupted before the end")
+	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil:
+		err = fmt.Errorf("--timeout %s: the time was over before the audit was: %w", a.Timeout, err)
+	case err != nil:
+		err = fmt.Errorf("--rpc %s: %w; is it right, and does it answer?", a.name, err)
+	}
+	if err = errors.Join(err, printed); err == nil {
 		return report.Status()
 	}
-	fmt.Fprintf(stderr, "ionet-audit: %v; is --rpc %s right, and does it answer?\n", err, endpoint)
-	if report != nil && len(report.Findings) > 0 {
+	fmt.Fprintln(stderr, "ionet-audit:", err)
+	if len(report.Findings) > 0 {
 		return 1
 	}
 	return 2
 }
 
-func (f *flags) audit(ctx context.Context, endpoint string, stderr io.Writer) (*audit.Report, error) {
-	store, err := publish.Open(f.Store)
-	if err != nil {
-		return nil, err
-	}
-	client, err := rpc.New(rpc.Config{Endpoints: []string{endpoint}})
-	if err != nil {
-		return nil, err
-	}
-	cfg := audit.Config{Chain: client, Store: store, Mint: f.Mint}
-	if f.Progress {
-		cfg.Progress = func(format string, args ...any) { fmt.Fprintf(stderr, format+"\n", args...) }
-	}
-	report, err := audit.Run(ctx, cfg)
-	if errors.Is(err, context.Canceled) {
-		return report, errors.New("interrupted before the end")
-	}
-	return report, err
-}
-
 // print writes findings, then what was not checked, then notes; the last line
 // is the summary, where the audit came to its end.
-func (f *flags) print(w io.Writer, r *audit.Report, whole bool) error {
-	if f.JSON {
+func (a *auditBy) print(w io.Writer, r *audit.Report, whole bool) error {
+	if a.JSON {
 		enc := json.NewEncoder(w)
 		enc.SetIndent("", "  ")
-		return enc.Encode(r)
+		return enc.Encode(struct {
+			RPC string `json:"rpc"`
+			*audit.Report
+		}{a.name, r})
 	}
 	for _, x := range r.Findings {
 		fmt.Fprintln(w, x)
@@ -136,8 +165,8 @@ func (f *flags) print(w io.Writer, r *audit.Report, whole bool) error {
 	for _, x := range r.Unchecked {
 		fmt.Fprintln(w, "not checked:", x)
 	}
-	if r.Network.IsZero() && len(r.Unchecked) > 0 && strings.HasPrefix(f.Store, "http") && !strings.HasSuffix(strings.TrimSuffix(f.Store, "/"), "/files") {
-		fmt.Fprintf(w, "hint: a service's files are below /files: try --store %s/files\n", strings.TrimSuffix(f.Store, "/"))
+	if r.Network.IsZero() && len(r.Unchecked) > 0 && strings.HasPrefix(a.Store, "http") && !strings.HasSuffix(strings.TrimSuffix(a.Store, "/"), "/files") {
+		fmt.Fprintf(w, "hint: a service's files are below /files: try --store %s/files\n", strings.TrimSuffix(a.Store, "/"))
 	}
 	for _, n := range r.Notes {
 		fmt.Fprintln(w, "note:", n)

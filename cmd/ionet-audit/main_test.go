@@ -47,9 +47,12 @@ func TestUsage(t *testing.T) {
 	}{
 		{nil, "missing flags"},
 		{[]string{"--rpc", "http://127.0.0.1:1", "--mint", "no key", "--store", "."}, "--mint"},
-		{[]string{"--rpc", "http://127.0.0.1:1", "--mint", mint, "--store", filepath.Join(t.TempDir(), "nothing")}, "nothing"},
+		{[]string{"--rpc", "http://127.0.0.1:1", "--mint", mint, "--store", filepath.Join(t.TempDir(), "nothing")}, "ionet-audit: --store: open store: "},
 		{[]string{"--rpc", "http://127.0.0.1:1", "--mint", mint, "--store", t.TempDir(), "--timeout", "2s"}, "127.0.0.1:1"},
-		{[]string{"--rpc", "not a URL", "--mint", mint, "--store", t.TempDir()}, "http(s) URL"},
+		{[]string{"--rpc", "http://127.0.0.1:1", "--mint", mint, "--store", t.TempDir(), "--timeout", "1ns"}, "ionet-audit: --timeout 1ns: "},
+		{[]string{"--rpc", "http://127.0.0.1:1", "--mint", mint, "--store", t.TempDir(), "--timeout", "-1s"}, "--timeout -1s: want 0 for never, or more"},
+		{[]string{"--rpc", "http://127.0.0.1:1", "--mint", mint, "--store", ""}, "--store is given with an empty value"},
+		{[]string{"--rpc", "not a URL", "--mint", mint, "--store", t.TempDir()}, "--rpc, number 1 of 1: want an http(s) URL"},
 	} {
 		if status, _, errs := command(t, c.args...); status != 2 || !strings.Contains(errs, c.want) {
 			t.Errorf("%q: status %d, stderr %q, want 2 and a word about %s", c.args, status, errs, c.want)
@@ -78,8 +81,12 @@ func TestNewNetwork(t *testing.T) {
 		t.Errorf("--json: status %d, network %s, %v", status, r.Network, err)
 	}
 	// Two endpoints: each is asked, and each must tell a history that holds.
-	if status, _, _ := command(t, append(args, "--rpc", "http://127.0.0.1:1")...); status != 2 {
-		t.Errorf("with an endpoint that is not there: status %d, want 2", status)
+	status, out, errs = command(t, append(args, "--rpc", "http://127.0.0.1:1/?api-key=secret")...)
+	if host := strings.TrimPrefix(node.URL(), "http://"); status != 2 || !strings.Contains(out, "by the RPC "+host+":\n") || !strings.Contains(out, "by the RPC 127.0.0.1:1:\n") {
+		t.Errorf("with an endpoint that is not there: status %d, want 2; %s", status, out)
+	}
+	if !strings.Contains(errs, "--rpc 127.0.0.1:1: ") || strings.Contains(out+errs, "secret") {
+		t.Errorf("with an endpoint that is not there: %s", errs)
 	}
 
 	contents, err := filepath.Glob(filepath.Join(dir, "contents", "*"))
