@@ -432,6 +432,16 @@ func TestKeypairFiles(t *testing.T) {
 			t.Errorf("%s: accepted as a secret", name)
 		}
 	}
+	// What is wrong is told as it is: a folder is no file with a wrong mode, and no
+	// error names a temporary file.
+	if _, err := ReadKeypair(dir); err == nil || !strings.Contains(err.Error(), "is a folder") {
+		t.Errorf("a folder: got %v", err)
+	}
+	for _, p := range []string{filepath.Join(dir, "missing", "k.json"), path} {
+		if err := WriteKeypair(p, key); err == nil || !strings.Contains(err.Error(), p) || strings.Contains(err.Error(), ".key-") {
+			t.Errorf("write %s: got %v", p, err)
+		}
+	}
 	secret := filepath.Join(dir, "s.json")
 	if err := WriteSecret(secret, testSecret()); err != nil {
 		t.Fatal(err)
