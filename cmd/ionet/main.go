@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/ionet-settlement/ionet/chain"
+	"github.com/ionet-settlement/ionet/chain/rpc"
 	"github.com/ionet-settlement/ionet/client"
 	"github.com/ionet-settlement/ionet/internal/commandline"
 )
@@ -48,7 +51,31 @@ type server struct {
 	Server string `required:"" env:"IONET_SERVER" placeholder:"URL" help:"URL of the service."`
 }
 
-func (s server) client() (*client.Client, error) { return client.New(client.Config{Server: s.Server}) }
+func (s server) client() (*client.Client, error) {
+	api, err := client.New(client.Config{Server: s.Server})
+	if err != nil {
+		return nil, fmt.Errorf("--server: %w", err)
+	}
+	return api, nil
+}
+
+// openRPC opens the endpoints of --rpc.
+func openRPC(endpoints []string) (*rpc.Client, error) {
+	cluster, err := rpc.New(rpc.Config{Endpoints: endpoints})
+	if err != nil {
+		return nil, fmt.Errorf("--rpc: %w", err)
+	}
+	return cluster, nil
+}
+
+// readKeypair reads the key file of --keypair.
+func readKeypair(file string) (ed25519.PrivateKey, error) {
+	key, err := chain.ReadKeypair(file)
+	if err != nil {
+		return nil, fmt.Errorf("--keypair: %w", err)
+	}
+	return key, nil
+}
 
 // stage is what a command runs on.
 type stage struct {

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/ionet-settlement/ionet"
-	"github.com/ionet-settlement/ionet/chain"
 	"github.com/ionet-settlement/ionet/client"
 	"github.com/ionet-settlement/ionet/proofs"
 )
@@ -33,24 +32,28 @@ func (u usd) String() string { return fmt.Sprintf("%d.%06d", u/1_000_000, u%1_00
 type priceCmd struct {
 	server
 	Keypair string `required:"" placeholder:"FILE" help:"The observer's key, which the policy in force names."`
-	USD     usd    `name:"usd" required:"" placeholder:"PRICE" help:"US dollars for one token, a decimal with at most 6 places."`
+	USD     usd    `name:"usd" required:"" placeholder:"PRICE" help:"US dollars for one token, a decimal above 0 with at most 6 places."`
+	Strict  bool   `help:"Fail where the epoch has another price already."`
 }
 
 // Help says what comes of it.
 func (c *priceCmd) Help() string {
 	return `An epoch whose policy draws by target needs a price: without one in reach nothing
-is issued. One observation is taken an epoch, and the first stands; the command
-may be run again, from a timer, and then shows the one that was taken.
+is issued. One observation is taken an epoch, and the first stands.
+
+The command may be run again at any time, from a timer for instance: where the
+epoch has a price, it shows which one stands and ends with status 0, whatever
+price was given. With --strict another price than the one that stands is an error.
 
 Examples:
   ionet price --server https://ionetd.example --keypair oracle.json --usd 0.0731
-  IONET_SERVER=https://ionetd.example ionet price --keypair oracle.json --usd 12`
+  IONET_SERVER=https://ionetd.example ionet price --keypair oracle.json --usd 12 --strict`
 }
 
 // Run signs the observation of the epoch of now and hands it in. The clock is this
 // machine's: the observer answers for the time that it signs.
 func (c *priceCmd) Run(s *stage) error {
-	key, err := chain.ReadKeypair(c.Keypair)
+	key, err := readKeypair(c.Keypair)
 	if err != nil {
 		return err
 	}
@@ -91,8 +94,9 @@ func (c *priceCmd) Run(s *stage) error {
 	return printAck(s, network, results[0].Status, e.ID(), results[0].Ack)
 }
 
-// taken reports whether the epoch has this price already, and shows it. Another
-// price there is an error that says which one stands.
+// taken reports whether the epoch has a price already, and shows it. A feed on a
+// timer goes on with its day where that is another one; who must know asks for
+// --strict.
 func (c *priceCmd) taken(s *stage, api *client.Client, network *ionet.Network, epoch uint64) (bool, error) {
 	p, err := api.Price(s.ctx, epoch)
 	if client.IsProblem(err, client.UnknownPrice) {
@@ -102,10 +106,14 @@ func (c *priceCmd) taken(s *stage, api *client.Client, network *ionet.Network, e
 		return false, err
 	}
 	at := time.Unix(p.Observed, 0).UTC().Format(time.RFC3339)
-	if usd(p.MicroUSD) != c.USD {
+	other := usd(p.MicroUSD) != c.USD
+	if other && c.Strict {
 		return false, fmt.Errorf("--usd %s: one price is taken an epoch, and epoch %d has %s US dollars, observed at %s: that one stands", c.USD, epoch, usd(p.MicroUSD), at)
 	}
-	s.print("epoch %d: one token was observed at %s US dollars at %s", epoch, c.USD, at)
+	s.print("epoch %d: one token was observed at %s US dollars at %s", epoch, usd(p.MicroUSD), at)
+	if other {
+		s.print("that one stands: one price is taken an epoch, and %s was not handed in", c.USD)
+	}
 	return true, printAck(s, network, client.Duplicate, p.ID, p.Ack)
 }
 

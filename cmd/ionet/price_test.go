@@ -56,12 +56,15 @@ func TestObserver(t *testing.T) {
 	if first != again || !regexp.MustCompile(`(?m)^epoch 1: one token was observed at 0\.073100 US dollars at 2.*Z$`).MatchString(again) {
 		t.Errorf("the same price again: %s and then %s", first, again)
 	}
-	w.refuses(price(oracle, "0.0732"), "epoch 1 has 0.073100 US dollars")
+	w.says(price(oracle, "0.0732"), `^epoch 1: one token was observed at 0\.073100 US dollars at 2`,
+		`^that one stands: one price is taken an epoch, and 0\.073200 was not handed in$`, `^ack [0-9a-f]{282}$`)
+	w.refuses(append(price(oracle, "0.0732"), "--strict"), "epoch 1 has 0.073100 US dollars")
+	w.says(append(price(oracle, "0.0731"), "--strict"), `^epoch 1: one token was observed at 0\.073100 US dollars at 2`)
 
 	w.prove(w.delegation("provider", "worker"), 3, 4, 5)
 	w.settle()
 	w.waitSealed(1)
-	w.says([]string{"epochs", "--server", w.server}, `^1 +sealed .* target at 0\.073100 +1 +\S{60,}`)
+	w.says([]string{"epochs", "--server", w.server}, `^1 +sealed .* target at \$0\.073100 +1 +\S{60,}`)
 	api, err := client.New(client.Config{Server: w.server})
 	w.check(err)
 	e, err := api.Epoch(t.Context(), 1)
@@ -72,7 +75,9 @@ func TestObserver(t *testing.T) {
 	if e.Draw != "target" || e.Price == nil || *e.Price != (client.UsedPrice{Epoch: 1, MicroUSD: 73_100}) || e.Sum.String() != need.String() || e.Unissued.IsZero() {
 		t.Errorf("epoch is %+v with price %+v, want the sum %s", e, e.Price, need)
 	}
-	w.refuses(price(oracle, "0.08"), "epoch 1 has 0.073100") // the command's clock is still there
+	w.refuses(append(price(oracle, "0.08"), "--strict"), "epoch 1 has 0.073100") // the command's clock is still there
+	w.says([]string{"why", "--server", w.server, "--device", gpu.String(), "--epoch", "1"},
+		`^epoch 1 drew by target at \$0\.073100: no more was issued than the target needed$`, `^proven against [0-9a-f]{64}, sealed by transaction \S{60,}$`)
 }
 
 // delegation is one that the provider signs for a worker.
@@ -88,10 +93,10 @@ func (w *town) delegation(provider, worker string) proofs.Envelope {
 
 func TestDrawn(t *testing.T) {
 	for want, e := range map[string]client.Epoch{
-		"schedule":                       {Epoch: 9, Draw: "schedule"},
-		"target, no price":               {Epoch: 9, Draw: "target"},
-		"target at 0.073100":             {Epoch: 9, Draw: "target", Price: &client.UsedPrice{Epoch: 9, MicroUSD: 73_100}},
-		"target at 12.000001 of epoch 8": {Epoch: 9, Draw: "target", Price: &client.UsedPrice{Epoch: 8, MicroUSD: 12_000_001}},
+		"schedule":                        {Epoch: 9, Draw: "schedule"},
+		"target, no price":                {Epoch: 9, Draw: "target"},
+		"target at $0.073100":             {Epoch: 9, Draw: "target", Price: &client.UsedPrice{Epoch: 9, MicroUSD: 73_100}},
+		"target at $12.000001 of epoch 8": {Epoch: 9, Draw: "target", Price: &client.UsedPrice{Epoch: 8, MicroUSD: 12_000_001}},
 	} {
 		if got := drawn(e); got != want {
 			t.Errorf("got %q, want %q", got, want)

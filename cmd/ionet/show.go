@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"text/tabwriter"
 
@@ -14,6 +13,12 @@ import (
 type balanceCmd struct {
 	server
 	Wallet ionet.Key `required:"" placeholder:"KEY" help:"The payout wallet."`
+}
+
+// Help shows an example below the flags.
+func (c *balanceCmd) Help() string {
+	return `Examples:
+  ionet balance --server https://ionetd.example --wallet 9aB...`
 }
 
 // Run prints a wallet's balance.
@@ -38,7 +43,17 @@ func (c *balanceCmd) Run(s *stage) error {
 
 type epochsCmd struct {
 	server
-	Limit int `default:"10" help:"How many."`
+	Limit int `default:"10" range:"1..1000" placeholder:"N" help:"How many."`
+}
+
+// Help explains the columns below the flags.
+func (c *epochsCmd) Help() string {
+	return `An epoch is open while it takes in statements, frozen when it no longer does, published when its book is,
+and sealed when the transaction that commits to it is final on chain. Amounts are tokens.
+
+Examples:
+  ionet epochs --server https://ionetd.example
+  ionet epochs --server https://ionetd.example --limit 100`
 }
 
 // Run lists epochs.
@@ -72,20 +87,29 @@ func drawn(e client.Epoch) string {
 	case p == nil:
 		return "target, no price"
 	case p.Epoch != e.Epoch:
-		return fmt.Sprintf("target at %s of epoch %d", usd(p.MicroUSD), p.Epoch)
+		return fmt.Sprintf("target at $%s of epoch %d", usd(p.MicroUSD), p.Epoch)
 	default:
-		return fmt.Sprintf("target at %s", usd(p.MicroUSD))
+		return fmt.Sprintf("target at $%s", usd(p.MicroUSD))
 	}
 }
 
 type whyCmd struct {
 	server
 	Device ionet.UUID `required:"" placeholder:"GPU-UUID" help:"The device."`
-	Epoch  uint64     `required:"" help:"The epoch."`
+	Epoch  uint64     `required:"" range:"1.." placeholder:"N" help:"The epoch."`
 }
 
-// Run explains a device's epoch and checks that the verdicts shown are those
-// that the seal's memo commits to.
+// Help shows an example below the flags.
+func (c *whyCmd) Help() string {
+	return `The verdict names the rule that accepted or refused the device. Once the epoch is sealed, the proof ties the
+verdict to the seal's memo on chain; before, the verdict is judged and not proven yet.
+
+Examples:
+  ionet why --server https://ionetd.example --device GPU-6b1a1b7c-0d3e-4c55-9f2b-6f4f1d2e3a4b --epoch 12`
+}
+
+// Run explains a device's epoch. What is sealed is checked against the seal's memo;
+// what is only judged is shown, and said not to be proven.
 func (c *whyCmd) Run(s *stage) error {
 	api, err := c.client()
 	if err != nil {
@@ -99,22 +123,50 @@ func (c *whyCmd) Run(s *stage) error {
 	if err != nil {
 		return err
 	}
-	memo, err := proofs.ParseMemo(d.Epoch.Memo)
-	seal, ok := memo.(proofs.EpochMemo)
-	if err != nil || !ok || seal.Epoch != c.Epoch {
-		return errors.New("the epoch has no seal yet: its verdicts can't be proven")
+	return c.explain(s, network, d)
+}
+
+func (c *whyCmd) explain(s *stage, network *ionet.Network, d client.DeviceEpoch) error {
+	isSealed := d.Epoch.State == client.EpochSealed
+	var seal proofs.EpochMemo
+	if isSealed || d.Epoch.Memo != "" {
+		memo, err := proofs.ParseMemo(d.Epoch.Memo)
+		var ok bool
+		if seal, ok = memo.(proofs.EpochMemo); err != nil || !ok || seal.Epoch != c.Epoch {
+			return fmt.Errorf("the service shows a memo that is not the seal of epoch %d: %q", c.Epoch, d.Epoch.Memo)
+		}
+	}
+	if len(d.Verdicts) == 0 {
+		return fmt.Errorf("the service shows no verdict of %s in epoch %d", c.Device, c.Epoch)
 	}
 	for _, v := range d.Verdicts {
-		record := recordOf(v.Verdict).Append(nil)
-		if err := proofs.CheckProof(v.Proof, seal.Verdicts, int(seal.Count), int(v.Index), record); err != nil {
-			return fmt.Errorf("the service shows a verdict that the seal does not commit to: %w", err)
+		if seal.Epoch != 0 {
+			record := recordOf(v.Verdict).Append(nil)
+			if err := proofs.CheckProof(v.Proof, seal.Verdicts, int(seal.Count), int(v.Index), record); err != nil {
+				return fmt.Errorf("the service shows a verdict that the seal does not commit to: %w", err)
+			}
 		}
 		s.print("epoch %d, %s, worker %s", c.Epoch, v.Verdict.Device, v.Verdict.Worker)
 		s.print("  rule %d %s: %s", v.Verdict.Rule, v.Verdict.Name, v.Verdict.Text)
 		s.print("  %d samples, weight %d, %s IO to %s", v.Verdict.Samples, v.Verdict.Weight, v.Verdict.Amount.Tokens(network.Decimals), v.Verdict.Payee)
 	}
+	if d.Epoch.Draw == emissions.DrawTarget {
+		s.print("epoch %d drew by %s", c.Epoch, whyDrawn(d.Epoch))
+	}
+	if !isSealed {
+		s.print("judged, not sealed yet: the epoch is %s, and nothing on chain commits to this before its seal is final; ask again in a minute, ionet epochs shows the state", d.Epoch.State)
+		return nil
+	}
 	s.print("proven against %s, sealed by transaction %s", seal.Verdicts, d.Epoch.Signature)
 	return nil
+}
+
+// whyDrawn says what the draw by target did to what was issued.
+func whyDrawn(e client.Epoch) string {
+	if e.Price == nil {
+		return "target and had no price in reach: nothing was issued, also to devices that were accepted"
+	}
+	return drawn(e) + ": no more was issued than the target needed"
 }
 
 func recordOf(v client.Verdict) proofs.Verdict {
