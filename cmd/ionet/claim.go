@@ -8,7 +8,6 @@ import (
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/chain"
-	"github.com/ionet-settlement/ionet/chain/rpc"
 	"github.com/ionet-settlement/ionet/client"
 )
 
@@ -22,9 +21,19 @@ type claimCmd struct {
 	Airdrop bool     `help:"Ask the cluster's faucet for lamports first (local and test clusters)."`
 }
 
+// Help shows examples below the flags.
+func (c *claimCmd) Help() string {
+	return `The wallet signs one transaction, after it was checked that it moves the amount to the wallet and nothing
+else. The wallet pays the transaction's fee, and at first its token account's rent.
+
+Examples:
+  ionet claim --server https://ionetd.example --keypair wallet.json
+  ionet claim --server http://127.0.0.1:8080 --keypair wallet.json --rpc http://127.0.0.1:8899 --airdrop`
+}
+
 // Run claims, and claims again where another claim took the lane's position.
 func (c *claimCmd) Run(s *stage) error {
-	key, err := chain.ReadKeypair(c.Keypair)
+	key, err := readKeypair(c.Keypair)
 	if err != nil {
 		return err
 	}
@@ -37,7 +46,7 @@ func (c *claimCmd) Run(s *stage) error {
 		return err
 	}
 	if c.Airdrop {
-		cluster, err := rpc.New(rpc.Config{Endpoints: c.RPC})
+		cluster, err := openRPC(c.RPC)
 		if err != nil {
 			return err
 		}

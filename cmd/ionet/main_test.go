@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/alecthomas/kong"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/ionet-settlement/ionet"
@@ -13,6 +14,19 @@ import (
 )
 
 func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"ionet": main}) }
+
+// Every command's --help has an example of that command.
+func TestHelpHasExamples(t *testing.T) {
+	parser, err := kong.New(&commands{}, kong.Name("ionet"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range parser.Model.Leaves(false) {
+		if _, examples, found := strings.Cut(n.Detail, "xamples:\n"); !found || !strings.Contains(examples, "  "+n.FullPath()) {
+			t.Errorf("%s --help has no example", n.FullPath())
+		}
+	}
+}
 
 func TestScripts(t *testing.T) { testscript.Run(t, testscript.Params{Dir: "testdata"}) }
 

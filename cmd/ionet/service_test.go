@@ -231,7 +231,7 @@ func TestProvider(t *testing.T) {
 	if len(rest) > 0 || delegation.Verify(w.network.ID()) != nil {
 		t.Error("the file is not the signed delegation")
 	}
-	w.refuses(with("delegate", "--keypair", wallet, "--worker", worker, "--days", "500"), "400 days")
+	w.refuses(with("delegate", "--keypair", wallet, "--worker", worker, "--days", "500"), "--days: want a whole number, 1..400")
 
 	w.prove(delegation, 0, 1, 2)
 	w.refuses(with("why", "--device", gpu.String(), "--epoch", "1"), client.UnknownEpoch)

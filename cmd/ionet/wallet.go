@@ -28,6 +28,12 @@ type keygenCmd struct {
 	Out string `required:"" placeholder:"FILE" help:"Where to write the key; an existing file is never overwritten."`
 }
 
+// Help shows an example below the flags.
+func (c *keygenCmd) Help() string {
+	return `Examples:
+  ionet keygen --out wallet.json`
+}
+
 // Run makes a key.
 func (c *keygenCmd) Run(s *stage) error {
 	_, key, err := ed25519.GenerateKey(rand.Reader)
@@ -35,9 +41,9 @@ func (c *keygenCmd) Run(s *stage) error {
 		return fmt.Errorf("make key: %w", err)
 	}
 	if err := chain.WriteKeypair(c.Out, key); errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("%s exists: keys are never overwritten, choose another name", c.Out)
+		return fmt.Errorf("--out: %s exists: keys are never overwritten, choose another name", c.Out)
 	} else if err != nil {
-		return err
+		return fmt.Errorf("--out: %w", err)
 	}
 	s.print("wallet %s in %s", chain.PublicOf(key), c.Out)
 	return nil
@@ -48,8 +54,16 @@ type delegateCmd struct {
 	Keypair string      `required:"" placeholder:"FILE" help:"The provider's wallet."`
 	Worker  []ionet.Key `required:"" placeholder:"KEY" help:"Worker to delegate to; repeat for many hosts."`
 	Payout  ionet.Key   `placeholder:"KEY" help:"Wallet that is paid; the provider's own by default."`
-	Days    int         `default:"365" help:"How long the delegation runs, at most 400 days."`
+	Days    int         `default:"365" range:"1..400" placeholder:"N" help:"How many days the delegation runs."`
 	Out     string      `placeholder:"FILE" help:"Also write the signed delegation here: each host takes it by ionet-worker's --delegation."`
+}
+
+// Help shows examples below the flags.
+func (c *delegateCmd) Help() string {
+	return `Examples:
+  ionet delegate --server https://ionetd.example --keypair wallet.json --worker 7Xk...
+  ionet delegate --server https://ionetd.example --keypair wallet.json --worker 7Xk... --worker 2Bv... \
+    --payout 9aB... --days 30 --out delegation.bin`
 }
 
 // backdate lets a delegation count for the sample in which it is signed, and on a
@@ -58,7 +72,7 @@ const backdate = 600
 
 // Run signs a delegation and hands it in.
 func (c *delegateCmd) Run(s *stage) error {
-	key, err := chain.ReadKeypair(c.Keypair)
+	key, err := readKeypair(c.Keypair)
 	if err != nil {
 		return err
 	}
@@ -114,13 +128,20 @@ type openCmd struct {
 	Airdrop bool      `help:"Ask the cluster's faucet for lamports first (local and test clusters)."`
 }
 
+// Help shows examples below the flags.
+func (c *openCmd) Help() string {
+	return `Examples:
+  ionet account open --keypair wallet.json --rpc https://api.mainnet-beta.solana.com --mint 9xQ...
+  ionet account open --keypair wallet.json --rpc http://127.0.0.1:8899 --mint 9xQ... --airdrop`
+}
+
 // Run opens the account; it is idempotent.
 func (c *openCmd) Run(s *stage) error {
-	key, err := chain.ReadKeypair(c.Keypair)
+	key, err := readKeypair(c.Keypair)
 	if err != nil {
 		return err
 	}
-	cluster, err := rpc.New(rpc.Config{Endpoints: c.RPC})
+	cluster, err := openRPC(c.RPC)
 	if err != nil {
 		return err
 	}
