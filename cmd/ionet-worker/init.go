@@ -21,6 +21,18 @@ type initCmd struct {
 	devices
 }
 
+// Help shows examples below the flags.
+func (c *initCmd) Help() string {
+	return `A wallet that is not here signs the text that --provider prints; --signature takes it. --delegation takes
+what ionet delegate --out wrote.
+
+Examples:
+  ionet-worker init --server https://ionetd.example --keypair wallet.json
+  ionet-worker init --server https://ionetd.example --provider 9aB... --payout 4cD... --days 30
+  ionet-worker init --server https://ionetd.example --signature 3fG...
+  ionet-worker init --server https://ionetd.example --delegation delegation.bin`
+}
+
 // Run gets everything ready for run.
 func (c *initCmd) Run(s *stage) (err error) {
 	m, err := join(s.ctx, c.Dir, c.Server)

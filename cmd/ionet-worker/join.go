@@ -48,7 +48,7 @@ func (m *membership) open(ctx context.Context, server string) error {
 	}
 	api, err := client.New(client.Config{Server: server})
 	if err != nil {
-		return err
+		return fmt.Errorf("--server: %w", err)
 	}
 	file, err := m.folder.Network()
 	if errors.Is(err, fs.ErrNotExist) {
@@ -83,7 +83,7 @@ func hostKey(path string) (ed25519.PrivateKey, error) {
 type consent struct {
 	Keypair    string    `placeholder:"FILE" help:"The provider's wallet file: signs the delegation here."`
 	Payout     ionet.Key `placeholder:"KEY" help:"Wallet that is paid; the provider's own by default."`
-	Days       int       `default:"365" help:"How long the delegation runs, at most 400 days."`
+	Days       int       `default:"365" range:"1..400" placeholder:"N" help:"How many days the delegation runs."`
 	Delegation string    `placeholder:"FILE" help:"A delegation that was signed elsewhere."`
 }
 
@@ -99,11 +99,11 @@ func (c consent) take(m *membership) error {
 	case c.Delegation != "":
 		b, err := os.ReadFile(c.Delegation)
 		if err != nil {
-			return fmt.Errorf("take delegation: %w", err)
+			return fmt.Errorf("--delegation: %w", err)
 		}
 		e, err := worker.Envelope(b)
 		if err != nil {
-			return fmt.Errorf("take delegation: %s: %w", c.Delegation, err)
+			return fmt.Errorf("--delegation %s: %w", c.Delegation, err)
 		}
 		return m.accept(e)
 	case c.Keypair == "":
@@ -111,7 +111,7 @@ func (c consent) take(m *membership) error {
 	}
 	wallet, err := chain.ReadKeypair(c.Keypair)
 	if err != nil {
-		return err
+		return fmt.Errorf("--keypair: %w", err)
 	}
 	want := worker.Delegation(chain.PublicOf(wallet), c.Payout, m.worker(), time.Now(), c.Days)
 	if m.serves(want) {

@@ -82,8 +82,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 
 // devices are the flags that choose the sampler.
 type devices struct {
-	Simulate int    `placeholder:"N" help:"Make up N devices instead of reading GPUs. The inventory says so; most networks pay nothing for them."`
-	Seed     uint64 `default:"1" help:"Which made-up host: the same seed gives the same devices."`
+	Simulate int    `placeholder:"N" range:"1..64" help:"Make up N devices instead of reading GPUs. The inventory says so; most networks pay nothing for them."`
+	Seed     uint64 `default:"1" placeholder:"N" help:"Which made-up host: the same seed gives the same devices."`
 }
 
 func (d devices) sampler() (worker.Sampler, error) {

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alecthomas/kong"
 	"github.com/mr-tron/base58"
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -26,6 +27,19 @@ import (
 )
 
 func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"ionet-worker": main}) }
+
+// Every command's --help has an example of that command.
+func TestHelpHasExamples(t *testing.T) {
+	parser, err := kong.New(&commands{}, kong.Name("ionet-worker"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range parser.Model.Leaves(false) {
+		if _, examples, found := strings.Cut(n.Detail, "xamples:\n"); !found || !strings.Contains(examples, "  "+n.FullPath()) {
+			t.Errorf("%s --help has no example", n.FullPath())
+		}
+	}
+}
 
 func TestScripts(t *testing.T) { testscript.Run(t, testscript.Params{Dir: "testdata"}) }
 

@@ -17,14 +17,19 @@ type runCmd struct {
 	Server string `required:"" env:"IONET_SERVER" placeholder:"URL" help:"URL of the service."`
 	consent
 	devices
-	SpoolMiB int64 `name:"spool-mib" default:"64" help:"Bound of the spool; when it is full no new statement is made."`
+	SpoolMiB int64 `name:"spool-mib" default:"64" range:"1..1048576" placeholder:"N" help:"Bound of the spool in MiB; when it is full no new statement is made."`
+}
+
+// Help shows examples below the flags.
+func (c *runCmd) Help() string {
+	return `Examples:
+  ionet-worker run --server https://ionetd.example
+  ionet-worker run --server https://ionetd.example --dir /var/lib/ionet-worker --keypair wallet.json
+  ionet-worker run --server http://127.0.0.1:8080 --keypair wallet.json --simulate 2 --seed 1`
 }
 
 // Run proves the devices until the context ends.
 func (c *runCmd) Run(s *stage) (err error) {
-	if c.SpoolMiB < 1 {
-		return fmt.Errorf("open spool: --spool-mib is %d, the smallest is 1", c.SpoolMiB)
-	}
 	sampler, err := c.sampler()
 	if err != nil {
 		return err
@@ -67,6 +72,13 @@ type statusCmd struct {
 	Server string `env:"IONET_SERVER" placeholder:"URL" help:"Ask this service as well."`
 }
 
+// Help shows examples below the flags.
+func (c *statusCmd) Help() string {
+	return `Examples:
+  ionet-worker status
+  ionet-worker status --dir /var/lib/ionet-worker --server https://ionetd.example`
+}
+
 // Run shows the folder, and what the service has.
 func (c *statusCmd) Run(s *stage) error {
 	f, err := worker.ReadFolder(c.Dir)
@@ -100,7 +112,7 @@ func (c *statusCmd) Run(s *stage) error {
 func (c *statusCmd) ask(s *stage, m *membership) error {
 	api, err := client.New(client.Config{Server: c.Server, Network: m.network.ID()})
 	if err != nil {
-		return err
+		return fmt.Errorf("--server: %w", err)
 	}
 	head, err := api.Head(s.ctx)
 	if err != nil {
