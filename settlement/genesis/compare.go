@@ -43,7 +43,9 @@ func (d design) compareFile(f files, file []byte) error {
 	if f.network == nil {
 		return nil
 	}
-	if was, err := ionet.EncodeNetwork(*f.network); err != nil || !bytes.Equal(was, file) {
+	n := *f.network
+	n.Start = d.Start.Unix() // which may be moved
+	if was, err := ionet.EncodeNetwork(n); err != nil || !bytes.Equal(was, file) {
 		return fmt.Errorf("addresses in %s are not those that its keys give", filepath.Join(d.Dir, NetworkFile))
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,7 +12,9 @@ import (
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/chain"
+	"github.com/ionet-settlement/ionet/chain/rpc"
 	"github.com/ionet-settlement/ionet/emissions"
+	"github.com/ionet-settlement/ionet/publish"
 )
 
 // Config says what network to make. A zero value means what the folder's
@@ -20,8 +23,8 @@ type Config struct {
 	Dir          string                      // keys, network file, policy file and attempts
 	Name         string                      // 1..32 of a-z 0-9 -; "ionet"
 	Cluster      ionet.Key                   // genesis hash of the cluster; required
-	Start        time.Time                   // of epoch 1, a whole second; a network file keeps its own
-	StartIn      time.Duration               // of epoch 1, from now: where Start is zero
+	Start        time.Time                   // of epoch 1, a whole second
+	StartIn      time.Duration               // of epoch 1, from now, where Start is zero; DefaultStartIn
 	EpochSeconds uint32                      // 3600
 	Samples      uint16                      // of an epoch; 60
 	PayLanes     int                         // 4
@@ -32,8 +35,19 @@ type Config struct {
 	Reading      string                      // of the allocation's percentages; emissions.OfCap
 	Unlocks      map[string]emissions.Unlock // by category; those left out as emissions.Allocate has them
 	Policy       []byte                      // policy file of epoch 1; emissions.DefaultPolicy()
+	ScheduleName string                      // what errors call Schedule; "schedule"
+	PolicyName   string                      // what errors call Policy; "--policy"
 	Now          func() time.Time            // time.Now
+
+	// With a chain, a start that is past is refused, and that of a network file
+	// that nothing refers to yet is moved: to Start or StartIn, or to
+	// DefaultStartIn where it is past. Without one a network file keeps its own.
+	Chain *rpc.Client
+	Store publish.Reader // the published store, nil where there is none yet; goes with Chain
 }
+
+// shippedPolicy is what errors call the default policy.
+const shippedPolicy = "the policy that ships with this program (ionetd policy default prints it; --policy takes one of your own)"
 
 // MaxLanes bounds pay and claim lanes each.
 const MaxLanes = 64
@@ -56,9 +70,6 @@ func (c Config) resolve(f files) (design, error) {
 		c.follow(f.network)
 	}
 	c.withDefaults(f)
-	if c.Start.IsZero() {
-		return design{}, errors.New("start of epoch 1 is missing")
-	}
 	if err := c.resolveSchedule(); err != nil {
 		return design{}, err
 	}
@@ -72,7 +83,6 @@ func (c Config) resolve(f files) (design, error) {
 
 // follow takes from the network file what c leaves open.
 func (c *Config) follow(n *ionet.Network) {
-	c.Start = time.Unix(n.Start, 0)
 	if c.Name == "" {
 		c.Name = n.Name
 	}
@@ -100,9 +110,6 @@ func (c *Config) withDefaults(f files) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	if c.Start.IsZero() && c.StartIn != 0 {
-		c.Start = c.Now().Add(c.StartIn)
-	}
 	if c.Name == "" {
 		c.Name = "ionet"
 	}
@@ -121,11 +128,17 @@ func (c *Config) withDefaults(f files) {
 	if c.ClaimLanes == 0 {
 		c.ClaimLanes = 4
 	}
-	if c.Policy == nil {
-		c.Policy = f.policyFile
+	if c.ScheduleName == "" {
+		c.ScheduleName = "schedule"
 	}
-	if c.Policy == nil {
-		c.Policy = emissions.DefaultPolicy()
+	switch {
+	case c.Policy != nil && c.PolicyName == "":
+		c.PolicyName = "--policy"
+	case c.Policy != nil:
+	case f.policyFile != nil:
+		c.Policy, c.PolicyName = f.policyFile, filepath.Join(c.Dir, PolicyFile)
+	default:
+		c.Policy, c.PolicyName = emissions.DefaultPolicy(), shippedPolicy
 	}
 }
 
@@ -154,7 +167,9 @@ func (c Config) allocate(was *ionet.Network) ([]emissions.Share, error) {
 		if reading == "" {
 			reading = emissions.OfCap
 		}
-		shares, err = emissions.Allocate(reading, c.Schedule.Genesis, c.Schedule.Cap)
+		if shares, err = emissions.Allocate(reading, c.Schedule.Genesis, c.Schedule.Cap); err != nil {
+			err = fmt.Errorf("--allocation: %w", err)
+		}
 	}
 	if err != nil {
 		return nil, err
@@ -247,20 +262,23 @@ func (d design) checkLanes() error {
 // epoch 1 on.
 func (d design) checkPolicy() (*emissions.Policy, error) {
 	policy, err := emissions.ParsePolicy(d.Policy)
+	if err == nil && policy.FirstEpoch != 1 {
+		err = fmt.Errorf("first_epoch: %d is not 1, where the policy of a genesis begins", policy.FirstEpoch)
+	}
+	if err == nil {
+		err = policy.CheckSamples(d.Samples)
+	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", d.PolicyName, err)
 	}
-	if policy.FirstEpoch != 1 {
-		return nil, fmt.Errorf("policy: first_epoch: %d is not 1, where the policy of a genesis begins", policy.FirstEpoch)
-	}
-	return policy, policy.CheckSamples(d.Samples)
+	return policy, nil
 }
 
 // network derives the whole network file; see proofs/FORMAT.md, section 2.
 func (d design) network(keys Keys) (ionet.Network, error) {
 	schedule, err := emissions.New(d.Schedule)
 	if err != nil {
-		return ionet.Network{}, err
+		return ionet.Network{}, fmt.Errorf("%s: %w", d.ScheduleName, err)
 	}
 	operator, fees, lane := chain.PublicOf(keys.Operator), chain.PublicOf(keys.Fees), chain.PublicOf(keys.Lane)
 	mint := chain.MintAddress(operator, d.Name)

@@ -318,7 +318,7 @@ func TestRefusals(t *testing.T) {
 		"few samples":   func(c *Config) { c.Samples, c.EpochSeconds = 1, 1 },
 		"bad reading":   func(c *Config) { c.Reading = "of_nothing" },
 		"no cluster":    func(c *Config) { c.Cluster = [32]byte{} },
-		"before 1970":   func(c *Config) { c.Start = time.Time{} },
+		"before 1970":   func(c *Config) { c.Start = time.Unix(-5, 0) },
 		"odd schedule":  func(c *Config) { c.Schedule.EpochsPerStep = 7 },
 		"two schedules": func(c *Config) { c.Profile = emissions.ProfileMonthly },
 		"odd profile":   func(c *Config) { c.Schedule, c.Profile = emissions.Params{}, "daily" },

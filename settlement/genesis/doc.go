@@ -6,11 +6,14 @@
 // finishes, with the same keys, the same network file and the same addresses,
 // and never mints twice. Why:
 //   - Files appear whole and durable or not at all, and are never replaced, so
-//     that Prepare finds what an earlier run decided.
+//     that Prepare finds what an earlier run decided. The one exception is the
+//     network file of which nobody can know yet: before it is published, which
+//     is just before the first attempt is signed, its start may be moved
+//     (start.go).
 //   - Every address is derived from keys, so that the network file is complete
 //     before the first transaction.
 //   - Mint, accounts and lanes can be made once only: a second copy of such a
-//     transaction fails as a whole.
+//     transaction fails as a whole. None of them depends on the start.
 //   - The supply is minted by position 0 of the epoch lane. All transactions
 //     ever signed for it carry the same content, one of them lands, and the
 //     lane's state at finalized tells that it did (chain/DESIGN.md). Signed

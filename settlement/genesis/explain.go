@@ -54,12 +54,15 @@ func (p *Plan) tellNetwork(line func(...any)) {
 		cluster += ", " + name
 	}
 	line("  cluster", cluster)
-	if d.floating {
-		line("  start", fmt.Sprintf("%s after the run that writes the network file", d.design.StartIn))
-	} else {
+	switch told := d.Start(); {
+	case told != "":
+		line("  start", told)
+	case d.start.floating:
+		line("  start", fmt.Sprintf("%s after the run that writes the network file", d.start.in))
+	default:
 		line("  start", date(n.Start))
 	}
-	line("  epoch", fmt.Sprintf("%d seconds, %d samples of %d", n.EpochSeconds, n.Samples, clock.SampleSeconds()))
+	line("  epoch", fmt.Sprintf("%s, %s of %s", count(uint64(n.EpochSeconds), "second"), count(uint64(n.Samples), "sample"), count(uint64(clock.SampleSeconds()), "second")))
 	line("  decimals", n.Decimals)
 	line("  policy", fmt.Sprintf("%s, version %d, %s", n.Policy, d.p.Policy.Version, d.policySource()))
 }
@@ -87,7 +90,7 @@ func (p *Plan) tellSchedule(line func(...any)) {
 	if s.EpochsPerStep > 1 {
 		epochs = fmt.Sprintf("%d steps of %d", s.Epochs/s.EpochsPerStep, s.EpochsPerStep)
 	}
-	if !d.floating {
+	if !d.start.floating {
 		epochs += ", the last ends " + date(n.Clock().EpochEnd(s.Epochs))
 	}
 	line("  epochs", s.Epochs, epochs)
@@ -117,6 +120,16 @@ func (p *Plan) tellAllocation(line func(...any)) {
 		share := fmt.Sprintf("%s of it, %s of the cap", percent(a.Amount, n.Schedule.Genesis), percent(a.Amount, n.Schedule.Cap))
 		line("  "+a.Category, a.Amount.Tokens(n.Decimals)+" tokens", share, owner, inWords(d.design.shares[i].Unlock))
 	}
+	line("  \"Locked\" is a promise of the network file, which auditors read; nothing on the chain holds the tokens back.")
+	line("  Who has the keys " + filepath.Join(d.p.Dir, allocationFile("*")) + " can move them at any time: keep those apart from the service.")
+}
+
+// count renders n things.
+func count(n uint64, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // percent returns part of whole in percent, cut after two digits.
@@ -148,6 +161,10 @@ func inWords(u emissions.Unlock) string {
 func (p *Plan) tellFiles(line func(...any)) {
 	line("files")
 	for _, f := range p.Files {
+		if f.Anew {
+			line("  "+f.Path, "there, to be written anew")
+			continue
+		}
 		line("  "+f.Path, state(f.Exists))
 	}
 }

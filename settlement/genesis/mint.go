@@ -41,10 +41,16 @@ func genesisContent(n *ionet.Network) (chain.Content, error) {
 // sent: the newest attempt for as long as that can land, else another.
 func (r *run) mint(ctx context.Context, folder *publish.Folder) (done bool, err error) {
 	done, err = r.landed(ctx)
+	if err == nil && done {
+		err = r.publish(ctx) // also into a store that is new
+	}
 	if err != nil || done {
 		return done, err
 	}
 	a, number, err := r.newest(ctx, folder)
+	if err == nil && a != nil {
+		err = r.publish(ctx)
+	}
 	if err != nil {
 		return false, err
 	}
@@ -204,6 +210,9 @@ func (r *run) sign(ctx context.Context, folder *publish.Folder, number int) (*at
 	data, err := json.Marshal(a)
 	if err != nil {
 		return nil, err
+	}
+	if number == 0 {
+		return a, r.first(ctx, folder, data)
 	}
 	return a, folder.Put(ctx, attemptName(number), data)
 }

@@ -34,6 +34,7 @@ type Plan struct {
 type PlannedFile struct {
 	Path   string
 	Exists bool
+	Anew   bool // there, and to be replaced because the start is moved
 }
 
 // PlannedAccount is an account of the network.
@@ -70,7 +71,7 @@ func (p *Plan) Airdrop() uint64 { return airdropFor(p.Lacks()) }
 // genesis transaction is final.
 func (p *Plan) IsDone() bool {
 	for _, f := range p.Files {
-		if !f.Exists {
+		if !f.Exists || f.Anew {
 			return false
 		}
 	}
@@ -130,7 +131,7 @@ func (d *Draft) plan(ctx context.Context, c *rpc.Client, store publish.Reader) (
 // isIDFinal reports whether the network file to be written is known to its last
 // byte, and with it the network's id.
 func (d *Draft) isIDFinal() bool {
-	return !d.floating && d.newKey(d.keyFiles()) == ""
+	return !d.start.floating && d.newKey(d.keyFiles()) == ""
 }
 
 func (d *Draft) keyFiles() []string {
@@ -164,7 +165,7 @@ func (p *Plan) addAccounts(s survey) {
 func (p *Plan) addFiles(ctx context.Context, r *run, store publish.Reader) error {
 	d := p.draft
 	for _, name := range append(d.keyFiles(), secretFile, PolicyFile, NetworkFile) {
-		p.Files = append(p.Files, PlannedFile{Path: filepath.Join(d.p.Dir, name), Exists: !d.missing[name]})
+		p.Files = append(p.Files, PlannedFile{Path: filepath.Join(d.p.Dir, name), Exists: !d.missing[name], Anew: name == NetworkFile && d.start.moved})
 	}
 	for _, f := range []struct{ title, name string }{
 		{"network file", publish.NetworkName(d.p.Network.ID())},

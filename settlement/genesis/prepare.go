@@ -69,7 +69,9 @@ type Draft struct {
 	p        Prepared
 	design   design
 	missing  map[string]bool // names of files that are not in the folder
-	floating bool            // the start is counted from the moment of Prepare
+	start    beginning
+	was      []byte // network file of the folder; nil: none
+	wasStart int64  // in it, Unix seconds
 }
 
 // NewDraft decides what Prepare has to make. An existing network file decides; a
@@ -96,13 +98,18 @@ func draft(ctx context.Context, c Config) (*Draft, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Draft{design: plan, missing: map[string]bool{}, p: Prepared{Dir: c.Dir, PolicyFile: plan.Policy}}
+	d := &Draft{design: plan, missing: map[string]bool{}, p: Prepared{Dir: c.Dir, PolicyFile: plan.Policy}, was: f.networkFile}
 	if f.network != nil {
+		d.wasStart = f.network.Start
 		d.p.Keys, err = readKeys(c.Dir, plan.shares)
 	} else {
 		d.p.Keys, err = draftKeys(c.Dir, plan.shares, d.missing)
-		d.floating = c.Start.IsZero()
 	}
+	if err != nil {
+		return nil, err
+	}
+	d.start, err = plan.begin(ctx, f)
+	d.design = plan
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +127,7 @@ func draft(ctx context.Context, c Config) (*Draft, error) {
 	if err := plan.compareFile(f, d.p.NetworkFile); err != nil {
 		return nil, err
 	}
-	if f.network != nil {
+	if f.network != nil && !d.start.moved {
 		d.p.NetworkFile = f.networkFile
 	}
 	if d.p.Network, err = ionet.ParseNetwork(d.p.NetworkFile); err != nil {
@@ -138,6 +145,8 @@ const maxTurns = 100
 // network file. When it returns, all are durable. If it stops before, the next
 // run keeps the keys that are there. An existing network file decides; a
 // configuration that contradicts it is an error, and nothing is written then.
+// Only its start may be moved, as Config.Chain says: the file is then replaced
+// as a whole, and with it the network's id.
 func Prepare(ctx context.Context, c Config) (*Prepared, error) {
 	for range maxTurns {
 		d, err := NewDraft(ctx, c)
@@ -180,6 +189,9 @@ func (d *Draft) write(ctx context.Context) error {
 	}
 	if err := folder.Put(ctx, PolicyFile, d.p.PolicyFile); err != nil {
 		return err
+	}
+	if d.start.moved {
+		return d.move(ctx, folder)
 	}
 	return folder.Put(ctx, NetworkFile, d.p.NetworkFile)
 }

@@ -32,6 +32,8 @@ type run struct {
 	from, to ionet.Key       // the epoch lane's state before it and after it
 	told     map[string]bool // lines that were logged, so that waiting does not repeat them
 	sent     map[string]sent // set-up transactions by what they do
+
+	published bool // by this run
 }
 
 // rents are the lamports of the accounts that we make.
@@ -86,9 +88,6 @@ func open(ctx context.Context, p *Prepared, o Options) (*run, error) {
 }
 
 func (r *run) run(ctx context.Context) error {
-	if err := r.publish(ctx); err != nil {
-		return err
-	}
 	attempts, err := publish.NewFolder(filepath.Join(r.Dir, attemptsDir))
 	if err != nil {
 		return err
@@ -133,14 +132,19 @@ func (r *run) run(ctx context.Context) error {
 }
 
 // publish makes the files that the genesis memo and content commit to readable
-// by everybody before anything on the chain names them.
+// by everybody before anything on the chain names them: when the first attempt is
+// signed. Before that the start may still be moved.
 func (r *run) publish(ctx context.Context) error {
+	if r.published {
+		return nil
+	}
 	if err := r.Store.Put(ctx, publish.NetworkName(r.Network.ID()), r.NetworkFile); err != nil {
 		return err
 	}
 	if err := r.Store.Put(ctx, publish.ContentName(r.content.Hash()), r.content.Encode()); err != nil {
 		return err
 	}
+	r.published = true
 	r.tell("network %s: published", ionet.Key(r.Network.ID()))
 	return nil
 }
