@@ -18,24 +18,25 @@ import (
 
 // genesisCmd makes a network. The network's own flags only count the first
 // time: after that the folder's network file decides, also for flags that are
-// left out, and flags that contradict it are refused.
+// left out, and flags that contradict it are refused. Only the start can be
+// moved, until the genesis transaction is signed.
 type genesisCmd struct {
 	Dir   string   `default:"keys" env:"IONET_DIR" placeholder:"DIR" help:"Folder of keys, network file and policy; made if missing (default: ${default})."`
 	RPC   []string `name:"rpc" required:"" env:"IONET_RPC" placeholder:"URL" help:"Solana JSON-RPC; repeat it for more endpoints."`
 	Store string   `default:"published" env:"IONET_STORE" placeholder:"DIR" help:"Folder of the published files; made if missing (default: ${default})."`
 
-	Name         string        `placeholder:"NAME" help:"Name of the network, 1..32 of a-z 0-9 - (default: ionet)."`
-	Policy       string        `placeholder:"FILE" help:"Policy file of epoch 1 (default: the one that ships with the program)."`
-	Schedule     string        `placeholder:"SCHEDULE" help:"Emission schedule: hourly (default), monthly, or the TOML file of one of your own, emissions/FORMAT.md section 1.3."`
-	Decimals     *int          `placeholder:"N" help:"Decimals of the token, 0..8 (default: 8, or those of the schedule's file)."`
-	Allocation   string        `placeholder:"READING" help:"What the published allocation percentages are of: of_cap (default) or of_genesis."`
-	Unlock       []string      `sep:"none" placeholder:"CATEGORY=UNLOCK" help:"When a category of the genesis supply becomes free: immediate, cliff:M, tranches:A..B or linear:A..B, in months of 730 epochs; repeat it for more."`
-	Start        time.Time     `format:"2006-01-02T15:04:05Z07:00" help:"First second of epoch 1, such as 2026-12-01T00:00:00Z."`
-	StartIn      time.Duration `default:"1m" help:"First second of epoch 1, from now, when --start is missing (default: ${default})."`
-	EpochSeconds *int          `placeholder:"N" help:"Length of an epoch in seconds, a multiple of the samples (default: 3600)."`
-	Samples      *int          `placeholder:"N" help:"Samples of an epoch (default: 60)."`
-	PayLanes     *int          `placeholder:"N" help:"Lanes for payouts, 1..64 (default: 4)."`
-	ClaimLanes   *int          `placeholder:"N" help:"Lanes for claims, 1..64 (default: 4)."`
+	Name         string         `placeholder:"NAME" help:"Name of the network, 1..32 of a-z 0-9 - (default: ionet)."`
+	Policy       string         `placeholder:"FILE" help:"Policy file of epoch 1 (default: the one that ships with the program, which ionetd policy default prints)."`
+	Schedule     string         `placeholder:"SCHEDULE" help:"Emission schedule: hourly (default), monthly, or the TOML file of one of your own, emissions/FORMAT.md section 1.3."`
+	Decimals     *int           `placeholder:"N" help:"Decimals of the token, 0..8 (default: 8, or those of the schedule's file)."`
+	Allocation   string         `placeholder:"READING" help:"What the published allocation percentages are of: of_cap (default) or of_genesis."`
+	Unlock       []string       `sep:"none" placeholder:"CATEGORY=UNLOCK" help:"When a category of the genesis supply becomes free: immediate, cliff:M, tranches:A..B or linear:A..B, in months of 730 epochs; repeat it for more."`
+	Start        string         `xor:"start" placeholder:"TIME" help:"First second of epoch 1: a date or RFC 3339 time, such as 2026-12-01 or 2026-12-01T12:00:00Z."`
+	StartIn      *time.Duration `xor:"start" placeholder:"TIME" help:"First second of epoch 1, from when the network file is written (default: 1m)."`
+	EpochSeconds *int           `placeholder:"N" help:"Length of an epoch in seconds, a multiple of the samples (default: 3600)."`
+	Samples      *int           `placeholder:"N" help:"Samples of an epoch (default: 60)."`
+	PayLanes     *int           `placeholder:"N" help:"Lanes for payouts, 1..64 (default: 4)."`
+	ClaimLanes   *int           `placeholder:"N" help:"Lanes for claims, 1..64 (default: 4)."`
 
 	Airdrop bool          `help:"Ask the cluster for the lamports that the operator lacks (test clusters only)."`
 	Plan    bool          `help:"Change nothing: tell what exists, what would be made, and what it costs to the lamport."`
@@ -48,6 +49,16 @@ func (g *genesisCmd) Help() string {
 the genesis supply in one transaction. Run it again after any trouble: it finishes what is missing and
 never mints twice. What is in --dir already need not be said again.
 
+Until the genesis transaction is signed the start may still be moved: say another --start or --start-in. One that
+has passed meanwhile is moved by itself, as if there were no network file yet. After that it is fixed.
+
+The allocation's unlocks are a promise that the network file makes and that auditors read. Nothing on the chain holds
+the tokens back: the keys allocation-*.json in --dir can move them at any time. Keep those apart from the service.
+
+To know whom to send lamports to before anything else is made, make the operator's key first; --plan names it:
+  ionet keygen --out keys/operator.json
+  ionetd genesis --dir keys --rpc https://api.mainnet-beta.solana.com --start 2026-12-01 --plan
+
 Examples:
   ionetd genesis --dir keys --store published --rpc http://127.0.0.1:8899 --plan
   ionetd genesis --dir keys --store published --rpc http://127.0.0.1:8899 --airdrop
@@ -58,47 +69,72 @@ Examples:
 // Run prints the plan, or does it and prints one line for each thing done or
 // found, the last one "mint <key>".
 func (g *genesisCmd) Run(s *stage) error {
+	if g.Timeout <= 0 {
+		return fmt.Errorf("--timeout %s: want more than 0, such as 10m", g.Timeout)
+	}
 	ctx, cancel := context.WithTimeout(s.ctx, g.Timeout)
 	defer cancel()
+	err := g.run(ctx, s)
+	if errors.Is(err, context.DeadlineExceeded) && s.ctx.Err() == nil {
+		return fmt.Errorf("--timeout %s is over: run this again to go on, with a longer one: %w", g.Timeout, err)
+	}
+	return err
+}
+
+func (g *genesisCmd) run(ctx context.Context, s *stage) error {
+	if err := errors.Join(checkFolder("--dir", g.Dir), checkFolder("--store", g.Store)); err != nil {
+		return err
+	}
 	config, err := g.config()
 	if err != nil {
 		return err
 	}
 	client, err := rpc.New(rpc.Config{Endpoints: g.RPC})
 	if err != nil {
-		return err
+		return fmt.Errorf("--rpc: %w", err)
 	}
 	defer client.Close()
 	if config.Cluster, err = client.GenesisHash(ctx); err != nil {
+		return fmt.Errorf("--rpc: %w", err)
+	}
+	config.Chain = client
+	if config.Store, err = g.store(); err != nil {
 		return err
 	}
 	draft, err := genesis.NewDraft(ctx, config)
 	if err != nil {
 		return err
 	}
-	if err := g.checkStart(draft.Network()); err != nil {
-		return err
-	}
 	if g.Plan {
-		return g.plan(ctx, s, draft, client)
+		return g.plan(ctx, s, draft, client, config.Store)
+	}
+	if told := draft.Start(); told != "" {
+		s.print("start: %s", told)
 	}
 	return g.make(ctx, s, config, client)
 }
 
-func (g *genesisCmd) plan(ctx context.Context, s *stage, draft *genesis.Draft, client *rpc.Client) error {
+// store opens the published store, nil where there is none yet.
+func (g *genesisCmd) store() (publish.Reader, error) {
 	store, err := publish.Open(g.Store)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
 	}
-	if err != nil {
-		store = nil // not made yet
-	}
+	return store, err
+}
+
+func (g *genesisCmd) plan(ctx context.Context, s *stage, draft *genesis.Draft, client *rpc.Client, store publish.Reader) error {
 	plan, err := draft.Plan(ctx, client, store)
 	if err != nil {
 		return err
 	}
 	if _, err := fmt.Fprint(s.out, plan); err != nil {
 		return err
+	}
+	for _, f := range []struct{ flag, dir string }{{"--dir", g.Dir}, {"--store", g.Store}} {
+		if _, err := os.Stat(f.dir); errors.Is(err, fs.ErrNotExist) {
+			s.print("%s %s is not there yet; whether it can be made was not tried.", f.flag, f.dir)
+		}
 	}
 	if lamports := plan.Airdrop(); g.Airdrop && lamports > 0 {
 		s.print("With --airdrop the cluster is asked for %d lamports first.", lamports)
@@ -113,7 +149,7 @@ func (g *genesisCmd) make(ctx context.Context, s *stage, config genesis.Config, 
 	}
 	store, err := publish.NewFolder(g.Store)
 	if err != nil {
-		return err
+		return fmt.Errorf("--store: %w", err)
 	}
 	if err := genesis.Run(ctx, prepared, genesis.Options{Chain: client, Store: store, Airdrop: g.Airdrop, Log: s.print}); err != nil {
 		return err
@@ -127,7 +163,7 @@ func (g *genesisCmd) make(ctx context.Context, s *stage, config genesis.Config, 
 
 // config is what the flags say; those left out stay open.
 func (g *genesisCmd) config() (genesis.Config, error) {
-	c := genesis.Config{Dir: g.Dir, Name: g.Name, Start: g.Start, StartIn: g.StartIn, Decimals: g.Decimals}
+	c := genesis.Config{Dir: g.Dir, Name: g.Name, Decimals: g.Decimals}
 	for _, f := range []struct {
 		name      string
 		value     *int
@@ -158,9 +194,13 @@ func (g *genesisCmd) config() (genesis.Config, error) {
 		return c, fmt.Errorf("--unlock: %w", err)
 	}
 	if g.Policy != "" {
+		c.PolicyName = "--policy " + g.Policy
 		if c.Policy, err = os.ReadFile(g.Policy); err != nil {
 			return c, fmt.Errorf("--policy: %w", err)
 		}
+	}
+	if err := g.readStart(&c); err != nil {
+		return c, err
 	}
 	return c, g.readSchedule(&c)
 }
@@ -175,6 +215,7 @@ func (g *genesisCmd) readSchedule(c *genesis.Config) error {
 		c.Profile = g.Schedule
 		return nil
 	}
+	c.ScheduleName = "--schedule " + g.Schedule
 	file, err := os.ReadFile(g.Schedule)
 	if err != nil {
 		return fmt.Errorf("--schedule %s: neither %s nor %s nor a file: %w", g.Schedule, emissions.ProfileHourly, emissions.ProfileMonthly, err)
@@ -190,20 +231,24 @@ func (g *genesisCmd) readSchedule(c *genesis.Config) error {
 	return nil
 }
 
-// checkStart refuses a start that differs from the network file's and, where
-// there is no such file yet, one that is past.
-func (g *genesisCmd) checkStart(n *ionet.Network) error {
-	start := time.Unix(n.Start, 0).UTC()
-	file := filepath.Join(g.Dir, genesis.NetworkFile)
-	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
-		if start.Before(time.Now().Truncate(time.Second)) {
-			return fmt.Errorf("--start %s is past: the epochs before genesis could never earn; name a time that is to come, or --start-in", start.Format(time.RFC3339))
+// readStart puts what is said of the start into c.
+func (g *genesisCmd) readStart(c *genesis.Config) (err error) {
+	if g.StartIn != nil {
+		if c.StartIn = *g.StartIn; c.StartIn <= 0 {
+			return fmt.Errorf("--start-in %s: want more than 0, such as 10m", c.StartIn)
 		}
+	}
+	if g.Start == "" {
 		return nil
 	}
-	if !g.Start.IsZero() && g.Start.Unix() != n.Start {
-		return fmt.Errorf("start: %s says %s, --start gives %s: leave it out or put it right, or use a new folder",
-			file, start.Format(time.RFC3339), g.Start.UTC().Format(time.RFC3339))
+	if c.Start, err = time.Parse(time.DateOnly, g.Start); err == nil {
+		return nil
+	}
+	if c.Start, err = time.Parse(time.RFC3339, g.Start); err != nil {
+		return fmt.Errorf("--start %s: want a date such as 2026-12-01 or a time such as 2026-12-01T12:00:00Z", g.Start)
+	}
+	if c.Start.Nanosecond() != 0 {
+		return fmt.Errorf("--start %s: want a whole second", g.Start)
 	}
 	return nil
 }

@@ -111,7 +111,7 @@ func TestGenesisCommand(t *testing.T) {
 	if n := strings.Count(first, "to be made"); n != 12+2+1+2+5+4 || !strings.Contains(first, "a new key in "+filepath.Join(dir, "keys", "operator.json")) {
 		t.Errorf("plan without a folder has %d things to be made:\n%s", n, first)
 	}
-	_, err = runGenesis(t, args...)
+	_, err = runGenesis(t, append(args[:len(args):len(args)], "--start-in", "1s")...)
 	asked := regexp.MustCompile(`operator (\w{32,44}) has 0 lamports and needs \d+: send it (\d+)`)
 	if err == nil || !asked.MatchString(err.Error()) {
 		t.Fatalf("genesis without lamports: got %v, want whom to pay", err)
@@ -120,7 +120,14 @@ func TestGenesisCommand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// The start has passed while the lamports were on their way.
+	for start := networkOf(t, dir).Start; time.Now().Unix() <= start; {
+		time.Sleep(20 * time.Millisecond)
+	}
 	second := planned(t, dir, place...)
+	if !strings.Contains(second, "1m0s after the run that writes the network file anew") {
+		t.Errorf("plan does not say that the start is moved:\n%s", second)
+	}
 	if rich := planned(t, dir, append(place[:len(place):len(place)], "--airdrop")...); rich != second+"With --airdrop the cluster is asked for 10000000000 lamports first.\n" {
 		t.Errorf("plan with an airdrop says\n%s", rich)
 	}
@@ -139,6 +146,28 @@ func TestGenesisCommand(t *testing.T) {
 	if got := balance(t, client, operator, 1); lacks-got != total {
 		t.Errorf("genesis cost %d lamports, planned were %d", lacks-got, total)
 	}
+	n := networkOf(t, dir)
+	if left := n.Start - time.Now().Unix(); left < 1 || left > 60 || !strings.Contains(out, "is moved, because nothing refers to it yet") {
+		t.Errorf("start is %d seconds ahead, want what is left of a minute; genesis says\n%s", left, out)
+	}
+	if n.Schedule.EpochsPerStep != 730 || n.Allocation[3].Unlock != "linear:0..48" || n.EpochSeconds != 600 {
+		t.Errorf("network file is not what the flags say: %+v", n)
+	}
+	if !strings.HasSuffix(out, "mint "+n.Mint.String()+"\n") || !strings.Contains(out, "final") {
+		t.Errorf("genesis says\n%s", out)
+	}
+	if again, err := runGenesis(t, append(args[:len(args):len(args)], "--start-in", "1s")...); err != nil || strings.Contains(again, "making") {
+		t.Errorf("genesis again: %v, says\n%s", err, again)
+	}
+	if done := planned(t, dir, place...); !strings.Contains(done, "nothing is left to do: ") || strings.Contains(done, "to be made") {
+		t.Errorf("plan of a finished network:\n%s", done)
+	}
+	contradictions(t, filepath.Join(dir, "keys", "network.toml"), args)
+}
+
+// networkOf reads the network file of the keys below dir.
+func networkOf(t *testing.T, dir string) *ionet.Network {
+	t.Helper()
 	file, err := os.ReadFile(filepath.Join(dir, "keys", "network.toml"))
 	if err != nil {
 		t.Fatal(err)
@@ -147,19 +176,7 @@ func TestGenesisCommand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n.Schedule.EpochsPerStep != 730 || n.Allocation[3].Unlock != "linear:0..48" || n.EpochSeconds != 600 {
-		t.Errorf("network file is not what the flags say:\n%s", file)
-	}
-	if !strings.HasSuffix(out, "mint "+n.Mint.String()+"\n") || !strings.Contains(out, "final") {
-		t.Errorf("genesis says\n%s", out)
-	}
-	if again, err := runGenesis(t, args...); err != nil || strings.Contains(again, "making") {
-		t.Errorf("genesis again: %v, says\n%s", err, again)
-	}
-	if done := planned(t, dir, place...); !strings.Contains(done, "nothing is left to do: ") || strings.Contains(done, "to be made") {
-		t.Errorf("plan of a finished network:\n%s", done)
-	}
-	contradictions(t, filepath.Join(dir, "keys", "network.toml"), args)
+	return n
 }
 
 // Flags that contradict the network file are named, with both values.
@@ -172,7 +189,7 @@ func contradictions(t *testing.T, file string, args []string) {
 		{"--claim-lanes", "2", "claim lanes: " + file + " says 1, --claim-lanes gives 2"},
 		{"--samples", "300", "samples: " + file + " says 60, --samples gives 300"},
 		{"--allocation", "of_genesis", "allocation of seed, amount: " + file + " says 100000000000000000, --allocation gives 62500000000000000"},
-		{"--start", "2099-01-01T00:00:00Z", ", --start gives 2099-01-01T00:00:00Z"},
+		{"--start", "2099-01-01T00:00:00Z", ", --start gives 2099-01-01T00:00:00Z; it can't be moved any more, because the genesis transaction is on the chain"},
 	} {
 		for _, plan := range []string{"--plan", "--plan=false"} {
 			if _, err := runGenesis(t, append(args[:len(args):len(args)], c.flag, c.value, plan)...); err == nil || !strings.Contains(err.Error(), c.want) {
@@ -200,11 +217,24 @@ func TestGenesisFlags(t *testing.T) {
 	if err := os.WriteFile(bad, []byte(strings.Replace(own, "48", "49", 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	low := filepath.Join(dir, "low.toml")
+	if err := os.WriteFile(low, []byte(strings.Replace(own, "1100", "9999", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	args := func(more ...string) []string {
 		return append([]string{"--dir", filepath.Join(dir, "keys"), "--store", filepath.Join(dir, "published"), "--rpc", node.URL()}, more...)
 	}
 	for _, c := range []struct{ flags, want string }{
+		{"--rpc nonsense", "--rpc: "},
 		{"--rpc nonsense", "is not an http(s) URL"},
+		{"--timeout 0s", "--timeout 0s: want more than 0"},
+		{"--timeout 1ns", "--timeout 1ns is over"},
+		{"--dir " + file, "--dir " + file + " is not a folder"},
+		{"--store " + file, "--store " + file + " is not a folder"},
+		{"--epoch-seconds 20 --samples 5", "the policy that ships with this program (ionetd policy default prints it; --policy takes one of your own): policy: samples.minimum: 54"},
+		{"--policy " + bad, "--policy " + bad + ": "},
+		{"--allocation of_genesis --schedule " + low, "--schedule " + low + ": "},
+		{"--schedule " + low, "--allocation: genesis supply 1000 does not cover"},
 		{"--decimals 9", "--decimals 9: want 0..8"},
 		{"--decimals x", "--decimals"},
 		{"--pay-lanes 0", "--pay-lanes 0: want 1..64"},
@@ -221,6 +251,12 @@ func TestGenesisFlags(t *testing.T) {
 		{"--unlock seed=immediate --unlock seed=cliff:1", "--unlock: category seed is named twice"},
 		{"--unlock friends=cliff:1", "--unlock friends=cliff:1: category is none of seed, series_a, core, research, community"},
 		{"--start 2020-01-01T00:00:00Z", "--start 2020-01-01T00:00:00Z is past"},
+		{"--start 2020-01-01", "--start 2020-01-01T00:00:00Z is past"},
+		{"--start soon", "--start soon: want a date such as 2026-12-01 or a time such as"},
+		{"--start 2099-01-01T00:00:00.5Z", "want a whole second"},
+		{"--start-in 0s", "--start-in 0s: want more than 0"},
+		{"--start-in=-1m", "--start-in -1m0s: want more than 0"},
+		{"--start 2099-01-01 --start-in 1m", "--start"},
 	} {
 		for _, plan := range []string{"--plan", "--plan=false"} {
 			if _, err := runGenesis(t, args(append(strings.Fields(c.flags), plan)...)...); err == nil || !strings.Contains(err.Error(), c.want) {
@@ -229,7 +265,7 @@ func TestGenesisFlags(t *testing.T) {
 		}
 	}
 	plan := planned(t, dir, args("--schedule", file, "--allocation", "of_genesis")...)
-	for _, want := range []string{"decimals  0\n", "schedule of its own\n", "12 steps of 4", "125 tokens", "12.50% of it"} {
+	for _, want := range []string{"whether it can be made was not tried", "nothing on the chain holds the tokens back", "60 samples of 60 seconds", "decimals  0\n", "schedule of its own\n", "12 steps of 4", "125 tokens", "12.50% of it"} {
 		if !strings.Contains(plan, want) {
 			t.Errorf("plan of a schedule of its own lacks %q:\n%s", want, plan)
 		}
