@@ -11,6 +11,9 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"reflect"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -44,6 +47,22 @@ type commands struct {
 	Status  statusCmd  `cmd:"" help:"Show lanes, open transactions and what is owed."`
 }
 
+// checkName refuses a first word that is no command: serve, which needs no name,
+// would take it for an argument.
+func (c *commands) checkName(args []string) error {
+	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
+		return nil
+	}
+	var names []string
+	for f := range reflect.TypeFor[commands]().Fields() {
+		names = append(names, strings.ToLower(f.Name))
+	}
+	if slices.Contains(names, args[0]) {
+		return nil
+	}
+	return fmt.Errorf("%q is no command: want %s; see ionetd --help", args[0], strings.Join(names, ", "))
+}
+
 // stage is what a command runs on. Lines for people go to out, diagnostics to
 // the log; both are used from several goroutines.
 type stage struct {
@@ -70,6 +89,9 @@ func main() {
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	var c commands
+	if err := c.checkName(args); err != nil {
+		return err
+	}
 	program := commandline.Program{Name: "ionetd", Help: help, Stdout: stdout, Stderr: stderr}
 	parsed, err := program.Parse(&c, args)
 	if parsed == nil || err != nil {

@@ -1,8 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -31,7 +36,14 @@ type open struct {
 // open reads the folder and connects; nothing is changed but the schema, which
 // is brought up to date.
 func (p place) open(s *stage) (*open, error) {
+	if err := checkFolder("--dir", p.Dir); err != nil {
+		return nil, err
+	}
 	net, err := genesis.Load(s.ctx, p.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("--dir %s: %w", p.Dir, err)
+	}
+	store, err := p.openStore(s.ctx, net)
 	if err != nil {
 		return nil, err
 	}
@@ -49,18 +61,14 @@ func (p place) open(s *stage) (*open, error) {
 	if err != nil {
 		front.Close()
 		pool.Close()
-		return nil, err
+		return nil, fmt.Errorf("--rpc: %w", err)
 	}
 	closeAll := func() {
 		client.Close()
 		front.Close()
 		pool.Close()
 	}
-	store, err := publish.NewFolder(p.Store)
-	if err == nil {
-		err = checkCluster(s.ctx, client, net)
-	}
-	if err != nil {
+	if err := checkCluster(s.ctx, client, net); err != nil {
 		closeAll()
 		return nil, err
 	}
@@ -70,6 +78,47 @@ func (p place) open(s *stage) (*open, error) {
 		Logger: s.log,
 		Events: s.show(net.Network.Decimals),
 	}, closeAll}, nil
+}
+
+// openStore opens the published store that genesis has made: a new one, or that
+// of another network, would lack the books that others are told of.
+func (p place) openStore(ctx context.Context, net *genesis.Prepared) (*publish.Folder, error) {
+	name := publish.NetworkName(net.Network.ID())
+	refusal := func(what string) error {
+		return fmt.Errorf("--store %s %s: is --store the one of genesis? ionetd genesis, run again once it is final, puts the network file into a store", p.Store, what)
+	}
+	info, err := os.Stat(p.Store)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, refusal("is not there")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--store: %w", err)
+	}
+	if !info.IsDir() {
+		return nil, fmt.Errorf("--store %s is not a folder", p.Store)
+	}
+	store, err := publish.NewFolder(p.Store)
+	if err != nil {
+		return nil, fmt.Errorf("--store: %w", err)
+	}
+	file, err := store.Get(ctx, name)
+	switch {
+	case errors.Is(err, publish.ErrNotFound):
+		return nil, refusal("has no file " + name + " of network " + net.Network.Name)
+	case err != nil:
+		return nil, fmt.Errorf("--store: %w", err)
+	case !bytes.Equal(file, net.NetworkFile):
+		return nil, fmt.Errorf("--store %s: %s is another file than %s: one of them was changed", p.Store, name, filepath.Join(p.Dir, genesis.NetworkFile))
+	}
+	return store, nil
+}
+
+// checkFolder refuses a path that is there and is no folder.
+func checkFolder(flag, path string) error {
+	if info, err := os.Stat(path); err == nil && !info.IsDir() {
+		return fmt.Errorf("%s %s is not a folder", flag, path)
+	}
+	return nil
 }
 
 func connect(ctx context.Context, url string) (*pgxpool.Pool, error) {

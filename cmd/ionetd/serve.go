@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/settlement"
 	"github.com/ionet-settlement/ionet/web"
 )
@@ -40,7 +41,7 @@ func (c *serveCmd) Run(s *stage) error {
 		Handler:           web.Handler(web.Config{Service: service, Files: o.cfg.Store.Dir(), Logger: s.log}),
 		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
 	}
-	s.print("network %s (%s), mint %s", o.cfg.Network.Name, o.cfg.Network.ID(), o.cfg.Network.Mint)
+	s.print("network %s (%s), mint %s", o.cfg.Network.Name, ionet.Key(o.cfg.Network.ID()), o.cfg.Network.Mint)
 	s.print("listening http://%s", listener.Addr())
 	return serve(s.ctx, service, server, listener)
 }

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/chain/localnet"
 	"github.com/ionet-settlement/ionet/emissions"
 	"github.com/ionet-settlement/ionet/internal/pgtest"
@@ -71,6 +72,7 @@ func TestServe(t *testing.T) {
 		t.Fatalf("genesis: %v\n%s", err, out)
 	}
 	place = append(place, "--database", pgtest.NewURL(t))
+	foreignStores(t, dir, place)
 	command := func(name ...string) (string, error) {
 		var out bytes.Buffer
 		err := run(t.Context(), append(name, place...), &out, io.Discard)
@@ -84,6 +86,9 @@ func TestServe(t *testing.T) {
 		ended <- run(ctx, append([]string{"serve", "--listen", "127.0.0.1:0"}, place...), &out, io.Discard)
 	}()
 	url := out.wait(t, "listening ", ended)
+	if n := networkOf(t, dir); !strings.Contains(out.String(), "network serve ("+ionet.Key(n.ID()).String()+"), mint "+n.Mint.String()) {
+		t.Errorf("serve does not name the network:\n%s", &out)
+	}
 	out.wait(t, "fence: ", ended)
 	for path, want := range map[string]string{"/healthz": "ok", "/metrics": "ionetd_fenced 1", "/v1/head": `"sealed":0`} {
 		if body, err := get(url + path); err != nil || !strings.Contains(body, want) {
@@ -109,6 +114,39 @@ func TestServe(t *testing.T) {
 	// The lease was released, so that recovering needs not wait for it.
 	if got, err := command("recover"); err != nil || !strings.Contains(got, "recovered") {
 		t.Errorf("recover: %v\n%s", err, got)
+	}
+}
+
+// A store that genesis did not make is refused, and none is made.
+func foreignStores(t *testing.T, dir string, place []string) {
+	t.Helper()
+	empty, changed, none := t.TempDir(), t.TempDir(), filepath.Join(dir, "nostore")
+	names, err := filepath.Glob(filepath.Join(dir, "published", "network", "*"))
+	if err != nil || len(names) != 1 {
+		t.Fatalf("published networks are %v, %v", names, err)
+	}
+	if err := os.Mkdir(filepath.Join(changed, "network"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(changed, "network", filepath.Base(names[0])), []byte("version = 1\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for store, want := range map[string]string{
+		none: "is not there: is --store the one of genesis?", empty: "of network serve: is --store the one of genesis?",
+		changed: "one of them was changed", names[0]: "is not a folder", "": "--store",
+	} {
+		for _, command := range []string{"serve", "status"} {
+			err := run(t.Context(), append(append([]string{command}, place...), "--store", store), io.Discard, io.Discard)
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s with store %q: got %v, want %q", command, store, err, want)
+			}
+		}
+	}
+	if _, err := os.Stat(none); err == nil {
+		t.Error("a store was made")
+	}
+	if left, err := os.ReadDir(empty); err != nil || len(left) != 0 {
+		t.Errorf("the empty store holds %v, %v", left, err)
 	}
 }
 
@@ -165,7 +203,7 @@ func TestMistakes(t *testing.T) {
 		want string
 	}{
 		{"no flags", []string{"serve"}, "--help, which names"},
-		{"no such command", []string{"dance"}, "--help, which names"},
+		{"no such command", []string{"statu"}, `"statu" is no command: want serve, genesis, recover, payouts, policy, status; see ionetd --help`},
 		{"no network", append([]string{"serve"}, full...), "run ionetd genesis first"},
 		{"no network", append([]string{"recover"}, full...), "run ionetd genesis first"},
 		{"no network", append([]string{"status"}, full...), "run ionetd genesis first"},
