@@ -60,6 +60,7 @@ const (
 	PolicyVersion      = "policy-version"
 	PolicyEpoch        = "policy-epoch"
 	ForeignPolicy      = "foreign-policy"
+	WrongClock         = "wrong-clock"
 	NotLeader          = "not-leader"
 	Busy               = "busy"
 	Internal           = "internal"

@@ -1,9 +1,11 @@
 package settlement
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/chain"
 	"github.com/ionet-settlement/ionet/proofs"
 	"github.com/ionet-settlement/ionet/publish"
 )
@@ -24,6 +27,7 @@ func TestAnnouncementRefused(t *testing.T) {
 	k := m.current()
 	m.announce(policyOf(7, k+9))
 	last := m.intake.schedule.Epochs()
+	weak := bytes.Replace(observedBy("oracle", 8, k+2), []byte(chain.PublicOf(keyOf("oracle")).String()), []byte(ionet.Key{1}.String()), 1)
 	for _, c := range []struct {
 		name, problem, field, detail string
 		file                         []byte
@@ -35,6 +39,9 @@ func TestAnnouncementRefused(t *testing.T) {
 		{"the genesis policy", ProblemPolicyVersion, "version", "which is 7", []byte(testPolicy)},
 		{"a version that was announced", ProblemPolicyVersion, "version", "which is 7", policyOf(7, k+3)},
 		{"a lower version", ProblemPolicyVersion, "version", "which is 7", policyOf(6, k+3)},
+		{"a version that leaves few", ProblemPolicyVersion, "version", "at most 1000 above", policyOf(1008, k+2)},
+		{"the last version", ProblemPolicyVersion, "version", "at most 1000 above", policyOf(math.MaxUint32, k+2)},
+		{"an observer whose key is weak", ProblemWeakKey, "target.key", "no statement by it", weak},
 		{"the current epoch", ProblemPolicyEpoch, "first_epoch", fmt.Sprintf("must be %d or later", k+2), policyOf(8, k)},
 		{"the next epoch", ProblemPolicyEpoch, "first_epoch", fmt.Sprintf("must be %d or later", k+2), policyOf(8, k+1)},
 		{"beyond the schedule", ProblemPolicyEpoch, "first_epoch", fmt.Sprintf("last epoch is %d", last), policyOf(8, last+1)},
@@ -55,9 +62,61 @@ func TestAnnouncementRefused(t *testing.T) {
 		})
 	}
 	for _, first := range []uint64{k + 2, last} {
-		if a := m.announce(policyOf(8+first, first)); !a.New {
+		if a := m.announce(policyOf(7+first, first)); !a.New {
 			t.Errorf("announcement for epoch %d is not new", first)
 		}
+	}
+	// A book takes so many and no more; the next epoch takes others.
+	for n := uint64(3); n < maxOpenPolicies; n++ {
+		m.announce(policyOf(last+10+n, k+2))
+	}
+	more := policyOf(last+100, k+5)
+	_, err := m.AnnouncePolicy(t.Context(), more)
+	if !isProblem(err, ProblemTooManyStatements) {
+		t.Errorf("one announcement more than %d: %v", maxOpenPolicies, err)
+	}
+	m.finishEpoch()
+	m.announce(more)
+}
+
+// Where the grace is longer than an epoch, a policy that would be sealed after it
+// was to begin is not taken; the first one that is taken counts.
+func TestAnnouncementWaitsOutTheGrace(t *testing.T) {
+	const grace = "grace_seconds = 200"
+	m := newMachineUnder(t, strings.Replace(testPolicy, graceIs20, grace, 1))
+	m.fenceUp()
+	k := m.current()
+	_, err := m.AnnouncePolicy(t.Context(), policyOf(2, k+4, graceIs20, grace))
+	var p *Problem
+	if !errors.As(err, &p) || p.Type != ProblemPolicyEpoch || !strings.Contains(p.Detail, fmt.Sprintf("must be %d or later", k+5)) {
+		t.Fatalf("a policy for epoch %d, which begins before epoch %d may be sealed: %v", k+4, k, err)
+	}
+	m.announce(policyOf(2, k+5))
+	m.goTo(m.clock.EpochEnd(k) + 200)
+	m.untilSealed(k)
+	m.until("it is known when", func() bool { return !strings.Contains(m.states(), "announced") })
+	m.wantStates("at the seal", "1:in force 2:counts")
+}
+
+// The clock of the machine that announces gives the epoch of arrival, before which
+// nobody can announce any more: where it is not the chain's, nothing is taken.
+func TestAnnouncementByAWrongClock(t *testing.T) {
+	m := newMachine(t)
+	m.fenceUp()
+	k := m.current()
+	for _, off := range []int64{500 * testSamples * testSample, testSamples*testSample + 10, -testSamples*testSample - 10} {
+		c := m.config(m.pool)
+		c.Now = func() time.Time { return time.Unix(handTime.Load()+off, 0) }
+		laptop, err := New(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a, err := laptop.AnnouncePolicy(t.Context(), policyOf(2, k+900)); !isProblem(err, ProblemWrongClock) {
+			t.Errorf("a clock that is wrong by %d seconds: announced in epoch %d, %v", off, a.Arrival.Epoch, err)
+		}
+	}
+	if a := m.announce(policyOf(2, k+2)); a.Arrival.Epoch != k {
+		t.Errorf("announced in epoch %d, want %d", a.Arrival.Epoch, k)
 	}
 }
 

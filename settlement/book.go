@@ -39,6 +39,7 @@ const selectEpoch = `SELECT ` + epochColumns + `, inputs FROM epochs WHERE epoch
 // querier reads: the pool, or a transaction.
 type querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
 // errNoEpoch reports an epoch without a row.

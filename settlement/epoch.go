@@ -206,6 +206,9 @@ func (s *Service) seal(ctx context.Context, tx pgx.Tx, book *proofs.Book, conten
 	if err := sealAnnouncements(ctx, tx, book.Inputs); err != nil {
 		return err
 	}
+	if err := sealPrices(ctx, tx, book.Inputs); err != nil {
+		return err
+	}
 	var heard set[ionet.Key]
 	for i := range book.Inputs.Statements {
 		if e := &book.Inputs.Statements[i].Envelope; e.Kind == proofs.KindUptime {

@@ -22,7 +22,7 @@ const (
 	EventPrice      EventKind = "price"      // Epoch; Detail: US dollars for one token
 	EventPublished  EventKind = "published"  // Epoch, Statements: uptime statements in the book; Amount: the sum; Detail: book root
 	EventSealed     EventKind = "sealed"     // Epoch, Amount: the sum; Count: verdicts; Signature
-	EventPolicy     EventKind = "policy"     // Epoch: whose final book announces it; Detail: which, and what became of it
+	EventPolicy     EventKind = "policy"     // Epoch: in which it was announced; Detail: which, and what became of it
 	EventPayout     EventKind = "payout"     // Amount, Count: payees; Signature
 	EventClaim      EventKind = "claim"      // Payee, Amount; Signature
 	EventHeld       EventKind = "held"       // Payee; Detail: why it was not paid

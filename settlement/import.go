@@ -136,15 +136,33 @@ const correctPolicies = `
 UPDATE policies p SET arrival_epoch = s.arrival_epoch FROM statements s
 WHERE s.epoch = 0 AND s.id = p.id AND p.id = ANY ($1::bytea[]) AND p.arrival_epoch <> s.arrival_epoch`
 
+// errNoPolicyFile reports a policy whose file is in the published store no more.
+var errNoPolicyFile = errors.New("put that file back from a copy of the store")
+
 // fetchPolicy reads the file that an announced policy names.
 func (s *Service) fetchPolicy(ctx context.Context, policy ionet.Hash) ([]byte, error) {
 	name := publish.PolicyName(policy)
 	file, err := s.cfg.Store.Get(ctx, name)
 	if errors.Is(err, publish.ErrNotFound) || err == nil && ionet.HashOf(file) != policy {
-		return nil, fmt.Errorf("the published store lacks %s, a policy that a sealed book announces, or holds another file under that name: put that file back from a copy of the store", name)
+		return nil, fmt.Errorf("the published store lacks %s, a policy that a sealed book announces, or holds another file under that name: %w", name, errNoPolicyFile)
 	}
 	return file, err
 }
+
+// announcedFile returns the file of a policy that a book announces, or an empty one
+// where it is lost. Whether the policy counts, and rules an epoch that is not sealed
+// yet, is known later: rulesOf asks for it then.
+func (s *Service) announcedFile(ctx context.Context, change proofs.PolicyChange) ([]byte, error) {
+	file, err := s.fetchPolicy(ctx, change.Policy)
+	if errors.Is(err, errNoPolicyFile) {
+		s.log.Warn("importing an announcement without its policy", "version", change.Version, "first_epoch", change.FirstEpoch, "error", err)
+		return []byte{}, nil
+	}
+	return file, err
+}
+
+// Every book has the policy that its epoch was judged by.
+const findPolicyFile = `UPDATE policies SET file = $2 WHERE hash = $1 AND file = ''`
 
 // importStatements stores the book's statements, what they say and the beacons
 // that they name, and closes intake for the epoch.
@@ -158,7 +176,7 @@ func (s *Service) importStatements(ctx context.Context, tx pgx.Tx, in *proofs.In
 		items[i] = &item{envelope: st.Envelope, id: st.Envelope.ID(), body: body, arrival: st.Arrival}
 		if change, ok := body.(proofs.PolicyChange); ok {
 			var err error
-			if items[i].file, err = s.fetchPolicy(ctx, change.Policy); err != nil {
+			if items[i].file, err = s.announcedFile(ctx, change); err != nil {
 				return err
 			}
 		}
@@ -176,7 +194,9 @@ func (s *Service) importStatements(ctx context.Context, tx pgx.Tx, in *proofs.In
 	queueStatements(&b, rowsOf(items), map[ionet.Hash]bool{}, map[ionet.Hash]proofs.Arrival{})
 	b.Queue(correctStatements, epochs, ids, arrivedEpochs, arrivedSamples)
 	queueRegistry(&b, items)
-	queueImportedPrices(&b, in.Epoch, items)
+	policy := ionet.HashOf(in.Policy)
+	b.Queue(findPolicyFile, policy[:], in.Policy)
+	queueImportedPrices(&b, items)
 	for _, sql := range []string{correctDelegations, correctRevocations, correctReleases, correctInventories, correctPolicies} {
 		b.Queue(sql, ids)
 	}

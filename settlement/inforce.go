@@ -2,6 +2,7 @@ package settlement
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -57,6 +58,17 @@ func readPolicies(ctx context.Context, q querier) ([]policyRow, error) {
 	return list, nil
 }
 
+// readOpenPolicies returns all policies and the first epoch without a final seal. That is
+// read first: what is sealed between the two reads is open by both, never forgotten.
+func readOpenPolicies(ctx context.Context, q querier) (next uint64, list []policyRow, err error) {
+	var position int64
+	if err := q.QueryRow(ctx, selectEpochLane).Scan(&position); err != nil {
+		return 0, nil, fmt.Errorf("read the epoch lane: %w", err)
+	}
+	list, err = readPolicies(ctx, q)
+	return uint64(position), list, err
+}
+
 // genesisPolicy is the policy of the genesis as a change from nothing.
 func (s *Service) genesisPolicy() proofs.PolicyChange {
 	p := s.cfg.Policy
@@ -91,8 +103,9 @@ type rules struct {
 
 const selectPolicyFile = `SELECT file FROM policies WHERE hash = $1 LIMIT 1`
 
-// rulesOf returns the policy with that hash, which the database must hold. What was
-// parsed once is kept.
+// rulesOf returns the policy with that hash, which the database must hold; one that was
+// imported without its file is read from the published store, where it must be back.
+// What was parsed once is kept.
 func (s *Service) rulesOf(ctx context.Context, q querier, policy ionet.Hash) (*rules, error) {
 	if policy == s.cfg.Policy.Hash() {
 		return &rules{s.cfg.Policy, s.cfg.PolicyFile}, nil
@@ -105,6 +118,9 @@ func (s *Service) rulesOf(ctx context.Context, q querier, policy ionet.Hash) (*r
 		return nil, fmt.Errorf("read policy %s: %w", policy, err)
 	}
 	file, err := pgx.CollectExactlyOneRow(rows, pgx.RowTo[[]byte])
+	if err == nil && len(file) == 0 {
+		file, err = s.fetchPolicy(ctx, policy)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read policy %s: %w", policy, err)
 	}
@@ -134,16 +150,12 @@ func (s *Service) rulesNow(ctx context.Context, q querier) (*rules, error) {
 // not guess: what is acked by its rules must be what the epoch is judged by. While a
 // change that may hold at k has no final seal yet it is a busy Problem.
 func (s *Service) policyAt(ctx context.Context, k uint64) (*emissions.Policy, error) {
-	list, err := readPolicies(ctx, s.front)
+	next, list, err := readOpenPolicies(ctx, s.front)
 	if err != nil {
 		return nil, err
 	}
-	var next int64
-	if err := s.front.QueryRow(ctx, selectEpochLane).Scan(&next); err != nil {
-		return nil, fmt.Errorf("read the epoch lane: %w", err)
-	}
 	for _, r := range list {
-		if r.FirstEpoch <= k && r.isOpen(uint64(next)) {
+		if r.FirstEpoch <= k && r.isOpen(next) {
 			return nil, NewProblem(ProblemBusy, "", "whether policy version %d is in force at epoch %d is known once the seal of epoch %d is final: ask again in a moment", r.Version, k, r.arrival).after(beaconRetry)
 		}
 	}
@@ -168,16 +180,27 @@ func (s *Service) rulesAt(ctx context.Context, k uint64) (*rules, error) {
 		if r.epoch == 0 || r.sealedAt != 0 {
 			continue
 		}
-		if r.sealedAt, err = s.noteSealTime(ctx, r.epoch); err != nil {
-			if r.FirstEpoch <= k {
-				return nil, fmt.Errorf("the policy of epoch %d depends on when epoch %d was sealed: %w", k, r.epoch, err)
-			}
-			s.log.Debug("the time of a seal that announces a policy is not known yet", "epoch", r.epoch, "error", err)
-			continue
+		if i > 0 && list[i-1].epoch == r.epoch {
+			r.sealedAt = list[i-1].sealedAt // of the same book
+		} else if r.sealedAt, err = s.noteSealTime(ctx, r.epoch); err != nil {
+			s.warnUntimed(r.epoch, err)
 		}
-		s.emit(Event{Kind: EventPolicy, Epoch: r.epoch, Detail: s.becameOf(list[:i+1])})
+		switch {
+		case r.sealedAt != 0:
+			s.emit(Event{Kind: EventPolicy, Epoch: r.epoch, Detail: s.becameOf(list[:i+1])})
+		case r.FirstEpoch <= k:
+			return nil, fmt.Errorf("the policy of epoch %d depends on when epoch %d was sealed: %w", k, r.epoch, err)
+		}
 	}
 	return s.rulesOf(ctx, s.pool, s.inForce(list, k).Policy)
+}
+
+// warnUntimed tells once that the time of epoch k's seal could not be read.
+func (s *Service) warnUntimed(k uint64, err error) {
+	if !s.untimed[k] && !errors.Is(err, errNotLeader) {
+		s.untimed[k] = true
+		s.log.Warn("when an epoch that announces a policy was sealed is not known: each pass asks all endpoints again", "epoch", k, "error", err)
+	}
 }
 
 // becameOf tells what became of the last policy of list.

@@ -26,7 +26,7 @@ type intake struct {
 	beacons  beaconCache
 	opened   time.Time
 	budget   int64       // registryBudget
-	current  atomic.Bool // the epoch lane was read once and is where the database has it
+	current  atomic.Bool // the epoch lane, as last read, is where the database has it
 }
 
 // openIntake prepares verification and the emission schedule of the network.
@@ -88,7 +88,7 @@ func (s *Service) Submit(ctx context.Context, submitted []Submitted) ([]Result, 
 		return nil, fmt.Errorf("submit: %w", err)
 	}
 	// Which key a price must have depends on what the chain sealed before.
-	if err := s.checkCurrent(ctx, pricesIn(fresh)); err != nil {
+	if err := s.checkCurrent(ctx, pricesIn(fresh), false); err != nil {
 		return nil, fmt.Errorf("submit: %w", err)
 	}
 	for _, it := range inKindOrder(fresh) {
@@ -99,7 +99,12 @@ func (s *Service) Submit(ctx context.Context, submitted []Submitted) ([]Result, 
 			known.learn(it)
 		}
 	}
-	if err := s.checkCurrent(ctx, fresh); err != nil {
+	// What was current once may be an older copy now. A price draws for later epochs
+	// too: each that its observer's key brings makes us look again.
+	if err := s.checkCurrent(ctx, pricesIn(fresh), true); err != nil {
+		return nil, fmt.Errorf("submit: %w", err)
+	}
+	if err := s.checkCurrent(ctx, fresh, false); err != nil {
 		return nil, fmt.Errorf("submit: %w", err)
 	}
 	if err := s.checkBeacons(ctx, fresh); err != nil {
@@ -112,16 +117,20 @@ func (s *Service) Submit(ctx context.Context, submitted []Submitted) ([]Result, 
 	return s.answers(items), nil
 }
 
+// isFresh reports whether an item passed so far and is not stored yet.
+func isFresh(it *item) bool { return it.problem == nil && !it.stored }
+
 // checkCurrent takes no new statement of an epoch until the chain's epoch lane was read
-// once and the database explains it: started on an older copy, this service does
-// not know yet which epochs are sealed, and would ack what is in no book.
-func (s *Service) checkCurrent(ctx context.Context, items []*item) error {
-	if s.intake.current.Load() {
+// and the database explains it: started on an older copy, this service does
+// not know yet which epochs are sealed, and would ack what is in no book. Once that is
+// known it reads again only where it is told to.
+func (s *Service) checkCurrent(ctx context.Context, items []*item, again bool) error {
+	if s.intake.current.Load() && !again {
 		return nil
 	}
 	var fresh []*item
 	for _, it := range items {
-		if it.ofEpoch() && it.problem == nil && !it.stored {
+		if it.ofEpoch() && isFresh(it) {
 			fresh = append(fresh, it)
 		}
 	}
@@ -132,8 +141,8 @@ func (s *Service) checkCurrent(ctx context.Context, items []*item) error {
 	if err != nil {
 		return fmt.Errorf("compare the epoch lane with the chain: %w", err)
 	}
+	s.intake.current.Store(current)
 	if current {
-		s.intake.current.Store(true)
 		return nil
 	}
 	for _, it := range fresh {
@@ -143,16 +152,13 @@ func (s *Service) checkCurrent(ctx context.Context, items []*item) error {
 }
 
 // isCurrent reports whether the epoch lane is on chain where the database has it,
-// or one stored content further.
+// or one stored content further. An empty database is so only before the genesis.
 func (s *Service) isCurrent(ctx context.Context) (bool, error) {
 	lanes, err := s.loadLanes(ctx)
 	if err != nil {
 		return false, err
 	}
 	l := laneNamed(lanes, epochLane)
-	if l.position == 0 {
-		return true, nil // no pass was ever made: a database of before that knows no worker that proved anything
-	}
 	accounts, _, err := s.cfg.Chain.Accounts(ctx, []ionet.Key{l.address}, rpc.Finalized, l.slot)
 	if err != nil {
 		return false, err
@@ -176,7 +182,7 @@ func (s *Service) isCurrent(ctx context.Context) (bool, error) {
 func (s *Service) store(ctx context.Context, items []*item) error {
 	passed := make([]*item, 0, len(items))
 	for _, it := range items {
-		if it.problem == nil && !it.stored {
+		if isFresh(it) {
 			passed = append(passed, it)
 		}
 	}

@@ -99,6 +99,7 @@ func (s *Service) keepOnce(ctx context.Context) error {
 // lose ends the lease; l.mu is held.
 func (s *Service) lose() {
 	s.lease.number = 0
+	s.intake.current.Store(false) // perhaps another database is there now
 	s.log.Warn("lease lost")
 	s.emit(Event{Kind: EventLease, Detail: "lost: another instance took it, or the database was put back"})
 }

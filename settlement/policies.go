@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -41,6 +42,11 @@ func (s *Service) AnnouncePolicy(ctx context.Context, file []byte) (Announcement
 	if !current {
 		return Announcement{}, NewProblem(ProblemBusy, "", "this database does not know yet which epochs the chain has sealed, and so not which policies were announced: try again once the service has caught up").after(beaconRetry)
 	}
+	if p, err := s.checkClock(ctx); err != nil {
+		return Announcement{}, fmt.Errorf("announce policy: %w", err)
+	} else if p != nil {
+		return Announcement{}, p
+	}
 	open, err := s.awaitFreeze(ctx)
 	if err != nil {
 		return Announcement{}, fmt.Errorf("announce policy: %w", err)
@@ -74,6 +80,11 @@ func (s *Service) announcement(file []byte) (*item, *Problem) {
 	if err != nil {
 		return nil, NewProblem(ProblemMalformedPolicy, "file", "%v", err)
 	}
+	if policy.Target != nil {
+		if err := proofs.CheckKey(policy.Target.Key); err != nil {
+			return nil, NewProblem(ProblemWeakKey, "target.key", "target.key: no statement by it would be accepted: %v", err)
+		}
+	}
 	if last := s.intake.schedule.Epochs(); policy.FirstEpoch > last {
 		return nil, NewProblem(ProblemPolicyEpoch, "first_epoch", "first_epoch is %d, the schedule's last epoch is %d", policy.FirstEpoch, last)
 	}
@@ -84,6 +95,26 @@ func (s *Service) announcement(file []byte) (*item, *Problem) {
 	}
 	e := proofs.Sign(s.cfg.Network.ID(), proofs.KindPolicy, s.cfg.Keys.Service, body)
 	return &item{envelope: e, id: e.ID(), body: change, file: file}, nil
+}
+
+// clockSlack is how far our clock and the chain's may always be apart, however short
+// an epoch is: what is finalized is behind by some seconds.
+const clockSlack = time.Minute
+
+// checkClock compares our clock with the chain's newest finalized block: it gives an
+// announcement its epoch, and versions arrive in order. One that was acked far ahead
+// of the chain would keep all others out until then.
+func (s *Service) checkClock(ctx context.Context) (*Problem, error) {
+	newest, err := s.cfg.Chain.Newest(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the chain's time: %w", err)
+	}
+	apart, most := s.now().Sub(time.Unix(newest.Time, 0)), max(clockSlack, time.Duration(s.clock.Length)*time.Second)
+	if apart.Abs() <= most {
+		return nil, nil
+	}
+	return NewProblem(ProblemWrongClock, "", "this machine's clock and the time of the newest finalized block, %s, are %s apart, at most %s are allowed: set the clock, or wait until the chain and the endpoint have caught up",
+		time.Unix(newest.Time, 0).UTC().Format(time.RFC3339), apart.Abs().Truncate(time.Second), most), nil
 }
 
 // lockPolicies lets one announcement after another be checked and stored: the row
@@ -106,17 +137,17 @@ func (s *Service) announce(ctx context.Context, tx pgx.Tx, it *item) error {
 	}
 	if at, ok := found[it.id]; ok {
 		it.arrival, it.stored = at, true
-		return nil
+		return s.putPolicy(ctx, tx, it) // it may have been lost
 	}
 	var frozen int64
 	if err := tx.QueryRow(ctx, lockIntake).Scan(&frozen); err != nil {
 		return fmt.Errorf("lock intake: %w", err)
 	}
-	list, err := readPolicies(ctx, tx)
+	next, list, err := readOpenPolicies(ctx, tx)
 	if err != nil {
 		return err
 	}
-	// An instance whose clock is ahead may have announced one before: versions arrive
+	// An instance whose clock is a little ahead may have announced one before: versions arrive
 	// in their order, or the books would have a lower one after a higher.
 	earliest := uint64(frozen) + 1
 	for _, r := range list {
@@ -125,13 +156,17 @@ func (s *Service) announce(ctx context.Context, tx pgx.Tx, it *item) error {
 	if it.arrival.Epoch < earliest {
 		it.arrival = proofs.Arrival{Epoch: earliest}
 	}
-	if p := s.judgePolicy(it, list); p != nil {
+	grace, err := s.graceOf(ctx, tx, list, it.arrival.Epoch)
+	if err != nil {
+		return err
+	}
+	if p := s.judgePolicy(it, list, next, grace); p != nil {
 		return p
 	}
 	// The file is durable before anything refers to it. If we stop here, it is one
 	// that nothing refers to.
-	if err := s.cfg.Store.Put(ctx, publish.PolicyName(it.body.(proofs.PolicyChange).Policy), it.file); err != nil {
-		return fmt.Errorf("publish the policy: %w", err)
+	if err := s.putPolicy(ctx, tx, it); err != nil {
+		return err
 	}
 	if err := s.insert(ctx, tx, []*item{it}); err != nil {
 		return err
@@ -142,21 +177,67 @@ func (s *Service) announce(ctx context.Context, tx pgx.Tx, it *item) error {
 	return nil
 }
 
+// putPolicy publishes an announcement's file, and keeps it where it was imported
+// without.
+func (s *Service) putPolicy(ctx context.Context, tx pgx.Tx, it *item) error {
+	policy := it.body.(proofs.PolicyChange).Policy
+	if err := s.cfg.Store.Put(ctx, publish.PolicyName(policy), it.file); err != nil {
+		return fmt.Errorf("publish the policy: %w", err)
+	}
+	if _, err := tx.Exec(ctx, findPolicyFile, policy[:], it.file); err != nil {
+		return fmt.Errorf("keep the policy: %w", err)
+	}
+	return nil
+}
+
+// graceOf returns the seconds between the end of epoch k and its closing, as far as
+// sealed books tell.
+func (s *Service) graceOf(ctx context.Context, q querier, list []policyRow, k uint64) (uint64, error) {
+	r, err := s.rulesOf(ctx, q, s.inForce(list, k).Policy)
+	if err != nil {
+		return 0, err
+	}
+	return uint64(r.Close.GraceSeconds), nil
+}
+
+// earliestFirst returns the first epoch that a policy announced in epoch at can rule:
+// at's book is not sealed before its end and the grace, and that must be before the
+// policy's first epoch begins.
+func (s *Service) earliestFirst(at, grace uint64) uint64 {
+	return at + 2 + grace/uint64(s.clock.Length)
+}
+
+// What one announcement may do to those after it: versions rise for ever, and each
+// book has all of its epoch.
+const (
+	maxVersionStep  = 1000 // above the newest version
+	maxOpenPolicies = 16   // that no final book has yet
+)
+
 // judgePolicy holds a new announcement against those before it, under the lock that
-// keeps others out.
-func (s *Service) judgePolicy(it *item, list []policyRow) *Problem {
+// keeps others out. next is the first epoch without a final seal, grace that of the
+// epoch of its arrival.
+func (s *Service) judgePolicy(it *item, list []policyRow, next, grace uint64) *Problem {
 	change, at := it.body.(proofs.PolicyChange), it.arrival.Epoch
-	newest := s.genesisPolicy()
+	newest, open := s.genesisPolicy(), 0
 	for _, r := range list {
 		if r.Version > newest.Version {
 			newest = r.PolicyChange
 		}
+		if r.epoch == 0 && r.isOpen(next) {
+			open++
+		}
 	}
-	if change.Version <= newest.Version {
+	earliest := s.earliestFirst(at, grace)
+	switch {
+	case change.Version <= newest.Version:
 		return NewProblem(ProblemPolicyVersion, "version", "version is %d, it must be greater than that of every policy announced before, which is %d: give the file a higher one", change.Version, newest.Version)
-	}
-	if change.FirstEpoch < at+2 {
-		return NewProblem(ProblemPolicyEpoch, "first_epoch", "first_epoch is %d, it must be %d or later: a policy counts only if the book of this epoch, %d, is sealed before its first epoch begins", change.FirstEpoch, at+2, at)
+	case uint64(change.Version) > uint64(newest.Version)+maxVersionStep:
+		return NewProblem(ProblemPolicyVersion, "version", "version is %d, it may be at most %d above the newest policy's, %d: versions never go back", change.Version, maxVersionStep, newest.Version)
+	case change.FirstEpoch < earliest:
+		return NewProblem(ProblemPolicyEpoch, "first_epoch", "first_epoch is %d, it must be %d or later: a policy counts only if the book of this epoch, %d, is sealed before its first epoch begins, and that is %d seconds after its end at the earliest", change.FirstEpoch, earliest, at, grace)
+	case open >= maxOpenPolicies:
+		return NewProblem(ProblemTooManyStatements, "", "%d announced policies are in no final book yet: announce more once epoch %d is sealed", open, next)
 	}
 	return nil
 }
@@ -183,13 +264,9 @@ type PolicyStatus struct {
 
 // Policies returns the genesis policy and all that were announced since, in that order.
 func (s *Service) Policies(ctx context.Context) ([]PolicyStatus, error) {
-	list, err := readPolicies(ctx, s.front)
+	next, list, err := readOpenPolicies(ctx, s.front)
 	if err != nil {
 		return nil, err
-	}
-	var next int64
-	if err := s.front.QueryRow(ctx, selectEpochLane).Scan(&next); err != nil {
-		return nil, fmt.Errorf("read the epoch lane: %w", err)
 	}
 	now := s.currentEpoch()
 	force := s.inForce(list, now)
@@ -205,7 +282,7 @@ func (s *Service) Policies(ctx context.Context) ([]PolicyStatus, error) {
 		switch {
 		case s.counts(list[:i+1]):
 			state = stateOf(r.PolicyChange, PolicyCounts)
-		case r.isOpen(uint64(next)):
+		case r.isOpen(next):
 			state = PolicyAnnounced
 		}
 		out = append(out, PolicyStatus{PolicyChange: r.PolicyChange, Statement: r.id, Announced: r.arrival, Sealed: r.epoch, State: state})

@@ -149,20 +149,59 @@ func TestPoliciesAreRecovered(t *testing.T) {
 	m.ruledBy(max(next, m.position(epochLane)-1), second, proofs.ZeroMultiplier)
 }
 
-// Without the file that a sealed book announces a recovery stops, and names it.
-func TestRecoveryNeedsThePolicy(t *testing.T) {
+// All files of policies are lost with the database. A policy that never counted is not
+// needed, that of a sealed epoch is in its book; one that is still to rule is asked for,
+// by name, before its first epoch closes. Put back or announced again it is there.
+func TestRecoveryWithoutPolicyFiles(t *testing.T) {
 	m := newMachine(t)
 	m.fenceUp()
-	old := m.backup()
-	file := policyOf(2, m.current()+2)
-	m.announce(file)
-	m.finishEpoch()
-	name := publish.PolicyName(ionet.HashOf(file))
-	m.onDatabase(old)
-	m.moveFile(name, "", ".hidden")
-	if err := m.Settle(t.Context()); err == nil || !strings.Contains(err.Error(), name) {
-		t.Fatalf("a pass without the announced policy says: %v", err)
+	k := m.current()
+	missed := policyOf(2, k+2)
+	m.announce(missed)
+	m.goTo(m.clock.EpochStart(k+2) + 25)
+	m.untilSealed(k)
+	m.finishEpoch(m.alice)
+	k = m.current()
+	ruled, next, last := policyOf(3, k+2, h100Earns, h100IsNothing), policyOf(4, k+5), policyOf(5, k+7, "minimum = 3", "minimum = 2")
+	m.announce(ruled)
+	m.announce(next)
+	m.announce(last)
+	for m.current() < k+4 {
+		m.finishEpoch(m.alice)
 	}
-	m.moveFile(name, ".hidden", "")
+	m.ruledBy(k+2, ruled, proofs.ZeroMultiplier)
+	for _, file := range [][]byte{missed, ruled, next, last} {
+		m.moveFile(publish.PolicyName(ionet.HashOf(file)), "", ".hidden")
+	}
+	m.onDatabase(pgtest.NewURL(t))
+	m.settleAll()
+	if file, err := m.PolicyFile(t.Context()); err != nil || string(file) != string(ruled) {
+		t.Errorf("the policy in force, which a book has: %q, %v", file, err)
+	}
+	for _, c := range []struct {
+		before uint64 // epoch before the policy's first
+		file   []byte
+		mend   func()
+	}{
+		{k + 4, next, func() { m.moveFile(publish.PolicyName(ionet.HashOf(next)), ".hidden", "") }},
+		{k + 6, last, func() { m.announce(last) }},
+	} {
+		m.mustBe(c.before)
+		m.play(c.before, m.alice)
+		m.toClose(c.before)
+		var err error
+		for range 20 {
+			err = m.Settle(t.Context())
+			m.advance(2)
+		}
+		if name := publish.PolicyName(ionet.HashOf(c.file)); err == nil || !strings.Contains(err.Error(), name) || m.position(epochLane) != c.before+1 {
+			t.Fatalf("a pass in which the policy of epoch %d is lost says %v, want %s", c.before+1, err, name)
+		}
+		c.mend()
+		m.ruledBy(m.finishEpoch(m.alice), c.file, proofs.Accepted)
+	}
+	if file, err := m.store.Get(t.Context(), publish.PolicyName(ionet.HashOf(last))); err != nil || string(file) != string(last) {
+		t.Errorf("the policy that was announced again is not published: %v", err)
+	}
 	m.settleAll()
 }

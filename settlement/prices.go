@@ -138,6 +138,10 @@ func (s *Service) checkObserved(it *item, p proofs.Price, frozen uint64) *Proble
 	if p.Observed < start || p.Observed >= end {
 		return NewProblem(ProblemMalformedStatement, "body.observed", "observed is %d, epoch %d begins at %d and ends before %d", p.Observed, p.Epoch, start, end)
 	}
+	// An observer's clock may be ahead of ours by a little.
+	if now := s.now(); p.Observed > now.Unix()+s.clock.SampleSeconds() {
+		return NewProblem(ProblemFutureSample, "body.observed", "observed is %d, it is %d now: a price is observed before it is sent", p.Observed, now.Unix()).after(time.Unix(p.Observed, 0).Sub(now))
+	}
 	return nil
 }
 
@@ -155,12 +159,12 @@ func dollars(microUSD uint64) string {
 	return fmt.Sprintf("%d.%06d", microUSD/1_000_000, microUSD%1_000_000)
 }
 
-const insertPrices = `
+const storePrices = `
 INSERT INTO prices (epoch, signer, id, observed, micro_usd)
 SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::bigint[], $5::bigint[])
-ON CONFLICT (epoch, signer) DO NOTHING`
+`
 
-const deletePrices = `DELETE FROM prices WHERE epoch = $1`
+const insertPrices = storePrices + `ON CONFLICT (epoch, signer) DO NOTHING`
 
 // priceColumns returns the prices among items as insertPrices takes them.
 func priceColumns(items []*item) (prices []*item, columns []any) {
@@ -204,14 +208,34 @@ func takePrices(ctx context.Context, tx pgx.Tx, items []*item) ([]*item, error) 
 	return left, nil
 }
 
-// queueImportedPrices makes the price of epoch k the one that its sealed book has,
-// or none: what this database took before it knew the book is in no book. A price of
-// an earlier epoch came with that epoch's book.
-func queueImportedPrices(b *pgx.Batch, k uint64, items []*item) {
-	b.Queue(deletePrices, int64(k))
+// Where an import finds another price of the epoch, that of its book stands.
+const importPrices = storePrices + `
+ON CONFLICT (epoch, signer) DO UPDATE SET id = excluded.id, observed = excluded.observed, micro_usd = excluded.micro_usd`
+
+// queueImportedPrices stores the price that a book was judged by, of its epoch or of
+// an earlier one.
+func queueImportedPrices(b *pgx.Batch, items []*item) {
 	if prices, columns := priceColumns(items); len(prices) > 0 {
-		b.Queue(insertPrices, columns...)
+		b.Queue(importPrices, columns...)
 	}
+}
+
+const dropPrices = `DELETE FROM prices WHERE epoch = $1 AND id <> ALL ($2::bytea[])`
+
+// sealPrices makes the price of an epoch the one that its sealed book has, or none:
+// what was taken and is in no book, by a key that the policy in force does not name,
+// draws for no later epoch.
+func sealPrices(ctx context.Context, tx pgx.Tx, in *proofs.Inputs) error {
+	var ids set[ionet.Hash]
+	for i := range in.Statements {
+		if e := &in.Statements[i].Envelope; e.Kind == proofs.KindPrice {
+			ids.add(e.ID())
+		}
+	}
+	if _, err := tx.Exec(ctx, dropPrices, int64(in.Epoch), byteas(ids)); err != nil {
+		return fmt.Errorf("drop prices that no book has: %w", err)
+	}
+	return nil
 }
 
 // The newest price in reach of epoch $3.

@@ -247,6 +247,7 @@ func TestPriceRefusals(t *testing.T) {
 		{"too high a price", with(func(p *proofs.Price) { p.MicroUSD = math.MaxInt64 + 1 }), ProblemMalformedStatement, "not in 1..9223372036854775807", "body"},
 		{"before the epoch", with(func(p *proofs.Price) { p.Observed = start - 1 }), ProblemMalformedStatement, "observed is", "body.observed"},
 		{"after the epoch", with(func(p *proofs.Price) { p.Observed = end }), ProblemMalformedStatement, "ends before", "body.observed"},
+		{"to come", with(func(p *proofs.Price) { p.Observed = b.now().Unix() + testSample + 1 }), ProblemFutureSample, "it is", "body.observed"},
 		{"epoch 0", with(func(p *proofs.Price) { p.Epoch = 0 }), ProblemMalformedStatement, "epoch is 0", "body"},
 		{"after the last epoch", with(func(p *proofs.Price) { p.Epoch = 1001 }), ProblemMalformedStatement, "1..1000", "body.epoch"},
 		{"epoch to come", with(func(p *proofs.Price) { p.Epoch, p.Observed = 4, end }), ProblemFutureSample, "epoch 4 has not begun", "body.epoch"},
@@ -267,7 +268,7 @@ func TestPriceRefusals(t *testing.T) {
 	ack := b.ack(late, proofs.Arrival{Epoch: 1})
 	b.refuse(ProblemEpochClosed, Submitted{Envelope: late, Ack: &ack})
 	// An epoch that has ended and is not frozen is still open.
-	b.accept(b.observe("oracle", good), b.price(2, 5))
+	b.accept(b.observe("oracle", proofs.Price{Epoch: 3, Observed: b.now().Unix() + testSample, MicroUSD: 5}), b.price(2, 5))
 }
 
 func isProblem(err error, kind string) bool {

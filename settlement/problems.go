@@ -63,6 +63,7 @@ const (
 	ProblemPolicyVersion      = "policy-version"
 	ProblemPolicyEpoch        = "policy-epoch"
 	ProblemForeignPolicy      = "foreign-policy"
+	ProblemWrongClock         = "wrong-clock"
 	ProblemNotLeader          = "not-leader"
 	ProblemBusy               = "busy"
 )
@@ -111,6 +112,7 @@ var problemTypes = map[string]struct {
 	ProblemPolicyVersion:      {http.StatusConflict, "The policy's version was passed already"},
 	ProblemPolicyEpoch:        {http.StatusUnprocessableEntity, "The policy can't rule from that epoch on"},
 	ProblemForeignPolicy:      {http.StatusForbidden, "Policies are announced by the operator alone"},
+	ProblemWrongClock:         {http.StatusServiceUnavailable, "Our clock is not the chain's"},
 	ProblemNotLeader:          {http.StatusServiceUnavailable, "Another instance leads at the moment"},
 	ProblemBusy:               {http.StatusTooManyRequests, "The service is busy"},
 }

@@ -77,6 +77,7 @@ type resolved struct {
 	count   int
 	amount  ionet.Amount
 	payee   ionet.Key
+	missed  []string // announcements of the epoch that its book lacks
 }
 
 // lockLane locks l's row and reports whether the position is still open.
@@ -295,7 +296,11 @@ func scanPayment(row pgx.CollectableRow) (payment, error) {
 func (s *Service) apply(ctx context.Context, tx pgx.Tx, r *resolved, number int64) (fenced int64, err error) {
 	switch r.content.Kind {
 	case chain.KindEpoch:
-		return 0, s.applyEpoch(ctx, tx, r)
+		if err := s.applyEpoch(ctx, tx, r); err != nil {
+			return 0, err
+		}
+		r.missed, err = overtaken(ctx, tx, r.lane.position)
+		return 0, err
 	case chain.KindFence:
 		memo, err := proofs.ParseMemo(r.content.Memo)
 		if err != nil {
@@ -381,4 +386,8 @@ func (s *Service) tell(r resolved) {
 	}
 	s.log.Info("settled", "lane", e.Lane, "position", e.Position, "kind", r.content.Kind.String(), "amount", e.Amount.String(), "count", e.Count, "signature", e.Signature.String())
 	s.emit(e)
+	for _, policy := range r.missed {
+		s.log.Warn("an announced policy is in no book", "epoch", e.Epoch, "policy", policy)
+		s.emit(Event{Kind: EventPolicy, Epoch: e.Epoch, Detail: policy})
+	}
 }

@@ -69,8 +69,10 @@ func (s *Service) readSealTime(ctx context.Context, k uint64) (int64, error) {
 }
 
 // stepTime returns the block time of a transaction, which must have passed l's position.
+// It decides for ever which policy rules, so one endpoint alone does not tell it: all
+// must have the transaction, and at the same time.
 func (s *Service) stepTime(ctx context.Context, l lane, signature chain.Signature) (int64, error) {
-	t, err := s.cfg.Chain.Transaction(ctx, signature)
+	t, err := s.cfg.Chain.Landed(ctx, signature)
 	if err != nil {
 		return 0, err
 	}
@@ -80,20 +82,9 @@ func (s *Service) stepTime(ctx context.Context, l lane, signature chain.Signatur
 	}
 	from := s.public(l.c)
 	for _, st := range d.Plan.Steps {
-		if st.Lane != l.address || st.From != from || t.Err != nil {
-			continue
-		}
-		if t.Time > 0 {
+		if st.Lane == l.address && st.From == from && t.Err == nil {
 			return t.Time, nil
 		}
-		b, err := s.cfg.Chain.Block(ctx, t.Slot)
-		if err == nil && b.Time <= 0 {
-			err = errors.New("the endpoint does not tell it")
-		}
-		if err != nil {
-			return 0, fmt.Errorf("read the time of slot %d: %w", t.Slot, err)
-		}
-		return b.Time, nil
 	}
 	return 0, fmt.Errorf("transaction %s did not pass position %d of lane %s", signature, l.position, l.name)
 }
@@ -121,4 +112,26 @@ func sealAnnouncements(ctx context.Context, tx pgx.Tx, in *proofs.Inputs) error 
 		return fmt.Errorf("note the announced policies: %w", err)
 	}
 	return nil
+}
+
+// An announcement that arrived in a sealed epoch and is not in its book.
+const selectOvertaken = `SELECT version, first_epoch FROM policies WHERE arrival_epoch = $1 AND epoch IS NULL ORDER BY version`
+
+// overtaken lists the announcements of epoch k that its sealed book does not have, in
+// words: a seal that this database had forgotten landed after they were acked.
+func overtaken(ctx context.Context, tx pgx.Tx, k uint64) ([]string, error) {
+	rows, err := tx.Query(ctx, selectOvertaken, int64(k))
+	if err != nil {
+		return nil, fmt.Errorf("look for overtaken announcements: %w", err)
+	}
+	var list []string
+	var version, first int64
+	_, err = pgx.ForEachRow(rows, []any{&version, &first}, func() error {
+		list = append(list, fmt.Sprintf("version %d for epoch %d, but was sealed without it: it never counts, announce it again with a higher version", version, first))
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look for overtaken announcements: %w", err)
+	}
+	return list, nil
 }
