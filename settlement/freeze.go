@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/emissions"
 	"github.com/ionet-settlement/ionet/proofs"
 )
 
@@ -64,15 +65,20 @@ func (s *Service) judgeEpoch(ctx context.Context, k uint64) error {
 	if err != nil {
 		return err
 	}
-	return s.asLeader(ctx, func(tx pgx.Tx, _ int64) error {
+	fixed := false
+	err = s.asLeader(ctx, func(tx pgx.Tx, _ int64) error {
 		policy, root := ionet.HashOf(in.Policy), in.Root()
 		tag, err := tx.Exec(ctx, insertEpoch, int64(k), emission.Int64(), j.Sum.Int64(), j.Unissued.Int64(), policy[:], root[:], len(j.Verdicts), inputs, d.draw, d.priceEpoch, d.microUSD)
-		if err != nil || tag.RowsAffected() == 0 { // a leader before us did it: its inputs stand
+		if fixed = tag.RowsAffected() == 1; err != nil || !fixed { // a leader before us did it: its inputs stand
 			return err
 		}
 		return copyVerdicts(ctx, tx, k, j.Verdicts)
 	})
 	// Inputs and verdicts are now fixed. If we stop, the next CloseDue publishes them.
+	if err == nil && fixed && d.draw == emissions.DrawTarget && d.priceEpoch == nil {
+		s.log.Warn("an epoch closes without a price: nothing of its emission is minted", "epoch", k, "emission", emission.Tokens(s.cfg.Network.Decimals), "policy", ionet.HashOf(in.Policy))
+	}
+	return err
 }
 
 const insertEpoch = `
