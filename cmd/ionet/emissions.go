@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -22,15 +23,17 @@ type emissionsCmd struct {
 	Allocation string   `placeholder:"READING" help:"What the published percentages of the genesis allocation are of: of_cap (the default) or of_genesis."`
 	Unlock     []string `sep:"none" placeholder:"CATEGORY=TEXT" help:"When a category of the genesis supply unlocks: immediate, cliff:M, tranches:A..B or linear:A..B, in months of 730 epochs; repeat it for more."`
 
+	Symbol string `default:"IO" placeholder:"NAME" help:"What the token is called in tables and pictures: 1..10 letters and digits."`
+
 	By     string `placeholder:"UNIT" help:"What a row is: epoch, month (730 epochs) or year (8760 epochs, the default)."`
 	From   string `placeholder:"N" help:"First row, from 1."`
 	To     string `placeholder:"N" help:"Last row."`
 	Format string `placeholder:"NAME" help:"table (the default), csv or json."`
 
-	At     string `placeholder:"TIME" help:"Instead of rows, the supply at a date or RFC 3339 time."`
-	Plot   string `placeholder:"FILE" help:"Instead of rows, draw supply, emission and unlocks: a name that ends in .svg or .png."`
-	Vector string `placeholder:"FILE" help:"Instead of rows, write all emissions, 8 bytes each, little-endian."`
-	Hash   bool   `help:"Instead of rows, print SHA-256 of that vector in hex."`
+	At     []string `placeholder:"TIME" help:"Instead of rows, the supply at a date or RFC 3339 time; repeat it for more."`
+	Plot   string   `placeholder:"FILE" help:"Instead of rows, draw supply, emission and unlocks: a name that ends in .svg or .png."`
+	Vector string   `placeholder:"FILE" help:"Instead of rows, write all emissions, 8 bytes each, little-endian."`
+	Hash   bool     `help:"Instead of rows, print SHA-256 of that vector in hex."`
 }
 
 // Help is shown below the flags.
@@ -46,7 +49,9 @@ Examples:
   ionet emissions --by month --to 12 --format csv
   ionet emissions --profile monthly --decimals 0 --by month
   ionet emissions --at 2031-05-01
+  ionet emissions --at 2026-01-01 --at 2027-01-01 --at 2028-01-01 --format csv
   ionet emissions --plot supply.svg --unlock research=linear:0..48
+  ionet emissions --plot mine.png --schedule mine.toml --symbol MINE
   ionet emissions --vector emissions.bin --hash`
 }
 
@@ -77,12 +82,12 @@ func (c *emissionsCmd) do(out io.Writer, v *view) error {
 	if !c.replacesRows() {
 		return c.rows(out, v)
 	}
-	if c.At != "" {
-		at, err := parseTime("--at", c.At)
+	if len(c.At) > 0 {
+		moments, err := c.moments(v)
 		if err != nil {
 			return err
 		}
-		if err := v.supplyAt(out, at, c.Format); err != nil {
+		if err := v.printMoments(out, moments, c.Format); err != nil {
 			return err
 		}
 	}
@@ -104,7 +109,7 @@ func (c *emissionsCmd) do(out io.Writer, v *view) error {
 }
 
 func (c *emissionsCmd) replacesRows() bool {
-	return c.At != "" || c.Plot != "" || c.Vector != "" || c.Hash
+	return len(c.At) > 0 || c.Plot != "" || c.Vector != "" || c.Hash
 }
 
 // rows prints the rows from --from to --to.
@@ -131,6 +136,9 @@ func (c *emissionsCmd) check() error {
 	if c.Profile != "" && c.Profile != emissions.ProfileHourly && c.Profile != emissions.ProfileMonthly {
 		return fmt.Errorf("--profile %s: want %s or %s", c.Profile, emissions.ProfileHourly, emissions.ProfileMonthly)
 	}
+	if !symbol.MatchString(c.Symbol) {
+		return fmt.Errorf("--symbol %s: want 1..10 letters and digits", c.Symbol)
+	}
 	if c.Allocation != "" && c.Allocation != emissions.OfCap && c.Allocation != emissions.OfGenesis {
 		return fmt.Errorf("--allocation %s: want %s or %s", c.Allocation, emissions.OfCap, emissions.OfGenesis)
 	}
@@ -156,14 +164,13 @@ func (c *emissionsCmd) check() error {
 			return fmt.Errorf("%s %s: it selects rows, which --at, --plot, --vector and --hash replace", f.name, f.value)
 		}
 	}
-	switch {
-	case c.At == "" && c.Format != "":
+	if len(c.At) == 0 && c.Format != "" {
 		return fmt.Errorf("--format %s: it is for rows and --at", c.Format)
-	case c.Format == formatCSV:
-		return fmt.Errorf("--format %s: --at is shown as %s or %s", c.Format, formatTable, formatJSON)
 	}
 	return nil
 }
+
+var symbol = regexp.MustCompile(`^[A-Za-z0-9]{1,10}$`)
 
 // flag is a flag with its value as it was given, "" where it was not.
 type flag struct{ name, value string }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -56,29 +57,92 @@ func (v *view) at(t time.Time) (moment, error) {
 	return m, nil
 }
 
-// supplyAt prints the supply at a time.
-func (v *view) supplyAt(out io.Writer, t time.Time, format string) error {
-	m, err := v.at(t)
-	if err != nil {
-		return err
+// moments reads all of --at before anything is printed.
+func (c *emissionsCmd) moments(v *view) (all []moment, err error) {
+	for _, text := range c.At {
+		t, err := parseTime("--at", text)
+		if err != nil {
+			return nil, err
+		}
+		m, err := v.at(t)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, m)
 	}
-	if format == formatJSON {
-		enc := json.NewEncoder(out)
-		enc.SetIndent("", " ")
-		return enc.Encode(struct {
-			Header header `json:"header"`
-			At     moment `json:"at"`
-		}{v.header(), m})
-	}
+	return all, nil
+}
+
+// printMoments prints the supply at each time.
+func (v *view) printMoments(out io.Writer, moments []moment, format string) error {
 	w := bufio.NewWriter(out)
-	fmt.Fprintf(w, "%s, in IO\n%s: %s epochs have ended\n\n", v.caption(), t.Format(time.RFC3339), thousands(decimal(m.Epoch)))
-	if err := v.printTotals(w, m); err != nil {
-		return err
+	show := v.printMomentTables
+	switch format {
+	case formatCSV:
+		show = v.printMomentsCSV
+	case formatJSON:
+		show = v.printMomentsJSON
 	}
-	if err := v.printCategories(w, m.Categories); err != nil {
+	if err := show(w, moments); err != nil {
 		return err
 	}
 	return w.Flush()
+}
+
+func (v *view) printMomentsJSON(w *bufio.Writer, moments []moment) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", " ")
+	return enc.Encode(struct {
+		Header header   `json:"header"`
+		At     []moment `json:"at"`
+	}{v.header(), moments})
+}
+
+// printMomentsCSV writes a row for each time, with two columns for each category.
+func (v *view) printMomentsCSV(w *bufio.Writer, moments []moment) error {
+	c := csv.NewWriter(w)
+	names := []string{"time", "epoch", "emitted", "remaining", "unlocked", "locked", "circulating"}
+	for _, s := range v.shares {
+		names = append(names, s.Category+"_unlocked", s.Category+"_locked")
+	}
+	if err := c.Write(names); err != nil {
+		return err
+	}
+	for _, m := range moments {
+		record := []string{m.Time.Format(time.RFC3339), decimal(m.Epoch)}
+		for _, a := range []ionet.Amount{m.Emitted, m.Remaining, m.Unlocked, m.Locked, m.Circulating} {
+			record = append(record, v.tokens(a))
+		}
+		for _, s := range m.Categories {
+			record = append(record, v.tokens(s.Unlocked), v.tokens(s.Locked))
+		}
+		if err := c.Write(record); err != nil {
+			return err
+		}
+	}
+	c.Flush()
+	return c.Error()
+}
+
+func (v *view) printMomentTables(w *bufio.Writer, moments []moment) error {
+	fmt.Fprintf(w, "%s, in %s\n", v.caption(), v.symbol)
+	for i, m := range moments {
+		if i > 0 {
+			w.WriteByte('\n')
+		}
+		verb := "have"
+		if m.Epoch == 1 {
+			verb = "has"
+		}
+		fmt.Fprintf(w, "%s: %s %s ended\n\n", m.Time.Format(time.RFC3339), count(m.Epoch, "epoch"), verb)
+		if err := v.printTotals(w, m); err != nil {
+			return err
+		}
+		if err := v.printCategories(w, m.Categories); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (v *view) printTotals(w *bufio.Writer, m moment) error {

@@ -31,7 +31,7 @@ type scale struct {
 
 // newChart makes a chart for values up to xmax and ymax.
 func newChart(pl *plotter, a area, xmax, ymax float64) *chart {
-	c := &chart{plotter: pl, area: a, xmax: xmax, unit: scaleOf(ymax), step: ticks(ymax, 5)}
+	c := &chart{plotter: pl, area: a, xmax: xmax, unit: scaleOf(ymax, pl.symbol), step: ticks(ymax, 5)}
 	c.ymax = ymax * 1.08
 	if ymax == 0 {
 		c.ymax = 1
@@ -40,13 +40,13 @@ func newChart(pl *plotter, a area, xmax, ymax float64) *chart {
 }
 
 // scaleOf chooses the unit in which the largest value has few digits.
-func scaleOf(most float64) scale {
+func scaleOf(most float64, symbol string) scale {
 	for _, s := range []scale{{"quadrillion", 1e15}, {"trillion", 1e12}, {"billion", 1e9}, {"million", 1e6}, {"thousand", 1e3}} {
 		if most >= s.tokens/10 {
-			return scale{s.name + "s of IO", s.tokens}
+			return scale{s.name + "s of " + symbol, s.tokens}
 		}
 	}
-	return scale{"IO", 1}
+	return scale{symbol, 1}
 }
 
 // ticks returns the step, 1, 2 or 5 times a power of ten, that makes at most n
@@ -134,8 +134,19 @@ func (c *chart) mark(y float64) string {
 	return strconv.FormatFloat(y/c.unit.tokens, 'f', decimals, 64)
 }
 
-// short is a value with three digits behind the point.
-func (c *chart) short(y float64) string { return strconv.FormatFloat(y/c.unit.tokens, 'f', 3, 64) }
+// short is an amount in the chart's unit, with three digits behind the point or as
+// many as show two of its own. One that is far below the unit is told in tokens.
+func (c *chart) short(a ionet.Amount) string {
+	y := c.number(a) / c.unit.tokens
+	if a.IsZero() {
+		return "0"
+	}
+	digits := max(3, 1-int(math.Floor(math.Log10(y))))
+	if digits > 5 {
+		return c.words(a) + " " + c.symbol
+	}
+	return strconv.FormatFloat(y, 'f', digits, 64)
+}
 
 // axis draws the line below the data.
 func (c *chart) axis() { c.f.line(c.soft, 1.25, nil, c.at(0, 0), c.at(c.xmax, 0)) }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/emissions"
 )
 
@@ -65,7 +66,7 @@ func (v *view) figure() (*figure, error) {
 		return nil, err
 	}
 	p := v.schedule.Params()
-	title := fmt.Sprintf("IO supply: %s at genesis, %s at the cap", v.words(p.Genesis), v.words(p.Cap))
+	title := fmt.Sprintf("%s supply: %s at genesis, %s at the cap", v.symbol, v.words(p.Genesis), v.words(p.Cap))
 	pl := plotter{view: v, palette: newPalette(), faces: fonts, f: &figure{width: plotWidth, title: title, desc: v.caption()}}
 	footer := pl.footer()
 	pl.f.height = plotFooter + float64(len(footer))*footerLine + 10
@@ -86,7 +87,7 @@ func (v *view) figure() (*figure, error) {
 
 func (pl *plotter) subtitle() string {
 	n := pl.schedule.Epochs()
-	return fmt.Sprintf("%s, %s epochs from %s to %s", capital(pl.name()), thousands(decimal(n)),
+	return fmt.Sprintf("%s, %s from %s to %s", capital(pl.name()), count(n, "epoch"),
 		pl.begins(1).Format("2 January 2006"), pl.begins(n+1).Format("2 January 2006"))
 }
 
@@ -116,7 +117,7 @@ func (pl *plotter) supply() error {
 	c.curve(pl.ink, 2, at, circulating)
 	left, right := c.at(0, limit), c.at(c.xmax, limit)
 	pl.f.line(pl.limit, 1.75, []float64{8, 5}, left, right)
-	pl.f.text(pl.limit, label{text: "cap " + pl.round(p.Cap) + " IO", size: 13, bold: true, at: point{left.x + 8, left.y - 8}})
+	pl.f.text(pl.limit, label{text: "cap " + pl.round(p.Cap) + " " + pl.symbol, size: 13, bold: true, at: point{left.x + 8, left.y - 8}})
 	c.axis()
 	return c.dates()
 }
@@ -163,23 +164,30 @@ func (pl *plotter) yearly() error {
 	epochs := pl.schedule.Epochs()
 	u := bars(epochs)
 	n := u.rows(epochs)
-	var heights []float64
+	var emitted []ionet.Amount
 	var most float64
 	for i := uint64(1); i <= n; i++ {
 		r, err := pl.row(u, i)
 		if err != nil {
 			return err
 		}
-		heights = append(heights, pl.number(r.emission))
-		most = max(most, heights[i-1])
+		emitted = append(emitted, r.emission)
+		most = max(most, pl.number(r.emission))
 	}
 	c := newChart(pl, area{x: 100, y: 730, width: 470, height: 240}, float64(n), most)
 	full := max(epochs/u.epochs, 1)
-	c.head(fmt.Sprintf("Emission per %s, %s", u.name, c.unit.name), fmt.Sprintf("from %s in %s 1 to %s in %s %d",
-		c.short(heights[0]), u.name, c.short(heights[full-1]), u.name, full))
+	per, bar, under := u.name, u.name, fmt.Sprintf("%ss of %s", u.name, count(u.epochs, "epoch"))
+	switch u.name {
+	case "part":
+		per, bar, under = count(u.epochs, "epoch"), "bar", "bars of "+count(u.epochs, "epoch")
+	case "epoch":
+		under = "epochs"
+	}
+	c.head(fmt.Sprintf("Emission per %s, %s", per, c.unit.name), fmt.Sprintf("from %s in %s 1 to %s in %s %d",
+		c.short(emitted[0]), bar, c.short(emitted[full-1]), bar, full))
 	c.grid()
-	for i, h := range heights {
-		from, to := c.at(float64(i)+0.12, h), c.at(float64(i)+0.88, 0)
+	for i, e := range emitted {
+		from, to := c.at(float64(i)+0.12, pl.number(e)), c.at(float64(i)+0.88, 0)
 		pl.f.rect(pl.emitted, from.x, from.y, to.x-from.x, to.y-from.y)
 	}
 	c.axis()
@@ -187,11 +195,7 @@ func (pl *plotter) yearly() error {
 	for i := 1.0; i <= float64(n); i = step * float64(int(i/step)+1) {
 		c.tick(i-0.5, decimal(uint64(i)))
 	}
-	if u.epochs > 1 {
-		c.under(fmt.Sprintf("%ss of %s epochs", u.name, thousands(decimal(u.epochs))))
-	} else {
-		c.under("epochs")
-	}
+	c.under(under)
 	return nil
 }
 
@@ -217,7 +221,7 @@ func (pl *plotter) unlocks() error {
 	c.grid()
 	for _, i := range order {
 		s, color := pl.shares[i], pl.categories[i%len(pl.categories)]
-		legend = append(legend, entry{s.Category, color, false})
+		legend = append(legend, entry{readable(s.Category), color, false})
 		high := make([]float64, len(at))
 		for j, k := range epochs {
 			high[j] = low[j] + pl.number(s.Unlock.By(s.Amount, k))
@@ -266,14 +270,14 @@ func (pl *plotter) footer() []string {
 		if i > 0 {
 			genesis += " ·"
 		}
-		genesis += " " + s.Category + " " + pl.round(s.Amount) + " " + s.Unlock.String()
+		genesis += " " + readable(s.Category) + " " + pl.round(s.Amount) + " " + s.Unlock.String()
 	}
 	steps := "each epoch is a step"
 	if p.EpochsPerStep > 1 {
 		steps = fmt.Sprintf("a step is %s epochs", thousands(decimal(p.EpochsPerStep)))
 	}
-	schedule := fmt.Sprintf("Schedule: in its first year %s of genesis, spread over %s steps; decay %s a step; %s; %d decimals; clamped at the cap %s.",
-		p.FirstYearRate, thousands(decimal(p.StepsPerYear)), p.Decay, steps, pl.decimals, pl.round(p.Cap))
+	schedule := fmt.Sprintf("Schedule: at the first step's pace, %s of genesis in a year of %s; each step emits the fraction %s less than the one before; %s; %s; the last emission ends at the cap, %s.",
+		p.FirstYearRate, count(p.StepsPerYear, "step"), p.Decay, steps, count(uint64(pl.decimals), "decimal"), pl.round(p.Cap))
 	return slices.Concat(pl.wrap(schedule), pl.wrap(genesis), []string{"SHA-256 of the emission vector: " + pl.hash().String()})
 }
 
@@ -289,6 +293,15 @@ func (pl *plotter) wrap(text string) (lines []string) {
 		line = longer
 	}
 	return append(lines, line)
+}
+
+// readable is a category as a caption has it: "Series A" for series_a.
+func readable(category string) string {
+	words := strings.FieldsFunc(category, func(r rune) bool { return r == '_' || r == '-' })
+	for i, w := range words {
+		words[i] = capital(w)
+	}
+	return strings.Join(words, " ")
 }
 
 func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }

@@ -89,12 +89,16 @@ var plots = map[string][]string{
 	"slow":        {"--unlock", "core=linear:3..1400", "--unlock", "community=cliff:60", "--unlock", "research=tranches:1..1", "--unlock", "seed=tranches:100..1000"},
 	"immediate":   {"--unlock", "seed=immediate", "--unlock", "series_a=immediate", "--unlock", "core=immediate"},
 	"two epochs":  {"--schedule", "two.toml"},
+	"parts":       {"--schedule", "parts.toml", "--symbol", "MINE", "--allocation", "of_genesis"},
+	"short half":  {"--schedule", "half.toml", "--symbol", "WWWWWWWWWW"},
 	"some months": {"--schedule", "months.toml"},
 	"a century":   {"--schedule", "century.toml", "--start", "1999-12-31T23:00:00Z"},
 	"no emission": {"--schedule", "none.toml"},
 }
 
 var plotFiles = map[string]string{
+	"parts.toml":   schedule(4, 10000, 2_281_000_000, 730, "20000000", 8760, "0.01"),
+	"half.toml":    schedule(8, 100_000_000_000_000_000, 110_000_000_000_000_000, 87_600, "0.5", 8760, "0.0003"),
 	"two.toml":     schedule(2, 1000, 1700, 2, "1", 2, "0.5"),
 	"months.toml":  schedule(8, 123456789, 130000000, 5000, "0.9", 8760, "0.00001"),
 	"century.toml": schedule(0, 1_000_000_000_000_000_000, 1_010_000_000_000_000_000, 1048576, "0.01", 8760, "0.000001"),
@@ -117,11 +121,13 @@ func eachPlot(t *testing.T, check func(t *testing.T, v *view, f *figure)) {
 	}
 	for name, args := range plots {
 		t.Run(name, func(t *testing.T) {
-			c := emissionsCmd{}
+			c := emissionsCmd{Symbol: "IO"}
 			for i := 0; i < len(args); i += 2 {
 				switch value := args[i+1]; args[i] {
 				case "--schedule":
 					c.Schedule = filepath.Join(dir, value)
+				case "--symbol":
+					c.Symbol = value
 				case "--unlock":
 					c.Unlock = append(c.Unlock, value)
 				case "--start":
@@ -134,7 +140,7 @@ func eachPlot(t *testing.T, check func(t *testing.T, v *view, f *figure)) {
 					c.Decimals = value
 				}
 			}
-			v, err := c.viewFlags()
+			v, err := c.view(nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -203,7 +209,7 @@ func TestPlotFormats(t *testing.T) {
 			t.Fatal(err)
 		}
 		d := readSVG(t, b.Bytes())
-		if d.title != f.title || !strings.HasPrefix(d.title, "IO supply: ") {
+		if d.title != f.title || !strings.HasPrefix(d.title, v.symbol+" supply: ") {
 			t.Errorf("title %q", d.title)
 		}
 		for _, want := range []string{f.title, "emitted", "circulating", "SHA-256 of the emission vector: " + v.hash().String()} {
@@ -240,12 +246,15 @@ func TestPublishedPlot(t *testing.T) {
 		"Hourly schedule, 175,319 epochs from 1 July 2024 to 30 June 2044",
 		"Supply, billions of IO", "cap 8,000,000,000 IO", "2026", "2044", "8",
 		"Emission per year, billions of IO", "from 0.377 in year 1 to 0.037 in year 20", "0.4",
-		"Genesis supply unlocked, billions of IO", "seed", "series_a", "core", "research", "community", "48",
+		"Genesis supply unlocked, billions of IO", "Seed", "Series A", "Core", "Research", "Community", "48",
 		"SHA-256 of the emission vector: d68fe9daac36df63d8c4033544a9c4db2b48efd510aae00d266a44fbe2b160b3",
 	} {
 		if !slices.Contains(d.labels, want) {
 			t.Errorf("no %q among %q", want, d.labels)
 		}
+	}
+	if text := strings.Join(d.labels, " "); !strings.Contains(text, "Schedule: at the first step's pace, 0.08 of genesis in a year of 8,760 steps;") {
+		t.Errorf("no such pace in %s", text)
 	}
 	if bars := d.fills[hexOf(newPalette().emitted)]; bars != 21+1+1 {
 		t.Errorf("%d shapes have the colour of emissions, want 21 bars, an area and its key", bars)
@@ -291,5 +300,26 @@ func TestReadmePicture(t *testing.T) {
 	want, got := readSVG(t, file), readSVG(t, kept)
 	if !slices.Equal(got.labels, want.labels) || !maps.Equal(got.fills, want.fills) {
 		t.Error("emissions/supply.svg is not what the command draws: run `ionet emissions --plot emissions/supply.svg`")
+	}
+}
+
+// Small amounts beside large ones keep digits that say something.
+func TestShortAmounts(t *testing.T) {
+	pl := &plotter{view: &view{decimals: 8, symbol: "MINE"}}
+	c := chart{plotter: pl, unit: scaleOf(4e8, pl.symbol)}
+	for tokens, want := range map[string]string{
+		"376629806": "0.377", "36900000": "0.037", "9990000": "0.0100", "179000": "0.00018", "12000": "12,000 MINE", "0.00000001": "0.00000001 MINE", "0": "0",
+	} {
+		if got := c.short(amount(t, tokens, 8)); c.unit.name != "billions of MINE" || got != want {
+			t.Errorf("%s is %q of %s, want %q", tokens, got, c.unit.name, want)
+		}
+	}
+}
+
+func TestReadable(t *testing.T) {
+	for category, want := range map[string]string{"series_a": "Series A", "seed": "Seed", "early-backers": "Early Backers", "_": ""} {
+		if got := readable(category); got != want {
+			t.Errorf("%q is %q, want %q", category, got, want)
+		}
 	}
 }

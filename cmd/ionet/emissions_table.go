@@ -85,6 +85,9 @@ func (r row) amounts() [5]ionet.Amount {
 // amountColumns are named alike in CSV and JSON.
 var amountColumns = [5]string{"emission", "emitted", "unlocked", "circulating", "remaining"}
 
+// columnsNote stands above a table.
+const columnsNote = "emission is what a row's epochs emit; the columns after it are the supply by the row's end"
+
 // print writes rows in a format: table, csv or json.
 func (v *view) print(out io.Writer, s span, format string) error {
 	w := bufio.NewWriterSize(out, 1<<16)
@@ -138,7 +141,7 @@ func (v *view) printTable(w *bufio.Writer, s span) error {
 		}
 		fit(v.cells(s.unit, &r))
 	}
-	if _, err := fmt.Fprintf(w, "%s, in IO\n\n", v.caption()); err != nil {
+	if _, err := fmt.Fprintf(w, "%s, in %s\n%s\n\n", v.caption(), v.symbol, columnsNote); err != nil {
 		return err
 	}
 	if err := printCells(w, widths, v.cells(s.unit, nil)); err != nil {
@@ -192,8 +195,8 @@ func printCells(w *bufio.Writer, widths []int, cells []string) error {
 // caption says in one line what is shown.
 func (v *view) caption() string {
 	p := v.schedule.Params()
-	return fmt.Sprintf("%s: genesis %s, cap %s, %s epochs from %s", v.name(), v.round(p.Genesis), v.round(p.Cap),
-		thousands(decimal(p.Epochs)), v.begins(1).Format(time.RFC3339))
+	return fmt.Sprintf("%s: genesis %s, cap %s, %s from %s", v.name(), v.round(p.Genesis), v.round(p.Cap),
+		count(p.Epochs, "epoch"), v.begins(1).Format(time.RFC3339))
 }
 
 // name is what a reader calls the schedule.
@@ -204,10 +207,11 @@ func (v *view) name() string {
 	return v.profile + " schedule"
 }
 
-// header begins each JSON document. Amounts are base units, 10^-decimals IO.
+// header begins each JSON document. Amounts are base units, 10^-decimals tokens.
 type header struct {
 	Profile      string       `json:"profile"`
 	Network      string       `json:"network,omitempty"`
+	Symbol       string       `json:"symbol"`
 	Decimals     int          `json:"decimals"`
 	Start        time.Time    `json:"start"`
 	EpochSeconds uint32       `json:"epoch_seconds"`
@@ -215,14 +219,26 @@ type header struct {
 	Cap          ionet.Amount `json:"cap"`
 	Epochs       uint64       `json:"epochs"`
 	Hash         ionet.Hash   `json:"hash"`
+	Allocation   []allocated  `json:"allocation"`
+}
+
+// allocated is a part of the genesis supply and when it unlocks.
+type allocated struct {
+	Category string       `json:"category"`
+	Amount   ionet.Amount `json:"amount"`
+	Unlock   string       `json:"unlock"`
 }
 
 func (v *view) header() header {
 	p := v.schedule.Params()
-	return header{
-		Profile: v.profile, Network: v.network, Decimals: v.decimals, Start: v.begins(1), EpochSeconds: v.clock.Length,
-		Genesis: p.Genesis, Cap: p.Cap, Epochs: p.Epochs, Hash: v.hash(),
+	h := header{
+		Profile: v.profile, Network: v.network, Symbol: v.symbol, Decimals: v.decimals, Start: v.begins(1), EpochSeconds: v.clock.Length,
+		Genesis: p.Genesis, Cap: p.Cap, Epochs: p.Epochs, Hash: v.hash(), Allocation: []allocated{},
 	}
+	for _, s := range v.shares {
+		h.Allocation = append(h.Allocation, allocated{s.Category, s.Amount, s.Unlock.String()})
+	}
+	return h
 }
 
 // jsonRow is a row in JSON.

@@ -19,6 +19,7 @@ const publishedStart = "2024-07-01"
 type view struct {
 	profile  string // "hourly", "monthly", "custom", or "network" with its name below
 	network  string
+	symbol   string // of the token
 	decimals int
 	clock    ionet.Clock // its samples are not used
 	schedule *emissions.Schedule
@@ -27,6 +28,15 @@ type view struct {
 
 // view reads the schedule that the flags name.
 func (c *emissionsCmd) view(s *stage) (*view, error) {
+	v, err := c.read(s)
+	if err != nil {
+		return nil, err
+	}
+	v.symbol = c.Symbol
+	return v, nil
+}
+
+func (c *emissionsCmd) read(s *stage) (*view, error) {
 	switch {
 	case c.Network != "":
 		file, err := os.ReadFile(c.Network)
@@ -198,6 +208,14 @@ func (v *view) round(a ionet.Amount) string {
 		return whole
 	}
 	return whole + "." + fraction
+}
+
+// count is a number of things: "1 epoch", "2,000 epochs".
+func count(n uint64, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return thousands(decimal(n)) + " " + thing
 }
 
 func thousands(digits string) string {

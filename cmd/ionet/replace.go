@@ -15,16 +15,16 @@ import (
 func replaceFile(name string, write func(io.Writer) error) (err error) {
 	target, mode, err := replaceable(name)
 	if err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
+		return fmt.Errorf("write %s: %w", name, cause(err))
 	}
 	f, err := os.CreateTemp(filepath.Dir(target), "."+filepath.Base(target)+"-*")
 	if err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
+		return fmt.Errorf("write %s: %w", name, cause(err))
 	}
 	defer func() {
 		if err != nil {
 			_ = f.Close() // what came before is told
-			err = fmt.Errorf("write %s: %w", name, errors.Join(err, os.Remove(f.Name())))
+			err = fmt.Errorf("write %s: %w", name, errors.Join(cause(err), os.Remove(f.Name())))
 		}
 	}()
 	if err = write(f); err != nil {
@@ -37,6 +37,21 @@ func replaceFile(name string, write func(io.Writer) error) (err error) {
 		return err
 	}
 	return os.Rename(f.Name(), target)
+}
+
+// cause is what went wrong with a file, without the name of a temporary one.
+func cause(err error) error {
+	var (
+		p *fs.PathError
+		l *os.LinkError
+	)
+	switch {
+	case errors.As(err, &p):
+		return p.Err
+	case errors.As(err, &l):
+		return l.Err
+	}
+	return err
 }
 
 // replaceable returns the file that a name leads to, which may be missing, and
