@@ -14,6 +14,7 @@ import (
 	"github.com/ionet-settlement/ionet/chain"
 	"github.com/ionet-settlement/ionet/chain/rpc"
 	"github.com/ionet-settlement/ionet/emissions"
+	"github.com/ionet-settlement/ionet/proofs"
 	"github.com/ionet-settlement/ionet/publish"
 )
 
@@ -258,12 +259,24 @@ func (d design) checkLanes() error {
 	return nil
 }
 
+// maxPolicyVersion bounds a first policy's version: those that follow it are greater,
+// and versions never go back.
+const maxPolicyVersion = 1_000_000
+
 // checkPolicy parses the policy, which must suit the network and rule from
 // epoch 1 on.
 func (d design) checkPolicy() (*emissions.Policy, error) {
 	policy, err := emissions.ParsePolicy(d.Policy)
 	if err == nil && policy.FirstEpoch != 1 {
 		err = fmt.Errorf("first_epoch: %d is not 1, where the policy of a genesis begins", policy.FirstEpoch)
+	}
+	if err == nil && policy.Version > maxPolicyVersion {
+		err = fmt.Errorf("version: %d is more than %d, the greatest that the policy of a genesis may have", policy.Version, maxPolicyVersion)
+	}
+	if err == nil && policy.Target != nil {
+		if err = proofs.CheckKey(policy.Target.Key); err != nil {
+			err = fmt.Errorf("target.key: no price by it would be accepted: %w", err)
+		}
 	}
 	if err == nil {
 		err = policy.CheckSamples(d.Samples)
