@@ -81,6 +81,7 @@ func openUnder(t *testing.T, policy []byte) *house {
 		Keys: settlement.Keys{Operator: prepared.Keys.Operator, Fees: prepared.Keys.Fees, Service: prepared.Keys.Service, Lane: prepared.Keys.Secret},
 	})
 	check(t, err)
+	check(t, h.service.Settle(ctx)) // the database knows the genesis
 	server := httptest.NewServer(Handler(Config{Service: h.service, Files: h.folder}))
 	t.Cleanup(server.Close)
 	h.url = server.URL

@@ -271,6 +271,7 @@ func TestDevicesChange(t *testing.T) {
 // can still count.
 func TestHeld(t *testing.T) {
 	s := newStage(t)
+	s.settle() // the database knows the genesis
 	s.openWorker()
 	other := testKey(7)
 	uuid, owner := s.w.devices[0].UUID, public(other)
