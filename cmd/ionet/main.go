@@ -18,6 +18,7 @@ import (
 	"github.com/ionet-settlement/ionet/chain/rpc"
 	"github.com/ionet-settlement/ionet/client"
 	"github.com/ionet-settlement/ionet/internal/commandline"
+	"github.com/ionet-settlement/ionet/proofs"
 )
 
 const help = `For providers: make a wallet key, delegate workers, see earnings and verdicts, claim.
@@ -57,6 +58,27 @@ func (s server) client() (*client.Client, error) {
 		return nil, fmt.Errorf("--server: %w", err)
 	}
 	return api, nil
+}
+
+// busyTries is how often a statement is handed in, a second apart, while the service
+// says that it is busy: one that has just started first looks at the chain.
+const busyTries = 30
+
+// submit hands in a statement.
+func submit(s *stage, api *client.Client, e proofs.Envelope) (r client.Result, err error) {
+	for range busyTries {
+		results, err := api.Submit(s.ctx, []client.Presented{{Statement: e}})
+		if err != nil {
+			return client.Result{}, err
+		}
+		if r = results[0]; r.Problem == nil || r.Problem.Kind() != client.Busy {
+			return r, nil
+		}
+		if err := s.pause(time.Second); err != nil {
+			return client.Result{}, err
+		}
+	}
+	return r, nil
 }
 
 // openRPC opens the endpoints of --rpc.

@@ -78,11 +78,11 @@ func (c *priceCmd) Run(s *stage) error {
 		return err
 	}
 	e := proofs.Sign(network.ID(), proofs.KindPrice, key, body)
-	results, err := api.ForNetwork(network.ID()).Submit(s.ctx, []client.Presented{{Statement: e}})
+	result, err := submit(s, api.ForNetwork(network.ID()), e)
 	if err != nil {
 		return err
 	}
-	if p := results[0].Problem; p != nil {
+	if p := result.Problem; p != nil {
 		if p.Kind() == client.OnePriceAnEpoch { // somebody was faster
 			if taken, err := c.taken(s, api, network, epoch); taken || err != nil {
 				return err
@@ -91,7 +91,7 @@ func (c *priceCmd) Run(s *stage) error {
 		return p
 	}
 	s.print("epoch %d: one token is observed at %s US dollars", epoch, c.USD)
-	return printAck(s, network, results[0].Status, e.ID(), results[0].Ack)
+	return printAck(s, network, result.Status, e.ID(), result.Ack)
 }
 
 // taken reports whether the epoch has a price already, and shows it. A feed on a

@@ -46,6 +46,17 @@ func TestObserver(t *testing.T) {
 	price := func(keypair, usd string) []string {
 		return []string{"price", "--server", w.server, "--keypair", keypair, "--usd", usd}
 	}
+	// The thief comes before the service has looked at the chain, and waits.
+	refused := make(chan error, 1)
+	go func() {
+		_, err := w.do(price(thief, "0.0731")...)
+		refused <- err
+	}()
+	time.Sleep(100 * time.Millisecond)
+	w.settle()
+	if err := <-refused; !client.IsProblem(err, client.ForeignPrice) {
+		t.Error(err)
+	}
 	w.refuses(price(thief, "0.0731"), public("oracle").String())
 	w.says(price(oracle, "0.0731"), `^epoch 1: one token is observed at 0\.073100 US dollars$`,
 		`^statement [0-9a-f]{64} accepted, arrived in sample 3 of epoch 1$`, `^ack [0-9a-f]{282}$`)
@@ -62,7 +73,6 @@ func TestObserver(t *testing.T) {
 	w.says(append(price(oracle, "0.0731"), "--strict"), `^epoch 1: one token was observed at 0\.073100 US dollars at 2`)
 
 	w.prove(w.delegation("provider", "worker"), 3, 4, 5)
-	w.settle()
 	w.waitSealed(1)
 	w.says([]string{"epochs", "--server", w.server}, `^1 +sealed .* target at \$0\.073100 +1 +\S{60,}`)
 	api, err := client.New(client.Config{Server: w.server})

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -92,6 +93,7 @@ func openTownAt(t *testing.T, over, sample int64, policy []byte) *town {
 		Keys: settlement.Keys{Operator: prepared.Keys.Operator, Fees: prepared.Keys.Fees, Service: prepared.Keys.Service, Lane: prepared.Keys.Secret},
 	})
 	w.check(err)
+	w.check(w.service.Settle(ctx)) // the database knows the genesis
 	server := httptest.NewServer(web.Handler(web.Config{Service: w.service, Files: store.Dir(), Now: w.clock}))
 	t.Cleanup(server.Close)
 	w.server = server.URL
@@ -174,6 +176,15 @@ func (w *town) prove(delegation proofs.Envelope, samples ...uint16) {
 	}
 	results, err := api.Submit(w.t.Context(), list)
 	w.check(err)
+	isBusy := func(r client.Result) bool { return r.Problem != nil && r.Problem.Kind() == client.Busy }
+	for range 1000 { // until the service knows what is sealed
+		if !slices.ContainsFunc(results, isBusy) {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+		results, err = api.Submit(w.t.Context(), list)
+		w.check(err)
+	}
 	for i, r := range results {
 		if r.Status == client.Refused {
 			w.t.Fatalf("statement %d: %v", i, r.Problem)
@@ -233,9 +244,9 @@ func TestProvider(t *testing.T) {
 	}
 	w.refuses(with("delegate", "--keypair", wallet, "--worker", worker, "--days", "500"), "--days: want a whole number, 1..400")
 
+	w.settle()
 	w.prove(delegation, 0, 1, 2)
 	w.refuses(with("why", "--device", gpu.String(), "--epoch", "1"), client.UnknownEpoch)
-	w.settle()
 	w.waitSealed(1)
 	w.says(with("emissions", "--hash"), `^`+w.network.Schedule.Hash.String()+`$`)
 	w.says(with("emissions", "--by", "epoch", "--to", "1"), `^network town: genesis 5,000,000,000, cap 5,00\d,\d{3},\d{3}\.\d+, 100 epochs from `)

@@ -14,7 +14,6 @@ import (
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/chain"
 	"github.com/ionet-settlement/ionet/chain/rpc"
-	"github.com/ionet-settlement/ionet/client"
 	"github.com/ionet-settlement/ionet/proofs"
 )
 
@@ -99,14 +98,14 @@ func (c *delegateCmd) Run(s *stage) error {
 		return err
 	}
 	e := proofs.Sign(network.ID(), proofs.KindDelegation, key, []byte(text))
-	results, err := api.ForNetwork(network.ID()).Submit(s.ctx, []client.Presented{{Statement: e}})
+	result, err := submit(s, api.ForNetwork(network.ID()), e)
 	if err != nil {
 		return err
 	}
-	if p := results[0].Problem; p != nil {
-		return p
+	if result.Problem != nil {
+		return result.Problem
 	}
-	s.print("%s\n\ndelegation %s %s", text, e.ID(), results[0].Status)
+	s.print("%s\n\ndelegation %s %s", text, e.ID(), result.Status)
 	if c.Out == "" {
 		return nil
 	}
