@@ -177,12 +177,13 @@ type Rules struct {
 	Rules []Rule `json:"rules"`
 }
 
-// States of a policy. One that was in force and was followed by another counts.
+// States of a policy.
 const (
-	PolicyAnnounced = "announced" // no final book has it yet
-	PolicyCounts    = "counts"    // sealed before its first epoch
-	PolicyMissed    = "missed"    // not sealed before its first epoch: it never counts
-	PolicyInForce   = "in force"  // in the current epoch
+	PolicyAnnounced  = "announced"  // no final seal has it yet
+	PolicyCounts     = "counts"     // sealed before its first epoch, which is to come
+	PolicyInForce    = "in force"   // in the current epoch
+	PolicySuperseded = "superseded" // it counts, and one with a higher version rules in its place
+	PolicyMissed     = "missed"     // not sealed in time: it never counts
 )
 
 // Policy is a policy that was announced, or that of the genesis.
@@ -193,7 +194,7 @@ type Policy struct {
 	Statement  ionet.Hash `json:"statement" doc:"Id of the statement that announced it; zeros for the genesis"`
 	Announced  uint64     `json:"announced" doc:"Epoch in which it was announced; 0 for the genesis"`
 	Sealed     uint64     `json:"sealed" doc:"Epoch whose final book announces it; 0 for none"`
-	State      string     `json:"state" enum:"announced,counts,missed,in force"`
+	State      string     `json:"state" enum:"announced,counts,in force,superseded,missed" doc:"announced: no final seal has it yet; counts: it was sealed in time and rules from its first epoch on; in force: it rules the current epoch; superseded: it was sealed in time, and one with a higher version rules in its place; missed: it was not sealed in time and never rules"`
 }
 
 // Policies lists policies in the order of their announcement.

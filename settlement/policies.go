@@ -35,32 +35,11 @@ func (s *Service) AnnouncePolicy(ctx context.Context, file []byte) (Announcement
 	if p != nil {
 		return Announcement{}, p
 	}
-	current, err := s.isCurrent(ctx)
-	if err != nil {
-		return Announcement{}, fmt.Errorf("announce policy: compare the epoch lane with the chain: %w", err)
+	if err := s.mayAnnounce(ctx); err != nil {
+		return Announcement{}, outward("announce policy", err)
 	}
-	if !current {
-		return Announcement{}, NewProblem(ProblemBusy, "", "this database does not know yet which epochs the chain has sealed, and so not which policies were announced: try again once the service has caught up").after(beaconRetry)
-	}
-	if p, err := s.checkClock(ctx); err != nil {
-		return Announcement{}, fmt.Errorf("announce policy: %w", err)
-	} else if p != nil {
-		return Announcement{}, p
-	}
-	open, err := s.awaitFreeze(ctx)
-	if err != nil {
-		return Announcement{}, fmt.Errorf("announce policy: %w", err)
-	}
-	if !open {
-		return Announcement{}, NewProblem(ProblemBusy, "", "an epoch is being closed: announce the policy again in a moment").after(closingWait)
-	}
-	err = s.inTx(ctx, func(tx pgx.Tx) error { return s.announce(ctx, tx, it) })
-	if err != nil {
-		var p *Problem
-		if errors.As(err, &p) {
-			return Announcement{}, p
-		}
-		return Announcement{}, fmt.Errorf("announce policy: %w", err)
+	if err := s.inTx(ctx, func(tx pgx.Tx) error { return s.announce(ctx, tx, it) }); err != nil {
+		return Announcement{}, outward("announce policy", err)
 	}
 	// Statement and file are in the database. If we stop before anybody has the
 	// answer, the same file gives it again.
@@ -69,6 +48,68 @@ func (s *Service) AnnouncePolicy(ctx context.Context, file []byte) (Announcement
 		PolicyChange: it.body.(proofs.PolicyChange), ID: it.id, Arrival: it.arrival, New: it.inserted,
 		Ack: proofs.Sign(s.cfg.Network.ID(), proofs.KindAck, s.cfg.Keys.Service, ack.Encode()),
 	}, nil
+}
+
+// PolicyCheck is what announcing a policy now would come to.
+type PolicyCheck struct {
+	proofs.PolicyChange
+	Announced uint64 // epoch in which it was announced before; 0: it was not
+	Earliest  uint64 // first epoch that a policy announced now can name; 0: not asked, because this one was announced before
+}
+
+// CheckPolicy tells whether AnnouncePolicy would take file now: its error is the one
+// that AnnouncePolicy would give, and the check says as much as is known beside it.
+// Nothing is announced.
+func (s *Service) CheckPolicy(ctx context.Context, file []byte) (PolicyCheck, error) {
+	it, p := s.announcement(file)
+	if p != nil {
+		return PolicyCheck{}, p
+	}
+	c := PolicyCheck{PolicyChange: it.body.(proofs.PolicyChange)}
+	if err := s.mayAnnounce(ctx); err != nil {
+		return c, outward("check policy", err)
+	}
+	err := s.inTx(ctx, func(tx pgx.Tx) (err error) {
+		c.Earliest, err = s.judgeAnnouncement(ctx, tx, it)
+		return err
+	})
+	if err != nil {
+		return c, outward("check policy", err)
+	}
+	if it.stored {
+		c.Announced = it.arrival.Epoch
+	}
+	return c, nil
+}
+
+// outward returns a Problem as it is, and any other error with what was done.
+func outward(doing string, err error) error {
+	var p *Problem
+	if errors.As(err, &p) {
+		return p
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}
+
+// mayAnnounce returns an error where no announcement is taken now.
+func (s *Service) mayAnnounce(ctx context.Context) error {
+	current, err := s.isCurrent(ctx)
+	if err != nil {
+		return fmt.Errorf("compare the epoch lane with the chain: %w", err)
+	}
+	if !current {
+		return NewProblem(ProblemBusy, "", "this database does not know yet which epochs the chain has sealed, and so not which policies were announced: try again once the service has caught up").after(beaconRetry)
+	}
+	if p, err := s.checkClock(ctx); err != nil {
+		return err
+	} else if p != nil {
+		return p
+	}
+	open, err := s.awaitFreeze(ctx)
+	if err == nil && !open {
+		return NewProblem(ProblemBusy, "", "an epoch is being closed: announce the policy again in a moment").after(closingWait)
+	}
+	return err
 }
 
 // announcement makes the statement of a policy file and checks what needs no database.
@@ -123,9 +164,30 @@ const lockPolicies = `SELECT one FROM network FOR UPDATE`
 
 // announce stores an announcement in tx, or finds it there.
 func (s *Service) announce(ctx context.Context, tx pgx.Tx, it *item) error {
+	if _, err := s.judgeAnnouncement(ctx, tx, it); err != nil {
+		return err
+	}
+	// The file is durable before anything refers to it. If we stop here, it is one
+	// that nothing refers to. One of an announcement that is stored may have been lost.
+	if err := s.putPolicy(ctx, tx, it); err != nil || it.stored {
+		return err
+	}
+	if err := s.insert(ctx, tx, []*item{it}); err != nil {
+		return err
+	}
+	if it.problem != nil {
+		return it.problem
+	}
+	return nil
+}
+
+// judgeAnnouncement finds an announcement in tx, or gives it its arrival and judges it.
+// It returns the first epoch that a new one can rule, and keeps others out until tx
+// ends.
+func (s *Service) judgeAnnouncement(ctx context.Context, tx pgx.Tx, it *item) (first uint64, err error) {
 	it.arrival, it.stored, it.inserted = s.arrival(), false, false
 	if _, err := tx.Exec(ctx, lockPolicies); err != nil {
-		return fmt.Errorf("lock the policies: %w", err)
+		return 0, fmt.Errorf("lock the policies: %w", err)
 	}
 	found := map[ionet.Hash]proofs.Arrival{}
 	rows, err := tx.Query(ctx, selectStored, []int64{int64(it.epoch())}, [][]byte{it.id[:]})
@@ -133,19 +195,19 @@ func (s *Service) announce(ctx context.Context, tx pgx.Tx, it *item) error {
 		err = scanArrivals(found)(rows)
 	}
 	if err != nil {
-		return fmt.Errorf("look for the announcement: %w", err)
+		return 0, fmt.Errorf("look for the announcement: %w", err)
 	}
-	if at, ok := found[it.id]; ok {
+	if at, ok := found[it.id]; ok { // the policies before it may be what is lost
 		it.arrival, it.stored = at, true
-		return s.putPolicy(ctx, tx, it) // it may have been lost
+		return 0, nil
 	}
 	var frozen int64
 	if err := tx.QueryRow(ctx, lockIntake).Scan(&frozen); err != nil {
-		return fmt.Errorf("lock intake: %w", err)
+		return 0, fmt.Errorf("lock intake: %w", err)
 	}
 	next, list, err := readOpenPolicies(ctx, tx)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	// An instance whose clock is a little ahead may have announced one before: versions arrive
 	// in their order, or the books would have a lower one after a higher.
@@ -158,23 +220,13 @@ func (s *Service) announce(ctx context.Context, tx pgx.Tx, it *item) error {
 	}
 	grace, err := s.graceOf(ctx, tx, list, it.arrival.Epoch)
 	if err != nil {
-		return err
+		return 0, err
 	}
+	first = s.earliestFirst(it.arrival.Epoch, grace)
 	if p := s.judgePolicy(it, list, next, grace); p != nil {
-		return p
+		return first, p
 	}
-	// The file is durable before anything refers to it. If we stop here, it is one
-	// that nothing refers to.
-	if err := s.putPolicy(ctx, tx, it); err != nil {
-		return err
-	}
-	if err := s.insert(ctx, tx, []*item{it}); err != nil {
-		return err
-	}
-	if it.problem != nil {
-		return it.problem
-	}
-	return nil
+	return first, nil
 }
 
 // putPolicy publishes an announcement's file, and keeps it where it was imported
@@ -240,58 +292,4 @@ func (s *Service) judgePolicy(it *item, list []policyRow, next, grace uint64) *P
 		return NewProblem(ProblemTooManyStatements, "", "%d announced policies are in no final book yet: announce more once epoch %d is sealed", open, next)
 	}
 	return nil
-}
-
-// PolicyState says what became of a policy.
-type PolicyState string
-
-// The states of a policy. One that was in force and was followed by another counts.
-const (
-	PolicyAnnounced PolicyState = "announced" // no final book has it yet
-	PolicyCounts    PolicyState = "counts"    // it was sealed before its first epoch
-	PolicyMissed    PolicyState = "missed"    // it was not, and never counts
-	PolicyInForce   PolicyState = "in force"  // in the current epoch
-)
-
-// PolicyStatus is a policy that was announced, or that of the genesis.
-type PolicyStatus struct {
-	proofs.PolicyChange
-	Statement ionet.Hash // zero for the genesis
-	Announced uint64     // epoch of its arrival; 0 for the genesis
-	Sealed    uint64     // epoch whose final book has it, 0 for none and for the genesis
-	State     PolicyState
-}
-
-// Policies returns the genesis policy and all that were announced since, in that order.
-func (s *Service) Policies(ctx context.Context) ([]PolicyStatus, error) {
-	next, list, err := readOpenPolicies(ctx, s.front)
-	if err != nil {
-		return nil, err
-	}
-	now := s.currentEpoch()
-	force := s.inForce(list, now)
-	stateOf := func(c proofs.PolicyChange, state PolicyState) PolicyState {
-		if c == force {
-			return PolicyInForce
-		}
-		return state
-	}
-	out := []PolicyStatus{{PolicyChange: s.genesisPolicy(), State: stateOf(s.genesisPolicy(), PolicyCounts)}}
-	for i, r := range list {
-		state := PolicyMissed
-		switch {
-		case s.counts(list[:i+1]):
-			state = stateOf(r.PolicyChange, PolicyCounts)
-		case r.isOpen(next):
-			state = PolicyAnnounced
-		}
-		out = append(out, PolicyStatus{PolicyChange: r.PolicyChange, Statement: r.id, Announced: r.arrival, Sealed: r.epoch, State: state})
-	}
-	return out, nil
-}
-
-// counts reports whether the last policy of list counts, after the others.
-func (s *Service) counts(list []policyRow) bool {
-	last := list[len(list)-1]
-	return last.epoch > 0 && s.inForce(list, last.FirstEpoch) == last.PolicyChange
 }

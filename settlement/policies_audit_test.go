@@ -60,7 +60,7 @@ func TestAuditorAgreesOnPolicies(t *testing.T) {
 		m.finishEpoch(both...)
 	}
 	m.finishEpoch(both...)
-	if got, want := m.states(), "1:counts 2:counts 3:missed 4:counts 5:in force"; got != want {
+	if got, want := m.states(), "1:superseded 2:superseded 3:missed 4:superseded 5:in force"; got != want {
 		t.Fatalf("the policies are %q, want %q", got, want)
 	}
 	m.settleAll()
@@ -103,6 +103,6 @@ func TestAnnouncementThatNoBookHas(t *testing.T) {
 		m.finishEpoch(m.alice)
 	}
 	m.settleAll()
-	m.wantStates("at the end", "1:counts 2:in force 2:missed")
+	m.wantStates("at the end", "1:superseded 2:in force 2:missed")
 	m.audited()
 }

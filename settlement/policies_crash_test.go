@@ -132,7 +132,7 @@ func TestPoliciesAreRecovered(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := m.states(); got != "1:counts 2:in force 3:missed 4:counts" {
+	if got := m.states(); got != "1:superseded 2:in force 3:missed 4:counts" {
 		t.Fatalf("the policies are %q", got)
 	}
 	next := m.current()

@@ -135,7 +135,7 @@ func TestPolicyTakesEffectAtItsEpoch(t *testing.T) {
 		t.Errorf("the policy in epoch %d is %q (%v), want that of the genesis", m.current(), file, err)
 	}
 	m.finishEpoch(m.alice)
-	m.wantStates("in the first epoch of the change", "1:counts 2:in force 3:counts")
+	m.wantStates("in the first epoch of the change", "1:superseded 2:in force 3:counts")
 	if file, err := m.PolicyFile(t.Context()); err != nil || string(file) != string(second) {
 		t.Errorf("the policy in epoch %d is %q (%v), want the second", m.current(), file, err)
 	}
@@ -147,7 +147,7 @@ func TestPolicyTakesEffectAtItsEpoch(t *testing.T) {
 	m.ruledBy(k+2, second, proofs.ZeroMultiplier)
 	m.ruledBy(k+3, second, proofs.ZeroMultiplier)
 	m.ruledBy(k+4, third, proofs.Accepted)
-	m.wantStates("at the end", "1:counts 2:counts 3:in force")
+	m.wantStates("at the end", "1:superseded 2:superseded 3:in force")
 	for _, file := range [][]byte{genesis, second, third} {
 		got, err := m.store.Get(t.Context(), publish.PolicyName(ionet.HashOf(file)))
 		if err != nil || string(got) != string(file) {
