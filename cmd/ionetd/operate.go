@@ -1,15 +1,29 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
 
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/emissions"
 	"github.com/ionet-settlement/ionet/settlement"
 )
 
 type recoverCmd struct {
 	place
+}
+
+// Help is shown below the flags.
+func (c *recoverCmd) Help() string {
+	return `For a database that was lost or restored from a copy. Books and attempts are found on the chain and in --store;
+every signed transaction that might still land is fenced off. ionetd serve does the same when it starts: recover is for
+doing it without serving. It waits until another instance that leads has let go.
+
+Examples:
+  ionetd recover --dir keys --store published --rpc https://rpc.example --database postgres://localhost/ionet
+  ionetd recover                                  # with IONET_DIR, IONET_STORE, IONET_RPC and IONET_DATABASE set`
 }
 
 func (c *recoverCmd) Run(s *stage) error {
@@ -39,6 +53,16 @@ type payoutsCmd struct {
 type payoutsRunCmd struct {
 	place
 	Wait time.Duration `default:"5m" help:"How long to wait for the run's end (default: ${default})."`
+}
+
+// Help is shown below the flags.
+func (c *payoutsRunCmd) Help() string {
+	return `Asks the running ionetd serve for a payout run, which pays all who are owed at least the policy's minimum. When
+--wait is over the run goes on without being watched.
+
+Examples:
+  ionetd payouts run --dir keys --store published --rpc https://rpc.example --database postgres://localhost/ionet
+  ionetd payouts run --wait 30m                   # with IONET_DIR, IONET_STORE, IONET_RPC and IONET_DATABASE set`
 }
 
 func (c *payoutsRunCmd) Run(s *stage) error {
@@ -77,7 +101,7 @@ func (c *payoutsRunCmd) Run(s *stage) error {
 }
 
 func (c *payoutsRunCmd) report(s *stage, service *settlement.Service, r settlement.PayoutRun) error {
-	s.print("paid %s IO to %d payees", r.Paid.Tokens(service.Network().Decimals), r.Payees)
+	s.print("paid %s IO to %s", r.Paid.Tokens(service.Network().Decimals), count(r.Payees, "payee"))
 	o, err := service.Overview(s.ctx)
 	if err != nil {
 		return err
@@ -90,6 +114,16 @@ func (c *payoutsRunCmd) report(s *stage, service *settlement.Service, r settleme
 
 type statusCmd struct {
 	place
+}
+
+// Help is shown below the flags.
+func (c *statusCmd) Help() string {
+	return `Shows who leads, the last sealed epoch, the policy in force, the price under a draw by target, what is owed, where
+each lane stands, signed transactions whose outcome is open, and payees that payouts leave out for now.
+
+Examples:
+  ionetd status --dir keys --store published --rpc https://rpc.example --database postgres://localhost/ionet
+  ionetd status                                   # with IONET_DIR, IONET_STORE, IONET_RPC and IONET_DATABASE set`
 }
 
 func (c *statusCmd) Run(s *stage) error {
@@ -110,15 +144,22 @@ func (c *statusCmd) Run(s *stage) error {
 	if err != nil {
 		return err
 	}
+	price, err := readPrice(s.ctx, service)
+	if err != nil {
+		return err
+	}
 	decimals := service.Network().Decimals
 	leader := "nobody"
 	if v.Lease > 0 {
 		leader = fmt.Sprintf("instance %x, lease %d until %s", v.Leader, v.Lease, v.Expires.UTC().Format(time.RFC3339))
 	}
-	s.print("network   %s, mint %s", service.Network().Name, service.Network().Mint)
+	s.print("network   %s (%s), mint %s", service.Network().Name, ionet.Key(service.Network().ID()), service.Network().Mint)
 	s.print("leader    %s", leader)
 	s.print("sealed    epoch %d", v.Sealed)
 	s.print("policy    %s", policyLine(policies))
+	if price != "" {
+		s.print("price     %s", price)
+	}
 	s.print("vault     %s IO, of which %s owed and %s on the way", v.Vault.Tokens(decimals), v.Owed.Tokens(decimals), v.InFlight.Tokens(decimals))
 	for _, l := range v.Lanes {
 		s.print("lane      %-9s position %d, fenced %t", l.Name, l.Position, l.Fenced)
@@ -130,4 +171,46 @@ func (c *statusCmd) Run(s *stage) error {
 		s.print("held      %s until %s: %s", h.Payee, h.RetryAt.UTC().Format(time.RFC3339), h.Reason)
 	}
 	return nil
+}
+
+// readPrice reads what priceLine tells.
+func readPrice(ctx context.Context, service *settlement.Service) (string, error) {
+	policy, err := service.Policy(ctx)
+	if err != nil {
+		return "", err
+	}
+	newest, err := service.Epochs(ctx, 1)
+	if err != nil {
+		return "", err
+	}
+	return priceLine(policy, newest, service.Network().Decimals), nil
+}
+
+// priceLine tells by which price the newest closed epoch drew, or that it had none;
+// "" where neither it nor the policy in force draws by target.
+func priceLine(policy *emissions.Policy, newest []settlement.Epoch, decimals int) string {
+	line := ""
+	switch {
+	case len(newest) == 0 || newest[0].Draw != emissions.DrawTarget:
+		if policy.Target == nil {
+			return ""
+		}
+		line = "no epoch has closed by it yet"
+	case newest[0].PriceEpoch == 0:
+		line = fmt.Sprintf("MISSING: epoch %d closed without one, nothing of its %s IO is minted", newest[0].Epoch, newest[0].Emission.Tokens(decimals))
+	default:
+		line = fmt.Sprintf("$%d.%06d for a token, observed in epoch %d, for epoch %d", newest[0].MicroUSD/1_000_000, newest[0].MicroUSD%1_000_000, newest[0].PriceEpoch, newest[0].Epoch)
+	}
+	if policy.Target != nil {
+		line += fmt.Sprintf("; %s observes it, with ionet price, and it holds for %s", policy.Target.Key, count(int(policy.Target.MaxAgeEpochs)+1, "epoch"))
+	}
+	return line
+}
+
+// count renders n things.
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }

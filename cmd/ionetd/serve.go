@@ -19,6 +19,18 @@ type serveCmd struct {
 	PayoutEvery time.Duration `default:"24h" env:"IONET_PAYOUT_EVERY" help:"Time between payout runs; 0: only by ionetd payouts run (default: ${default})."`
 }
 
+// Help is shown below the flags.
+func (c *serveCmd) Help() string {
+	return `Serves the HTTP API, a status page at / and the published files at /files/, closes epochs and pays. --dir and --store
+are those that ionetd genesis has made; a store without the network file is refused. Several services may share one
+database and one store: one leads, the others take in statements and wait to take over.
+
+Examples:
+  ionetd serve --dir keys --store published --rpc https://rpc.example --database postgres://localhost/ionet
+  ionetd serve --dir keys --store published --rpc https://a.example --rpc https://b.example \
+    --database postgres://localhost/ionet --listen 0.0.0.0:8080 --payout-every 24h`
+}
+
 // drain is how long requests in flight may take after SIGTERM.
 const drain = 3 * time.Second
 

@@ -19,6 +19,7 @@ import (
 	"github.com/ionet-settlement/ionet/chain/localnet"
 	"github.com/ionet-settlement/ionet/emissions"
 	"github.com/ionet-settlement/ionet/internal/pgtest"
+	"github.com/ionet-settlement/ionet/settlement"
 )
 
 // lines is an output that a test waits on.
@@ -176,6 +177,12 @@ func checkPolicies(t *testing.T, dir string, command func(name ...string) (strin
 		return path
 	}
 	next := write("next.toml", "2", "9")
+	if got, err := command("policy", "announce", next, "--check"); err != nil || !strings.Contains(got, "the earliest first_epoch is 3, which begins at ") || !strings.Contains(got, "would be taken; nothing was announced") {
+		t.Errorf("policy announce --check: %v\n%s", err, got)
+	}
+	if got, err := command("policy", "list"); err != nil || strings.Count(got, "\n") != 2 {
+		t.Errorf("a check has announced a policy: %v\n%s", err, got)
+	}
 	for _, want := range []string{"announced policy version 2", "was announced before, in epoch 1"} {
 		if got, err := command("policy", "announce", next); err != nil || !strings.Contains(got, want) {
 			t.Errorf("policy announce: %v, lacks %q:\n%s", err, want, got)
@@ -183,6 +190,12 @@ func checkPolicies(t *testing.T, dir string, command func(name ...string) (strin
 	}
 	if got, err := command("policy", "announce", write("soon.toml", "3", "2")); err == nil || !strings.Contains(err.Error(), "first_epoch is 2, it must be 3 or later") {
 		t.Errorf("policy announce for the next epoch: %v\n%s", err, got)
+	}
+	if got, err := command("policy", "announce", next, "--check"); err != nil || !strings.Contains(got, "was announced before, in epoch 1") {
+		t.Errorf("policy announce --check of what is announced: %v\n%s", err, got)
+	}
+	if got, err := command("policy", "announce", write("soon.toml", "3", "2"), "--check"); err == nil || !strings.Contains(err.Error(), "soon.toml: ") || !strings.Contains(got, "the earliest first_epoch is 3") {
+		t.Errorf("policy announce --check for the next epoch: %v\n%s", err, got)
 	}
 	got, err := command("policy", "list")
 	if err != nil || !regexp.MustCompile(`(?m)^1 +1 +in force +at genesis +[0-9a-f]{64}\n2 +9 +announced +in epoch 1 +[0-9a-f]{64}$`).MatchString(got) {
@@ -221,10 +234,44 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
+func TestPolicyDefault(t *testing.T) {
+	var out bytes.Buffer
+	if err := run(t.Context(), []string{"policy", "default"}, &out, io.Discard); err != nil || !bytes.Equal(out.Bytes(), emissions.DefaultPolicy()) {
+		t.Errorf("policy default: %v, prints\n%s", err, &out)
+	}
+}
+
+func TestPriceLine(t *testing.T) {
+	observer := ionet.Key{7}
+	schedule, target := &emissions.Policy{}, &emissions.Policy{Target: &emissions.Target{Key: observer, MaxAgeEpochs: 2}}
+	by := "; " + observer.String() + " observes it, with ionet price, and it holds for 3 epochs"
+	closed := func(e settlement.Epoch) []settlement.Epoch {
+		e.Epoch, e.Emission = 9, ionet.MustAmount(1234)
+		return []settlement.Epoch{e}
+	}
+	for _, c := range []struct {
+		policy *emissions.Policy
+		newest []settlement.Epoch
+		want   string
+	}{
+		{schedule, nil, ""},
+		{schedule, closed(settlement.Epoch{Draw: emissions.DrawSchedule}), ""},
+		{target, nil, "no epoch has closed by it yet" + by},
+		{target, closed(settlement.Epoch{Draw: emissions.DrawSchedule}), "no epoch has closed by it yet" + by},
+		{target, closed(settlement.Epoch{Draw: emissions.DrawTarget}), "MISSING: epoch 9 closed without one, nothing of its 12.34 IO is minted" + by},
+		{target, closed(settlement.Epoch{Draw: emissions.DrawTarget, PriceEpoch: 8, MicroUSD: 1_050_000}), "$1.050000 for a token, observed in epoch 8, for epoch 9" + by},
+		{schedule, closed(settlement.Epoch{Draw: emissions.DrawTarget}), "MISSING: epoch 9 closed without one, nothing of its 12.34 IO is minted"},
+	} {
+		if got := priceLine(c.policy, c.newest, 2); got != c.want {
+			t.Errorf("got %q, want %q", got, c.want)
+		}
+	}
+}
+
 func TestHelp(t *testing.T) {
-	for _, args := range [][]string{{"--help"}, {"serve", "--help"}, {"genesis", "--help"}, {"recover", "--help"}, {"payouts", "run", "--help"}, {"policy", "announce", "--help"}, {"policy", "list", "--help"}, {"status", "--help"}} {
+	for _, args := range [][]string{{"--help"}, {"serve", "--help"}, {"genesis", "--help"}, {"recover", "--help"}, {"payouts", "run", "--help"}, {"policy", "announce", "--help"}, {"policy", "list", "--help"}, {"policy", "default", "--help"}, {"status", "--help"}} {
 		var out bytes.Buffer
-		if err := run(t.Context(), args, &out, io.Discard); err != nil || !strings.Contains(out.String(), "Usage: ionetd") {
+		if err := run(t.Context(), args, &out, io.Discard); err != nil || !strings.Contains(out.String(), "Usage: ionetd") || !strings.Contains(out.String(), "Examples:") {
 			t.Errorf("%v: %v\n%s", args, err, &out)
 		}
 	}
