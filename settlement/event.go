@@ -60,23 +60,23 @@ func (e Event) Line(decimals int) string {
 	case EventRecovery:
 		return fmt.Sprintf("recovered %s position %d: %s", e.Lane, e.Position, e.Detail)
 	case EventFence:
-		return fmt.Sprintf("fence: %d lanes passed%s", e.Count, landed)
+		return fmt.Sprintf("fence: %s passed%s", counted(e.Count, "lane"), landed)
 	case EventDelegation:
-		return fmt.Sprintf("delegation of %d workers, paid to %s", e.Count, e.Payee)
+		return fmt.Sprintf("delegation of %s, paid to %s", counted(e.Count, "worker"), e.Payee)
 	case EventInventory:
-		return fmt.Sprintf("worker %s registered %d devices", e.Worker, e.Count)
+		return fmt.Sprintf("worker %s registered %s", e.Worker, counted(e.Count, "device"))
 	case EventStatements:
-		return fmt.Sprintf("epoch %d: %d uptime statements accepted", e.Epoch, e.Count)
+		return fmt.Sprintf("epoch %d: %s accepted", e.Epoch, counted(e.Count, "uptime statement"))
 	case EventPrice:
 		return fmt.Sprintf("epoch %d: a token is observed at %s US dollars", e.Epoch, e.Detail)
 	case EventPublished:
-		return fmt.Sprintf("epoch %d closes with %d uptime statements, %s of %s to mint, book %s", e.Epoch, e.Statements, tokens(e.Amount), tokens(e.Emission), e.Detail)
+		return fmt.Sprintf("epoch %d closes with %s, %s of %s to mint, book %s", e.Epoch, counted(e.Statements, "uptime statement"), tokens(e.Amount), tokens(e.Emission), e.Detail)
 	case EventSealed:
-		return fmt.Sprintf("epoch %d sealed: %d verdicts, emission %s, minted %s%s", e.Epoch, e.Count, tokens(e.Emission), tokens(e.Amount), landed)
+		return fmt.Sprintf("epoch %d sealed: %s, emission %s, minted %s%s", e.Epoch, counted(e.Count, "verdict"), tokens(e.Emission), tokens(e.Amount), landed)
 	case EventPolicy:
 		return fmt.Sprintf("epoch %d announced policy %s", e.Epoch, e.Detail)
 	case EventPayout:
-		return fmt.Sprintf("payout of %s to %d payees%s", tokens(e.Amount), e.Count, landed)
+		return fmt.Sprintf("payout of %s to %s%s", tokens(e.Amount), counted(e.Count, "payee"), landed)
 	case EventClaim:
 		return fmt.Sprintf("claim of %s by %s%s", tokens(e.Amount), e.Payee, landed)
 	case EventHeld:
@@ -85,6 +85,14 @@ func (e Event) Line(decimals int) string {
 		return "sending is halted: " + e.Detail
 	}
 	return string(e.Kind) + " " + e.Detail
+}
+
+// counted renders n things.
+func counted(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 func (s *Service) emit(e Event) {

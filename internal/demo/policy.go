@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"regexp"
 
@@ -21,6 +22,16 @@ func (p pace) policy() ([]byte, error) {
 			return nil, fmt.Errorf("shorten the shipped policy: it has %d keys %s, not one", n, set.key)
 		}
 		file = line.ReplaceAll(file, fmt.Appendf(nil, "${1}%v", set.value))
+	}
+	// Its comments speak of the hour that it was made for.
+	for _, comment := range []struct{ was, is string }{
+		{"The default policy: an epoch is an hour of 60 samples.", fmt.Sprintf("The demo's policy: an epoch is %d seconds of %d samples.", p.epochSeconds, p.samples)},
+		{"# of 60\n", fmt.Sprintf("# of %d\n", p.samples)},
+	} {
+		if n := bytes.Count(file, []byte(comment.was)); n != 1 {
+			return nil, fmt.Errorf("shorten the shipped policy: it has %d comments %q, not one", n, comment.was)
+		}
+		file = bytes.Replace(file, []byte(comment.was), []byte(comment.is), 1)
 	}
 	if _, err := emissions.ParsePolicy(file); err != nil {
 		return nil, fmt.Errorf("shorten the shipped policy: %w", err)
