@@ -56,7 +56,7 @@ The allocation's unlocks are a promise that the network file makes and that audi
 the tokens back: the keys allocation-*.json in --dir can move them at any time. Keep those apart from the service.
 
 To know whom to send lamports to before anything else is made, make the operator's key first; --plan names it:
-  ionet keygen --out keys/operator.json
+  mkdir -p keys && ionet keygen --out keys/operator.json
   ionetd genesis --dir keys --rpc https://api.mainnet-beta.solana.com --start 2026-12-01 --plan
 
 Examples:
