@@ -2,7 +2,6 @@ package settlement
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -193,14 +192,6 @@ func (s *Service) rulesAt(ctx context.Context, k uint64) (*rules, error) {
 		}
 	}
 	return s.rulesOf(ctx, s.pool, s.inForce(list, k).Policy)
-}
-
-// warnUntimed tells once that the time of epoch k's seal could not be read.
-func (s *Service) warnUntimed(k uint64, err error) {
-	if !s.untimed[k] && !errors.Is(err, errNotLeader) {
-		s.untimed[k] = true
-		s.log.Warn("when an epoch that announces a policy was sealed is not known: each pass asks all endpoints again", "epoch", k, "error", err)
-	}
 }
 
 // becameOf tells what became of the last policy of list.

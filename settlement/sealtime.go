@@ -30,6 +30,7 @@ func (s *Service) noteSealTime(ctx context.Context, k uint64) (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("store the time of the seal: %w", err)
 	}
+	delete(s.untimed, k)
 	s.log.Info("the seal of an epoch that announces a policy has a time", "epoch", k, "sealed_at", at)
 	return at, nil
 }
@@ -39,6 +40,31 @@ SELECT l.address, l.slot, c.bytes, coalesce(c.signature, e.signature, '') FROM l
 JOIN contents c ON c.lane = l.name AND c.position = $1 AND c.state = 'won'
 LEFT JOIN epochs e ON e.epoch = $1
 WHERE l.name = 'epoch'`
+
+// untimed is an epoch whose seal's time could not be read yet. A signature that history
+// told is kept, so that no pass walks there again while an endpoint lacks it.
+type untimed struct {
+	warned    bool
+	signature chain.Signature // zero: not looked for
+}
+
+// untimedEpoch returns what is known of an untimed epoch; the pass is ours.
+func (s *Service) untimedEpoch(k uint64) *untimed {
+	u := s.untimed[k]
+	if u == nil {
+		u = &untimed{}
+		s.untimed[k] = u
+	}
+	return u
+}
+
+// warnUntimed tells once that the time of epoch k's seal could not be read.
+func (s *Service) warnUntimed(k uint64, err error) {
+	if u := s.untimedEpoch(k); !u.warned && !errors.Is(err, errNotLeader) {
+		u.warned = true
+		s.log.Warn("when an epoch that announces a policy was sealed is not known: each pass asks all endpoints again", "epoch", k, "error", err)
+	}
+}
 
 // readSealTime returns the block time of the transaction that sealed epoch k: the one
 // that stepped the epoch lane from K(k). A signature that we hold finds it, or else the
@@ -61,11 +87,19 @@ func (s *Service) readSealTime(ctx context.Context, k uint64) (int64, error) {
 			return at, err
 		}
 	}
-	at, err := s.findStep(ctx, l, uint64(slot))
-	if err != nil {
-		return 0, fmt.Errorf("find the transaction that sealed epoch %d: %w: if this lasts, add an endpoint with full history (--rpc)", k, err)
+	u := s.untimedEpoch(k)
+	if u.signature.IsZero() {
+		at, err := s.findStep(ctx, l, uint64(slot))
+		if err != nil {
+			return 0, fmt.Errorf("find the transaction that sealed epoch %d: %w: if this lasts, give endpoints with full history only (--rpc)", k, err)
+		}
+		u.signature = at.signature
 	}
-	return s.stepTime(ctx, l, at.signature)
+	at, err := s.stepTime(ctx, l, u.signature)
+	if errors.Is(err, rpc.ErrNotFound) {
+		err = fmt.Errorf("%w: if this lasts, give endpoints with full history only (--rpc)", err)
+	}
+	return at, err
 }
 
 // stepTime returns the block time of a transaction, which must have passed l's position.

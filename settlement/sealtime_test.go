@@ -17,9 +17,15 @@ import (
 	"github.com/ionet-settlement/ionet/proofs"
 )
 
-// liar starts an endpoint that tells of each transaction what the chain does, but
-// another time while it lies.
-func (m *machine) liar(lies *atomic.Bool) string {
+// What an endpoint tells of transactions.
+const (
+	truth int32 = iota
+	otherTime
+	nothing
+)
+
+// liar starts an endpoint that answers as the chain does, but for transactions.
+func (m *machine) liar(tells *atomic.Int32) string {
 	m.t.Helper()
 	times := regexp.MustCompile(`"blockTime":\d+`)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -38,8 +44,13 @@ func (m *machine) liar(lies *atomic.Bool) string {
 			w.WriteHeader(http.StatusBadGateway)
 			return
 		}
-		if lies.Load() && bytes.Contains(body, []byte("getTransaction")) {
-			answer = times.ReplaceAll(answer, []byte(`"blockTime":1900000000`))
+		if bytes.Contains(body, []byte("getTransaction")) {
+			switch tells.Load() {
+			case otherTime:
+				answer = times.ReplaceAll(answer, []byte(`"blockTime":1900000000`))
+			case nothing:
+				answer = []byte(`{"jsonrpc":"2.0","id":1,"result":null}`)
+			}
 		}
 		w.Header().Set("Content-Type", "application/json")
 		w.Write(answer)
@@ -49,14 +60,21 @@ func (m *machine) liar(lies *atomic.Bool) string {
 }
 
 // Which policy rules follows from when a book was sealed, for ever: where two endpoints
-// tell that differently, nobody decides, whichever is asked first. An epoch that the
-// announcement can't rule closes meanwhile.
+// tell that differently, or one does not tell it, nobody decides, whichever is asked
+// first. An epoch that the announcement can't rule closes meanwhile.
 func TestSealTimeByEveryEndpoint(t *testing.T) {
 	m := newMachine(t)
-	var lies atomic.Bool
-	liar := m.liar(&lies)
-	for _, endpoints := range [][]string{{liar, m.node.URL()}, {m.node.URL(), liar}} {
-		client, err := rpc.New(rpc.Config{Endpoints: endpoints, Pause: time.Millisecond, Rounds: 1})
+	var tells atomic.Int32
+	liar := m.liar(&tells)
+	for _, c := range []struct {
+		endpoints []string
+		tells     int32
+	}{
+		{[]string{liar, m.node.URL()}, otherTime},
+		{[]string{m.node.URL(), liar}, otherTime},
+		{[]string{m.node.URL(), liar}, nothing},
+	} {
+		client, err := rpc.New(rpc.Config{Endpoints: c.endpoints, Pause: time.Millisecond, Rounds: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -65,7 +83,7 @@ func TestSealTimeByEveryEndpoint(t *testing.T) {
 		var logged bytes.Buffer
 		m.log = slog.New(slog.NewTextHandler(&logged, nil))
 		m.goTo(m.clock.EpochStart(m.current() + 1))
-		lies.Store(true)
+		tells.Store(c.tells)
 		m.fenceUp()
 		k := m.current()
 		version := uint64(1 + len(strings.Fields(m.states())))
@@ -98,7 +116,7 @@ func TestSealTimeByEveryEndpoint(t *testing.T) {
 		if !strings.HasSuffix(m.states(), "announced") {
 			t.Errorf("the policies are %q", m.states())
 		}
-		lies.Store(false)
+		tells.Store(truth)
 		m.untilSealed(k + 2)
 		m.ruledBy(k+2, file, proofs.ZeroMultiplier)
 	}

@@ -126,11 +126,11 @@ type Service struct {
 	earners map[ionet.Key]ionet.Key  // payees by token account, while lanes catch up; recover.go
 	claims  [claimStripes]sync.Mutex // by wallet, while a claim is prepared
 	recent  recentHash
-	untimed map[uint64]bool // epochs whose seal's time could not be read, once that was warned of; guarded by pass
-	swept   time.Time       // when prepared claims were last swept; guarded by pass
-	view    view            // what the last pass saw; for Status and metrics
-	intake  *intake         // intake.go
-	parsed  sync.Map        // *rules by hash; inforce.go
+	untimed map[uint64]*untimed // by epoch; guarded by pass; sealtime.go
+	swept   time.Time           // when prepared claims were last swept; guarded by pass
+	view    view                // what the last pass saw; for Status and metrics
+	intake  *intake             // intake.go
+	parsed  sync.Map            // *rules by hash; inforce.go
 }
 
 // New checks cfg against the database, which must be migrated, and returns a
@@ -141,7 +141,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
-	s := &Service{cfg: cfg, pool: cfg.Pool, front: cfg.Front, clock: cfg.Network.Clock(), log: cfg.Logger, metrics: newMetrics(), untimed: map[uint64]bool{}}
+	s := &Service{cfg: cfg, pool: cfg.Pool, front: cfg.Front, clock: cfg.Network.Clock(), log: cfg.Logger, metrics: newMetrics(), untimed: map[uint64]*untimed{}}
 	if err := s.adopt(ctx); err != nil {
 		return nil, fmt.Errorf("open settlement: %w", err)
 	}
