@@ -20,7 +20,7 @@ import (
 type flags struct {
 	Listen          string        `default:"127.0.0.1:8899" env:"IONET_LOCALNET_LISTEN" help:"Loopback host:port of the JSON-RPC; websockets are there too, and at port+1. Port 0 takes a free pair."`
 	SlotTime        time.Duration `default:"200ms" env:"IONET_LOCALNET_SLOT_TIME" help:"Length of a slot, at least 1ms."`
-	FinalityDepth   int           `default:"32" env:"IONET_LOCALNET_FINALITY_DEPTH" help:"Blocks between processed and finalized."`
+	FinalityDepth   int           `default:"32" range:"1.." env:"IONET_LOCALNET_FINALITY_DEPTH" help:"Blocks between processed and finalized."`
 	LamportsPerByte uint64        `default:"5080" env:"IONET_LOCALNET_LAMPORTS_PER_BYTE" help:"Rent of an account's byte (size + 128)."`
 	Verbose         bool          `short:"v" help:"Log each dropped transaction."`
 }

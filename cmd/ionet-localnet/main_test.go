@@ -145,7 +145,7 @@ func TestRunArguments(t *testing.T) {
 		{"not loopback", "--listen 0.0.0.0:8899", "", "not a loopback address"},
 		{"bad address", "--listen nowhere", "", "127.0.0.1:8899"},
 		{"too fast", "--slot-time 1us", "", "below 1ms"},
-		{"no depth", "--finality-depth=-1", "", "finality depth"},
+		{"no depth", "--finality-depth=-1", "", "--finality-depth: want a whole number from 1 on"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var out bytes.Buffer

@@ -32,7 +32,7 @@ func (m *membership) worker() ionet.Key { return chain.PublicOf(m.key) }
 func join(ctx context.Context, dir, server string) (*membership, error) {
 	f, err := worker.OpenFolder(dir)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("--dir: %w", err)
 	}
 	m := &membership{folder: f}
 	if err := m.open(ctx, server); err != nil {

@@ -83,7 +83,7 @@ func (c *statusCmd) Help() string {
 func (c *statusCmd) Run(s *stage) error {
 	f, err := worker.ReadFolder(c.Dir)
 	if err != nil {
-		return fmt.Errorf("%w; ionet-worker init makes it", err)
+		return fmt.Errorf("--dir: %w; ionet-worker init makes it", err)
 	}
 	m := &membership{folder: f}
 	if err := m.read(); err != nil {

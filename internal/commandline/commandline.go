@@ -8,6 +8,7 @@
 //   - a whole number says its limits, in --help and in errors: a field's tag
 //     range:"1..400" or range:"1.."; and a negative one reaches its flag, as in
 //     --days -1;
+//   - a duration that is none is answered with examples;
 //   - --help shows each default, and an error names the --help to look at.
 package commandline
 
@@ -20,6 +21,7 @@ import (
 	"regexp"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"github.com/alecthomas/kong"
 )
@@ -42,6 +44,7 @@ func (p Program) Parse(grammar any, args []string) (*kong.Context, error) {
 		kong.Name(p.Name), kong.Description(p.Help), kong.Writers(p.Stdout, p.Stderr), kong.Exit(func(int) { exited = true }),
 		kong.Embed(&always), kong.Vars{"version": p.Name + " " + version(build, ok)}, kong.ValueFormatter(describe),
 	}
+	options = append(options, kong.TypeMapper(reflect.TypeFor[time.Duration](), kong.MapperFunc(decodeDuration)))
 	for _, k := range []reflect.Kind{reflect.Int, reflect.Int64, reflect.Uint, reflect.Uint16, reflect.Uint32, reflect.Uint64} {
 		options = append(options, kong.KindMapper(k, kong.MapperFunc(decodeWhole)))
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 type grammar struct {
@@ -13,14 +14,15 @@ type grammar struct {
 }
 
 type sendCmd struct {
-	File   string   `placeholder:"FILE" default:"here" env:"COMMANDLINE_TEST_FILE" help:"Where."`
-	Many   []string `placeholder:"TEXT" help:"Texts."`
-	Days   int      `default:"3" range:"1..400" placeholder:"N" help:"How long."`
-	Seed   uint64   `help:"Any."`
-	Small  *uint16  `range:"2.." help:"Small."`
-	Change int64    `help:"Any sign."`
-	Dry    bool     `help:"Nothing."`
-	Where  string   `arg:"" optional:"" help:"Where to."`
+	File   string        `placeholder:"FILE" default:"here" env:"COMMANDLINE_TEST_FILE" help:"Where."`
+	Many   []string      `placeholder:"TEXT" help:"Texts."`
+	Days   int           `default:"3" range:"1..400" placeholder:"N" help:"How long."`
+	Seed   uint64        `help:"Any."`
+	Small  *uint16       `range:"2.." help:"Small."`
+	Change int64         `help:"Any sign."`
+	Wait   time.Duration `default:"1m" help:"Before that."`
+	Dry    bool          `help:"Nothing."`
+	Where  string        `arg:"" optional:"" help:"Where to."`
 }
 
 func parse(args ...string) (grammar, string, error) {
@@ -50,6 +52,8 @@ func TestErrors(t *testing.T) {
 		{[]string{"send", "--small", "65536"}, `--small: want a whole number from 2 on, not "65536"` + see},
 		{[]string{"send", "--small", "1"}, `--small: want a whole number from 2 on, not "1"` + see},
 		{[]string{"send", "--change", "x"}, `--change: want a whole number, not "x"` + see},
+		{[]string{"send", "--wait", "1"}, `--wait: want a duration such as 90s, 10m or 24h, not "1"` + see},
+		{[]string{"send", "--wait", "soon"}, `--wait: want a duration such as 90s, 10m or 24h, not "soon"` + see},
 		{[]string{"send", "--colour"}, "unknown flag --colour" + see},
 	} {
 		if _, said, err := parse(c.args...); err == nil || err.Error() != c.want || said != "" {
@@ -62,9 +66,9 @@ func TestErrors(t *testing.T) {
 }
 
 func TestNumbers(t *testing.T) {
-	g, _, err := parse("send", "--days", "400", "--seed", "18446744073709551615", "--small", "65535", "--change", "-7", "--dry", "--file", "-5", "x")
+	g, _, err := parse("send", "--days", "400", "--seed", "18446744073709551615", "--small", "65535", "--change", "-7", "--dry", "--wait", "-90s", "--file", "-5", "x")
 	s := g.Send
-	if err != nil || s.Days != 400 || s.Seed != 1<<64-1 || s.Small == nil || *s.Small != 65535 || s.Change != -7 || !s.Dry || s.File != "-5" || s.Where != "x" {
+	if err != nil || s.Days != 400 || s.Seed != 1<<64-1 || s.Small == nil || *s.Small != 65535 || s.Change != -7 || !s.Dry || s.Wait != -90*time.Second || s.File != "-5" || s.Where != "x" {
 		t.Errorf("got %+v, %v", s, err)
 	}
 }
@@ -120,7 +124,7 @@ func TestVersion(t *testing.T) {
 	}
 	revision, dirty := debug.BuildSetting{Key: "vcs.revision", Value: "abc"}, debug.BuildSetting{Key: "vcs.modified", Value: "true"}
 	for want, b := range map[string]*debug.BuildInfo{
-		"built from sources, which revision was not recorded (go": of("(devel)"),
+		"built from sources whose revision was not recorded (go": of("(devel)"),
 		"v1.2.3 (go":                             of("v1.2.3"),
 		"revision abc (go":                       of("(devel)", revision),
 		"v1.3.0, revision abc, with changes (go": of("v1.3.0", revision, dirty),

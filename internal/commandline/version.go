@@ -30,7 +30,7 @@ func version(build *debug.BuildInfo, ok bool) string {
 		}
 	}
 	if len(parts) == 0 {
-		parts = append(parts, "built from sources, which revision was not recorded")
+		parts = append(parts, "built from sources whose revision was not recorded")
 	}
 	return strings.Join(parts, ", ") + " (" + platform + ")"
 }

@@ -5,6 +5,7 @@ import (
 	"math/big"
 	"reflect"
 	"strings"
+	"time"
 
 	"github.com/alecthomas/kong"
 )
@@ -35,6 +36,21 @@ func decodeWhole(ctx *kong.DecodeContext, target reflect.Value) error {
 	} else {
 		target.SetInt(n.Int64())
 	}
+	return nil
+}
+
+// decodeDuration reads a duration with its unit.
+func decodeDuration(ctx *kong.DecodeContext, target reflect.Value) error {
+	token, err := ctx.Scan.PopValue("duration")
+	if err != nil {
+		return err
+	}
+	text := fmt.Sprint(token.Value)
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return fmt.Errorf("want a duration such as 90s, 10m or 24h, not %q", text)
+	}
+	target.SetInt(int64(d))
 	return nil
 }
 
