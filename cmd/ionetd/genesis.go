@@ -28,15 +28,15 @@ type genesisCmd struct {
 	Name         string         `placeholder:"NAME" help:"Name of the network, 1..32 of a-z 0-9 - (default: ionet)."`
 	Policy       string         `placeholder:"FILE" help:"Policy file of epoch 1 (default: the one that ships with the program, which ionetd policy default prints)."`
 	Schedule     string         `placeholder:"SCHEDULE" help:"Emission schedule: hourly (default), monthly, or the TOML file of one of your own, emissions/FORMAT.md section 1.3."`
-	Decimals     *int           `placeholder:"N" help:"Decimals of the token, 0..8 (default: 8, or those of the schedule's file)."`
+	Decimals     *int           `range:"0..8" placeholder:"N" help:"Decimals of the token, 0..8 (default: 8, or those of the schedule's file)."`
 	Allocation   string         `placeholder:"READING" help:"What the published allocation percentages are of: of_cap (default) or of_genesis."`
 	Unlock       []string       `sep:"none" placeholder:"CATEGORY=UNLOCK" help:"When a category of the genesis supply becomes free: immediate, cliff:M, tranches:A..B or linear:A..B, in months of 730 epochs; repeat it for more."`
 	Start        string         `xor:"start" placeholder:"TIME" help:"First second of epoch 1: a date or RFC 3339 time, such as 2026-12-01 or 2026-12-01T12:00:00Z."`
 	StartIn      *time.Duration `xor:"start" placeholder:"TIME" help:"First second of epoch 1, from when the network file is written (default: 1m)."`
-	EpochSeconds *int           `placeholder:"N" help:"Length of an epoch in seconds, a multiple of the samples (default: 3600)."`
-	Samples      *int           `placeholder:"N" help:"Samples of an epoch (default: 60)."`
-	PayLanes     *int           `placeholder:"N" help:"Lanes for payouts, 1..64 (default: 4)."`
-	ClaimLanes   *int           `placeholder:"N" help:"Lanes for claims, 1..64 (default: 4)."`
+	EpochSeconds *int           `range:"1..4294967295" placeholder:"N" help:"Length of an epoch in seconds, a multiple of the samples (default: 3600)."`
+	Samples      *int           `range:"1..65535" placeholder:"N" help:"Samples of an epoch (default: 60)."`
+	PayLanes     *int           `range:"1..64" placeholder:"N" help:"Lanes for payouts, 1..64 (default: 4)."`
+	ClaimLanes   *int           `range:"1..64" placeholder:"N" help:"Lanes for claims, 1..64 (default: 4)."`
 
 	Airdrop bool          `help:"Ask the cluster for the lamports that the operator lacks (test clusters only)."`
 	Plan    bool          `help:"Change nothing: tell what exists, what would be made, and what it costs to the lamport."`
@@ -164,25 +164,17 @@ func (g *genesisCmd) make(ctx context.Context, s *stage, config genesis.Config, 
 // config is what the flags say; those left out stay open.
 func (g *genesisCmd) config() (genesis.Config, error) {
 	c := genesis.Config{Dir: g.Dir, Name: g.Name, Decimals: g.Decimals}
-	for _, f := range []struct {
-		name      string
-		value     *int
-		low, high int
-		set       func(n int)
-	}{
-		{"--decimals", g.Decimals, 0, ionet.MaxDecimals, func(int) {}},
-		{"--epoch-seconds", g.EpochSeconds, 1, 1<<32 - 1, func(n int) { c.EpochSeconds = uint32(n) }},
-		{"--samples", g.Samples, 1, 1<<16 - 1, func(n int) { c.Samples = uint16(n) }},
-		{"--pay-lanes", g.PayLanes, 1, genesis.MaxLanes, func(n int) { c.PayLanes = n }},
-		{"--claim-lanes", g.ClaimLanes, 1, genesis.MaxLanes, func(n int) { c.ClaimLanes = n }},
-	} {
-		switch {
-		case f.value == nil:
-		case *f.value < f.low || *f.value > f.high:
-			return c, fmt.Errorf("%s %d: want %d..%d", f.name, *f.value, f.low, f.high)
-		default:
-			f.set(*f.value)
-		}
+	if g.EpochSeconds != nil {
+		c.EpochSeconds = uint32(*g.EpochSeconds)
+	}
+	if g.Samples != nil {
+		c.Samples = uint16(*g.Samples)
+	}
+	if g.PayLanes != nil {
+		c.PayLanes = *g.PayLanes
+	}
+	if g.ClaimLanes != nil {
+		c.ClaimLanes = *g.ClaimLanes
 	}
 	switch c.Reading = g.Allocation; c.Reading {
 	case "", emissions.OfCap, emissions.OfGenesis:
