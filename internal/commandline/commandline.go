@@ -176,7 +176,12 @@ func describe(v *kong.Value) string {
 		return help
 	}
 	body, stop := strings.CutSuffix(help, ".")
-	help = body + " (" + strings.Join(notes, "; ") + ")"
+	note := strings.Join(notes, "; ") + ")"
+	if open, closed := strings.CutSuffix(body, ")"); closed {
+		help = open + "; " + note
+	} else {
+		help = body + " (" + note
+	}
 	if stop {
 		help += "."
 	}

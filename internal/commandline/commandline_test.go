@@ -93,7 +93,7 @@ func TestHelp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"How long (1..400; default: 3).", "Where ($COMMANDLINE_TEST_FILE) (default: here).", "Small (2..).", "--version Print which build"} {
+	for _, want := range []string{"How long (1..400; default: 3).", "Where ($COMMANDLINE_TEST_FILE; default: here).", "Small (2..).", "--version Print which build"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("help has no %q:\n%s", want, said)
 		}
