@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/http"
 	"os"
@@ -245,5 +246,53 @@ func TestMovingRacesSigning(t *testing.T) {
 	names, err := store.List("")
 	if err != nil || len(names) != 2 || !slices.Contains(names, publish.NetworkName(p.Network.ID())) {
 		t.Errorf("published are %v (%v), want the content and network %s alone", names, err, p.Network.ID())
+	}
+}
+
+// The process dies at call n and is started again an hour after the start: it moves the
+// start and finishes, or finds it fixed and finishes what is minted, or refuses.
+func TestMovingAfterACrash(t *testing.T) {
+	t.Parallel()
+	moved, kept := 0, 0
+	calls := []int{1 << 20} // this one does not die
+	for n := 2; n <= 30; n += 2 {
+		calls = append(calls, n)
+	}
+	for _, n := range calls {
+		c, store := testConfig(t.TempDir(), fmt.Sprint("late-", n)), storeOf(t)
+		dieAt(t, c, store.Dir(), n)
+		time.Sleep(50 * time.Millisecond) // what can land has landed
+		_, err := os.Stat(filepath.Join(c.Dir, attemptsDir, attemptName(0)))
+		fixed := err == nil
+		names, err := store.List("")
+		if err != nil || (len(names) > 0) != fixed {
+			t.Errorf("died at call %d: signed %t, published %v (%v)", n, fixed, names, err)
+		}
+		before := readFile(t, filepath.Join(c.Dir, NetworkFile))
+		p, err := Prepare(t.Context(), later(t, c, store, time.Hour))
+		if err != nil {
+			if !fixed || !strings.Contains(err.Error(), "begin again with a new --dir") {
+				t.Errorf("died at call %d: %v", n, err)
+			}
+			continue
+		}
+		if same := bytes.Equal(p.NetworkFile, before); same != fixed {
+			t.Errorf("died at call %d: signed %t, the network file stays: %t", n, fixed, same)
+		}
+		if fixed {
+			kept++
+		} else {
+			moved++
+		}
+		if err := Run(t.Context(), p, Options{Chain: newClient(t, rpc.Config{}), Store: store, Airdrop: true, Poll: 5 * time.Millisecond}); err != nil {
+			t.Fatalf("died at call %d: %v", n, err)
+		}
+		checkSupply(t, p)
+		if names, err := store.List(""); err != nil || len(names) != 2 || !slices.Contains(names, publish.NetworkName(p.Network.ID())) {
+			t.Errorf("died at call %d: published are %v (%v)", n, names, err)
+		}
+	}
+	if moved < 3 || kept < 1 {
+		t.Errorf("%d runs moved the start and %d kept it", moved, kept)
 	}
 }
