@@ -27,15 +27,11 @@ Examples:
 }
 
 func (c *recoverCmd) Run(s *stage) error {
-	o, err := c.place.open(s)
+	service, done, err := c.place.service(s)
 	if err != nil {
 		return err
 	}
-	defer o.close()
-	service, err := settlement.New(s.ctx, o.cfg)
-	if err != nil {
-		return err
-	}
+	defer done()
 	if err := service.Recover(s.ctx); err != nil {
 		return err
 	}
@@ -66,15 +62,11 @@ Examples:
 }
 
 func (c *payoutsRunCmd) Run(s *stage) error {
-	o, err := c.place.open(s)
+	service, done, err := c.place.service(s)
 	if err != nil {
 		return err
 	}
-	defer o.close()
-	service, err := settlement.New(s.ctx, o.cfg)
-	if err != nil {
-		return err
-	}
+	defer done()
 	id, err := service.RequestPayout(s.ctx)
 	if err != nil {
 		return err
@@ -127,15 +119,11 @@ Examples:
 }
 
 func (c *statusCmd) Run(s *stage) error {
-	o, err := c.place.open(s)
+	service, done, err := c.place.service(s)
 	if err != nil {
 		return err
 	}
-	defer o.close()
-	service, err := settlement.New(s.ctx, o.cfg)
-	if err != nil {
-		return err
-	}
+	defer done()
 	v, err := service.Overview(s.ctx)
 	if err != nil {
 		return err

@@ -121,6 +121,19 @@ func checkFolder(flag, path string) error {
 	return nil
 }
 
+// service opens the place and the service on it, for one command; done closes both.
+func (p place) service(s *stage) (service *settlement.Service, done func(), err error) {
+	o, err := p.open(s)
+	if err != nil {
+		return nil, nil, err
+	}
+	if service, err = settlement.New(s.ctx, o.cfg); err != nil {
+		o.close()
+		return nil, nil, err
+	}
+	return service, o.close, nil
+}
+
 func connect(ctx context.Context, url string) (*pgxpool.Pool, error) {
 	pool, err := pgxpool.New(ctx, url)
 	if err != nil {

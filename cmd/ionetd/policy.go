@@ -42,15 +42,11 @@ func (c *policyAnnounceCmd) Run(s *stage) error {
 	if err != nil {
 		return fmt.Errorf("read policy: %w", err)
 	}
-	o, err := c.place.open(s)
+	service, done, err := c.place.service(s)
 	if err != nil {
 		return err
 	}
-	defer o.close()
-	service, err := settlement.New(s.ctx, o.cfg)
-	if err != nil {
-		return err
-	}
+	defer done()
 	if c.Check {
 		return c.check(s, service, file)
 	}
@@ -62,7 +58,7 @@ func (c *policyAnnounceCmd) Run(s *stage) error {
 		s.print("policy version %d (%s) was announced before, in epoch %d: see ionetd policy list", a.Version, a.Policy, a.Arrival.Epoch)
 		return nil
 	}
-	start := time.Unix(o.cfg.Network.Clock().EpochStart(a.FirstEpoch), 0).UTC().Format(time.RFC3339)
+	start := time.Unix(service.Network().Clock().EpochStart(a.FirstEpoch), 0).UTC().Format(time.RFC3339)
 	s.print("announced policy version %d (%s) in epoch %d", a.Version, a.Policy, a.Arrival.Epoch)
 	s.print("it rules from epoch %d on if epoch %d is sealed before %s, when that begins: see ionetd policy list", a.FirstEpoch, a.Arrival.Epoch, start)
 	return nil
@@ -141,15 +137,11 @@ func (c *policyDefaultCmd) Run(s *stage) error {
 }
 
 func (c *policyListCmd) Run(s *stage) error {
-	o, err := c.place.open(s)
+	service, done, err := c.place.service(s)
 	if err != nil {
 		return err
 	}
-	defer o.close()
-	service, err := settlement.New(s.ctx, o.cfg)
-	if err != nil {
-		return err
-	}
+	defer done()
 	list, err := service.Policies(s.ctx)
 	if err != nil {
 		return err
