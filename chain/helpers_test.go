@@ -30,7 +30,7 @@ type fixture struct {
 
 func newFixture() fixture {
 	f := fixture{operator: seeded("operator"), fees: seeded("fees"), lane: seeded("lane"), secret: testSecret()}
-	f.mint = MintAddress(PublicOf(f.operator), "test")
+	f.mint = MintAddress(PublicOf(f.operator), f.laneAt("epoch"))
 	f.reward = TokenAccount(PublicOf(f.operator), f.mint)
 	return f
 }

@@ -63,13 +63,15 @@ func LaneAddress(laneKey ionet.Key, name string) ionet.Key {
 }
 
 // MintAddress returns the address of the operator's token; it is derived, so
-// that the network file can be written before the first transaction.
-func MintAddress(operator ionet.Key, network string) ionet.Key {
-	return withSeed(operator, mintSeed(network), tokenProgram)
+// that the network file can be written before the first transaction. It follows
+// from the address of the epoch lane: one token has one such lane, whose position
+// 0 mints the genesis supply, and no second network can be made of it.
+func MintAddress(operator, epochLane ionet.Key) ionet.Key {
+	return withSeed(operator, mintSeed(epochLane), tokenProgram)
 }
 
-func mintSeed(network string) string {
-	return ionet.HashOf([]byte("io/mint/1"), []byte(network)).String()[:32]
+func mintSeed(epochLane ionet.Key) string {
+	return ionet.HashOf([]byte("io/mint/1"), epochLane[:]).String()[:32]
 }
 
 // GenesisReference returns the address whose history leads from the mint to

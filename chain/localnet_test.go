@@ -69,7 +69,7 @@ func newWorld(t *testing.T, lanes ...string) *world {
 	}
 	t.Cleanup(client.Close)
 	w := &world{t: t, node: shared, client: client, operator: newKey(t), lane: newKey(t), secret: chain.NewSecret()}
-	w.mint = chain.MintAddress(w.op(), "svm")
+	w.mint = chain.MintAddress(w.op(), chain.LaneAddress(chain.PublicOf(w.lane), "epoch"))
 	w.reward = chain.TokenAccount(w.op(), w.mint)
 	w.fund(w.op(), 100e9)
 	ctx := context.Background()
@@ -78,7 +78,7 @@ func newWorld(t *testing.T, lanes ...string) *world {
 	}
 	w.refresh()
 	budget := chain.Budget{ComputeUnits: 400_000, LoadedBytes: 2 << 20}
-	w.must(w.build(chain.MintCreation{FeePayer: w.op(), Network: "svm", Decimals: 8, Lamports: w.mintRent, Blockhash: w.hash.Hash, Budget: budget}.Message()), w.operator)
+	w.must(w.build(chain.MintCreation{FeePayer: w.op(), EpochLane: chain.LaneAddress(chain.PublicOf(w.lane), "epoch"), Decimals: 8, Lamports: w.mintRent, Blockhash: w.hash.Hash, Budget: budget}.Message()), w.operator)
 	w.must(w.build(chain.AccountCreation{FeePayer: w.op(), Mint: w.mint, Owners: []ionet.Key{w.op()}, Blockhash: w.hash.Hash, Budget: budget}.Message()), w.operator)
 	for _, name := range lanes {
 		w.open(name)

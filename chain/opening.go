@@ -45,11 +45,11 @@ func (o Opening) Message() ([]byte, error) {
 	return compileChecked(o.FeePayer, ins, o.Blockhash, o.Budget, "open lanes")
 }
 
-// MintCreation makes the token: a mint at MintAddress(FeePayer, Network) whose
+// MintCreation makes the token: a mint at MintAddress(FeePayer, EpochLane) whose
 // mint authority is the fee payer, without a freeze authority.
 type MintCreation struct {
 	FeePayer  ionet.Key // the operator
-	Network   string    // the network's name
+	EpochLane ionet.Key // address of the network's epoch lane
 	Decimals  uint8
 	Lamports  uint64 // what the address still lacks
 	Blockhash ionet.Key
@@ -58,8 +58,8 @@ type MintCreation struct {
 
 // Message returns the bytes that the fee payer signs (version 0).
 func (c MintCreation) Message() ([]byte, error) {
-	address := MintAddress(c.FeePayer, c.Network)
-	ins := newMint(c.FeePayer, c.FeePayer, mintSeed(c.Network), address, c.FeePayer, c.Decimals, c.Lamports)
+	address := MintAddress(c.FeePayer, c.EpochLane)
+	ins := newMint(c.FeePayer, c.FeePayer, mintSeed(c.EpochLane), address, c.FeePayer, c.Decimals, c.Lamports)
 	return compileChecked(c.FeePayer, ins, c.Blockhash, c.Budget, "create mint")
 }
 

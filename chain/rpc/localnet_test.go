@@ -76,8 +76,8 @@ func mintTransaction(t testing.TB, c *Client, key ed25519.PrivateKey, name strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	operator := chain.PublicOf(key)
-	message, err := chain.MintCreation{FeePayer: operator, Network: name, Decimals: 8, Lamports: rent, Blockhash: hash.Hash,
+	operator, lane := chain.PublicOf(key), chain.LaneAddress(chain.PublicOf(key), name)
+	message, err := chain.MintCreation{FeePayer: operator, EpochLane: lane, Decimals: 8, Lamports: rent, Blockhash: hash.Hash,
 		Budget: chain.Budget{ComputeUnits: 20_000, LoadedBytes: 1 << 20}}.Message()
 	if err != nil {
 		t.Fatal(err)
@@ -86,7 +86,7 @@ func mintTransaction(t testing.TB, c *Client, key ed25519.PrivateKey, name strin
 	if err != nil || len(missing) > 0 {
 		t.Fatalf("sign: %v, missing %v", err, missing)
 	}
-	return tx, hash, chain.MintAddress(operator, name)
+	return tx, hash, chain.MintAddress(operator, lane)
 }
 
 func signatureOf(t testing.TB, tx []byte) chain.Signature {

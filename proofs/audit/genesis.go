@@ -77,7 +77,7 @@ func (a *auditor) checkNetwork(ctx context.Context, memo proofs.GenesisMemo) err
 	same(a.r, Genesis, "mint", "mint", a.Mint, n.Mint)
 	same(a.r, Genesis, "fee payer of genesis", "operator", n.Keys.Operator, d.FeePayer)
 	same(a.r, Genesis, "minter of genesis", "operator", n.Keys.Operator, d.Plan.Owners[n.Mint])
-	same(a.r, Genesis, "mint", "derivation", chain.MintAddress(n.Keys.Operator, n.Name), n.Mint)
+	same(a.r, Genesis, "mint", "derivation", chain.MintAddress(n.Keys.Operator, chain.LaneAddress(n.Keys.Lane, "epoch")), n.Mint)
 	same(a.r, Genesis, "reward vault", "derivation", chain.TokenAccount(n.Keys.Operator, n.Mint), n.Vaults.Reward)
 	same(a.r, Genesis, "fee vault", "derivation", chain.TokenAccount(n.Keys.Fees, n.Mint), n.Vaults.Fee)
 	for _, l := range n.Lanes {

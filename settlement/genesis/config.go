@@ -294,7 +294,7 @@ func (d design) network(keys Keys) (ionet.Network, error) {
 		return ionet.Network{}, fmt.Errorf("%s: %w", d.ScheduleName, err)
 	}
 	operator, fees, lane := chain.PublicOf(keys.Operator), chain.PublicOf(keys.Fees), chain.PublicOf(keys.Lane)
-	mint := chain.MintAddress(operator, d.Name)
+	mint := chain.MintAddress(operator, chain.LaneAddress(lane, "epoch"))
 	n := ionet.Network{
 		Version: 1, Name: d.Name, Cluster: d.Cluster, Mint: mint, Decimals: *d.Decimals,
 		Start: d.Start.Unix(), EpochSeconds: d.EpochSeconds, Samples: d.Samples, Policy: ionet.HashOf(d.Policy),

@@ -104,7 +104,7 @@ func pack(objects []object, hash rpc.Blockhash, build func([]object, rpc.Blockha
 
 func (r *run) mintMessage(o []object, hash rpc.Blockhash) ([]byte, error) {
 	return chain.MintCreation{
-		FeePayer: r.operator, Network: r.Network.Name, Decimals: uint8(r.Network.Decimals),
+		FeePayer: r.operator, EpochLane: r.content.Lane, Decimals: uint8(r.Network.Decimals),
 		Lamports: o[0].lacks, Blockhash: hash.Hash, Budget: setUpBudget(1),
 	}.Message()
 }

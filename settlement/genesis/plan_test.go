@@ -182,7 +182,7 @@ func TestPlanOfAHalfMadeNetwork(t *testing.T) {
 	for n := 4; n <= 28; n += 4 {
 		c, store := testConfig(t.TempDir(), fmt.Sprint("half-", n)), t.TempDir()
 		dieAt(t, c, store, n)
-		time.Sleep(250 * time.Millisecond) // 32 slots and more: what can land has landed and is final
+		awaitFinal(t) // what can land has landed
 		folder, err := publish.NewFolder(store)
 		if err != nil {
 			t.Fatal(err)

@@ -82,8 +82,8 @@ func (c *Config) keep(ctx context.Context, f files) (b beginning, err error) {
 	case other:
 		return b, fmt.Errorf("start: %s says %s, --start gives %s; it can't be moved any more, because %s: leave --start out, or use a new folder",
 			file, date(was.Unix()), date(c.Start.Unix()), b.fixed)
-	case past && !minted:
-		return b, fmt.Errorf("start: %s says %s, which is past, and it can't be moved any more, because %s: the epochs before genesis could never earn; begin again with a new --dir and --store",
+	case !minted && c.isPast(time.Unix(f.network.Clock().EpochEnd(1), 0)):
+		return b, fmt.Errorf("start: %s says %s, the first epoch is over, and the start can't be moved any more, because %s: epochs before genesis could never earn; begin again with a new --dir and --store, which makes another token",
 			file, date(was.Unix()), b.fixed)
 	}
 	c.Start = was
@@ -183,10 +183,21 @@ func (r *run) first(ctx context.Context, attempts *publish.Folder, data []byte) 
 	if !bytes.Equal(file, r.NetworkFile) {
 		return fmt.Errorf("%s was replaced by another run, which has moved the start: run this again", filepath.Join(r.Dir, NetworkFile))
 	}
+	if r.isTooLate(ctx) {
+		return fmt.Errorf("the first epoch was over, at %s, before everything was made: run this again, which moves the start", date(r.Network.Clock().EpochEnd(1)))
+	}
 	if err := r.publish(ctx); err != nil {
 		return err
 	}
 	return attempts.Put(ctx, attemptName(0), data)
+}
+
+// isTooLate reports whether the chain is past the first epoch: a genesis then
+// would leave it without a chance to earn, and fix that for ever. Where the chain
+// does not tell its time the run goes on.
+func (r *run) isTooLate(ctx context.Context) bool {
+	newest, err := r.Chain.Newest(ctx)
+	return err == nil && newest.Time >= r.Network.Clock().EpochEnd(1)
 }
 
 // Start tells in words what becomes of the start that the folder's network file

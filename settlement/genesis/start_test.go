@@ -101,7 +101,7 @@ func TestStartMoves(t *testing.T) {
 }
 
 // What fixes the start: the signed transaction, the published file, the chain. Then one
-// that has passed is refused, unless the supply is minted.
+// whose first epoch is over is refused, unless the supply is minted.
 func TestStartIsFixed(t *testing.T) {
 	t.Parallel()
 	signed, published, minted := testConfig(t.TempDir(), "signed"), testConfig(t.TempDir(), "published"), testConfig(t.TempDir(), "minted")
@@ -134,13 +134,10 @@ func TestStartIsFixed(t *testing.T) {
 		{minted, true, "because the genesis transaction is on the chain"},
 	} {
 		before := readFile(t, filepath.Join(of.c.Dir, NetworkFile))
-		for _, past := range []bool{false, true} {
+		for _, after := range []time.Duration{-time.Second, 30 * time.Minute, time.Hour + time.Second} {
+			past := after > time.Hour // past the first epoch
 			for _, flag := range []string{"", "--start", "--start-in"} {
-				c := later(t, of.c, store, -time.Second)
-				if past {
-					c = later(t, of.c, store, time.Hour)
-				}
-				want := ""
+				c, want := later(t, of.c, store, after), ""
 				switch {
 				case flag == "--start":
 					c.Start = of.c.Start.Add(2 * time.Hour)
@@ -153,7 +150,7 @@ func TestStartIsFixed(t *testing.T) {
 				}
 				_, err := Prepare(t.Context(), c)
 				if (err != nil) != (want != "") || err != nil && (!strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), of.why)) {
-					t.Errorf("%s, past %t, flag %q: got %v, want %q", of.c.Name, past, flag, err, want)
+					t.Errorf("%s, %s after the start, flag %q: got %v, want %q", of.c.Name, after, flag, err, want)
 				}
 				if err == nil && flag == "--start-in" {
 					if got := planOf(t, c, store).String(); !strings.Contains(got, "--start-in moves it no more, "+of.why) {
@@ -249,7 +246,7 @@ func TestMovingRacesSigning(t *testing.T) {
 	}
 }
 
-// The process dies at call n and is started again an hour after the start: it moves the
+// The process dies at call n and is started again two hours after the start: it moves the
 // start and finishes, or finds it fixed and finishes what is minted, or refuses.
 func TestMovingAfterACrash(t *testing.T) {
 	t.Parallel()
@@ -261,7 +258,7 @@ func TestMovingAfterACrash(t *testing.T) {
 	for _, n := range calls {
 		c, store := testConfig(t.TempDir(), fmt.Sprint("late-", n)), storeOf(t)
 		dieAt(t, c, store.Dir(), n)
-		time.Sleep(50 * time.Millisecond) // what can land has landed
+		awaitFinal(t) // what can land has landed
 		_, err := os.Stat(filepath.Join(c.Dir, attemptsDir, attemptName(0)))
 		fixed := err == nil
 		names, err := store.List("")
@@ -269,7 +266,7 @@ func TestMovingAfterACrash(t *testing.T) {
 			t.Errorf("died at call %d: signed %t, published %v (%v)", n, fixed, names, err)
 		}
 		before := readFile(t, filepath.Join(c.Dir, NetworkFile))
-		p, err := Prepare(t.Context(), later(t, c, store, time.Hour))
+		p, err := Prepare(t.Context(), later(t, c, store, 2*time.Hour))
 		if err != nil {
 			if !fixed || !strings.Contains(err.Error(), "begin again with a new --dir") {
 				t.Errorf("died at call %d: %v", n, err)
@@ -295,4 +292,86 @@ func TestMovingAfterACrash(t *testing.T) {
 	if moved < 3 || kept < 1 {
 		t.Errorf("%d runs moved the start and %d kept it", moved, kept)
 	}
+}
+
+// awaitFinal waits until what is on the chain now, and what was on its way, is final.
+func awaitFinal(t *testing.T) {
+	t.Helper()
+	client, slot := newClient(t, rpc.Config{}), node.Slot()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		head, err := client.FinalizedHead(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if head.Slot > slot+1 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("slot %d did not become final", slot+1)
+		}
+	}
+}
+
+// A genesis that comes after the first epoch is not signed: that would fix a start with
+// which nobody can earn. What was made until then is kept.
+func TestTooLateForTheFirstEpoch(t *testing.T) {
+	t.Parallel()
+	c, store := testConfig(t.TempDir(), "too-late"), storeOf(t)
+	c.Start = time.Now().Add(-2 * time.Hour) // as if making the accounts had taken that long
+	p, err := Prepare(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := Options{Chain: newClient(t, rpc.Config{}), Store: store, Airdrop: true, Poll: 5 * time.Millisecond}
+	if err := Run(t.Context(), p, o); err == nil || !strings.Contains(err.Error(), "run this again, which moves the start") {
+		t.Fatalf("got %v, want that it is too late", err)
+	}
+	if _, err := os.Stat(filepath.Join(c.Dir, attemptsDir, attemptName(0))); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("an attempt was stored: %v", err)
+	}
+	if names, err := store.List(""); err != nil || len(names) != 0 {
+		t.Errorf("published are %v (%v), want nothing", names, err)
+	}
+	if p, err = Prepare(t.Context(), Config{Dir: c.Dir, Cluster: c.Cluster, Chain: o.Chain, Store: store}); err != nil {
+		t.Fatal(err)
+	}
+	if err := Run(t.Context(), p, o); err != nil {
+		t.Fatal(err)
+	}
+	checkSupply(t, p)
+}
+
+// Begun again in a new folder with the same operator's key and the same name, while the
+// old transaction may still land: another lane, and so another token. Each has its own
+// supply, once.
+func TestTwoFoldersMakeTwoTokens(t *testing.T) {
+	t.Parallel()
+	a, b := testConfig(t.TempDir(), "twins"), testConfig(t.TempDir(), "twins")
+	p, err := genesisOnce(t.Context(), t, a, t.TempDir(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(b.Dir, operatorFile), readFile(t, filepath.Join(a.Dir, operatorFile)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	q, err := genesisOnce(t.Context(), t, b, t.TempDir(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Network.Keys.Operator != q.Network.Keys.Operator || p.Network.Mint == q.Network.Mint || p.Network.Vaults.Reward == q.Network.Vaults.Reward {
+		t.Errorf("operators %s and %s made mints %s and %s", p.Network.Keys.Operator, q.Network.Keys.Operator, p.Network.Mint, q.Network.Mint)
+	}
+	checkSupply(t, p)
+	checkSupply(t, q)
+	// With the lane key too it is the same token, of which the lane knows.
+	c := testConfig(t.TempDir(), "twins")
+	for _, name := range []string{operatorFile, laneFile} {
+		if err := os.WriteFile(filepath.Join(c.Dir, name), readFile(t, filepath.Join(a.Dir, name)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r, err := genesisOnce(t.Context(), t, c, t.TempDir(), nil); err == nil {
+		t.Errorf("a second genesis of mint %s ended well", r.Network.Mint)
+	}
+	checkSupply(t, p)
 }

@@ -41,12 +41,12 @@ func (s survey) isFresh() bool {
 // objects lists all accounts of the network, the mint first.
 func objects(n *ionet.Network) []object {
 	list := []object{
-		{name: "mint", address: n.Mint, keys: []string{operatorFile}},
-		{name: "reward vault", address: n.Vaults.Reward, owner: n.Keys.Operator, keys: []string{operatorFile}},
-		{name: "fee vault", address: n.Vaults.Fee, owner: n.Keys.Fees, keys: []string{feesFile, operatorFile}},
+		{name: "mint", address: n.Mint, keys: []string{operatorFile, laneFile}},
+		{name: "reward vault", address: n.Vaults.Reward, owner: n.Keys.Operator, keys: []string{operatorFile, laneFile}},
+		{name: "fee vault", address: n.Vaults.Fee, owner: n.Keys.Fees, keys: []string{feesFile, operatorFile, laneFile}},
 	}
 	for _, a := range n.Allocation {
-		list = append(list, object{name: "allocation " + a.Category, address: a.Account, owner: a.Owner, keys: []string{allocationFile(a.Category), operatorFile}})
+		list = append(list, object{name: "allocation " + a.Category, address: a.Account, owner: a.Owner, keys: []string{allocationFile(a.Category), operatorFile, laneFile}})
 	}
 	for _, l := range n.Lanes {
 		list = append(list, object{name: "lane " + l.Name, address: l.Address, lane: true, keys: []string{laneFile}})
