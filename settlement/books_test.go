@@ -7,9 +7,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gagliardetto/solana-go"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/chain"
 	"github.com/ionet-settlement/ionet/chain/localnet"
 	"github.com/ionet-settlement/ionet/chain/rpc"
 	"github.com/ionet-settlement/ionet/emissions"
@@ -127,8 +129,24 @@ func newBooksUnder(t testing.TB, policy string) *books {
 	t.Cleanup(b.rpc.Close)
 	b.open(pgtest.Open(t, b.url))
 	b.exec(`UPDATE lanes SET position = 1 WHERE name = 'epoch'`) // the genesis landed
+	b.placeLane()
 	b.goTo(b.first)
 	return b
+}
+
+// placeLane puts the epoch lane on the chain, with the key of the C that the database has.
+func (b *books) placeLane() {
+	b.t.Helper()
+	lane, _ := b.net.Network.Lane(epochLane)
+	key := b.public(chain.FirstC(lane))
+	data := make([]byte, chain.MintSize)
+	data[0] = 1 // an authority follows
+	copy(data[4:], key[:])
+	data[45] = 1 // initialized
+	err := b.node.SetAccount(solana.PublicKey(lane), localnet.Account{Lamports: 10_000_000, Owner: solana.TokenProgramID, Data: data})
+	if err != nil {
+		b.t.Fatal(err)
+	}
 }
 
 // config is the service's configuration on a pool.
@@ -137,7 +155,7 @@ func (b *books) config(pool *pgxpool.Pool) Config {
 		Pool: pool, Chain: b.rpc, Store: b.store, Network: b.net.Network, NetworkFile: b.net.NetworkFile, Policy: b.net.Policy, PolicyFile: b.net.PolicyFile,
 		Keys:         Keys{Operator: b.net.Keys.Operator, Fees: b.net.Keys.Fees, Service: b.net.Keys.Service, Lane: b.net.Keys.Secret},
 		Now:          func() time.Time { return time.Unix(handTime.Load(), 0) },
-		BlockhashAge: -1, // slots pass here while the clock stands
+		BlockhashAge: -1, SealRetry: -1, // slots pass here while the clock stands
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -15,10 +16,20 @@ import (
 
 const markSealTime = `UPDATE policies SET sealed_at = $2 WHERE epoch = $1 AND sealed_at IS NULL`
 
-// noteSealTime reads the time of epoch k's seal and stores it.
+// noteSealTime reads the time of epoch k's seal and stores it. Where an endpoint did not
+// answer, that error stands until Config.SealRetry is over: one that hangs would hold up
+// every pass, and with it the payouts, for as long as a call may take. An answer, such as
+// that the transaction is not there yet, costs nothing: the next pass asks again.
 func (s *Service) noteSealTime(ctx context.Context, k uint64) (int64, error) {
+	u := s.untimedEpoch(k)
+	if u.failure != nil && s.now().Before(u.retryAt) {
+		return 0, u.failure
+	}
 	at, err := s.readSealTime(ctx, k)
 	if err != nil {
+		if silent := (*rpc.TransportError)(nil); errors.As(err, &silent) && ctx.Err() == nil {
+			u.failure, u.retryAt = err, s.now().Add(s.cfg.SealRetry)
+		}
 		return 0, err
 	}
 	// The chain's answer never changes: whoever stops here, or comes second, reads and
@@ -46,6 +57,8 @@ WHERE l.name = 'epoch'`
 type untimed struct {
 	warned    bool
 	signature chain.Signature // zero: not looked for
+	failure   error           // where an endpoint did not answer
+	retryAt   time.Time       // until then failure is the answer
 }
 
 // untimedEpoch returns what is known of an untimed epoch; the pass is ours.
@@ -62,7 +75,7 @@ func (s *Service) untimedEpoch(k uint64) *untimed {
 func (s *Service) warnUntimed(k uint64, err error) {
 	if u := s.untimedEpoch(k); !u.warned && !errors.Is(err, errNotLeader) {
 		u.warned = true
-		s.log.Warn("when an epoch that announces a policy was sealed is not known: each pass asks all endpoints again", "epoch", k, "error", err)
+		s.log.Warn("when an epoch that announces a policy was sealed is not known: all endpoints are asked again and again", "epoch", k, "error", err)
 	}
 }
 

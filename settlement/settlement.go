@@ -51,6 +51,7 @@ type Config struct {
 	PayoutEvery  time.Duration    // between two payout runs of their own accord; zero: only on demand
 	BlockhashAge time.Duration    // for how long claims that are prepared share a blockhash; 2 s when zero, not at all when negative
 	HeldRetry    time.Duration    // how long a payee that can't be paid is left alone; 10 min when zero
+	SealRetry    time.Duration    // how long nobody is asked again when an epoch was sealed, where an endpoint did not answer; 1 min when zero, not at all when negative
 }
 
 func (c Config) withDefaults() Config {
@@ -80,6 +81,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.HeldRetry == 0 {
 		c.HeldRetry = 10 * time.Minute
+	}
+	if c.SealRetry == 0 {
+		c.SealRetry = time.Minute
 	}
 	return c
 }
