@@ -159,14 +159,44 @@ func (s *Service) isCurrent(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	l := laneNamed(lanes, epochLane)
-	accounts, _, err := s.cfg.Chain.Accounts(ctx, []ionet.Key{l.address}, rpc.Finalized, l.slot)
+	accounts, err := s.accountsOf(ctx, l)
 	if err != nil {
 		return false, err
 	}
-	if !accounts[0].Exists() {
-		return true, nil // the genesis is not final: nothing is sealed
+	for _, a := range accounts {
+		if known, err := s.explains(ctx, l, a); err != nil || !known {
+			return false, err
+		}
 	}
-	state, err := chain.ParseLane(accounts[0].Owner, accounts[0].Data)
+	return true, nil
+}
+
+// accountsOf returns the lane's account as the chain has it: as one endpoint tells it,
+// or, for a lane that has not begun, as each does. There no endpoint may be missing: to
+// an empty database a broken one looks like the chain before the genesis.
+func (s *Service) accountsOf(ctx context.Context, l lane) ([]rpc.Account, error) {
+	keys := []ionet.Key{l.address}
+	if l.position > 0 {
+		accounts, _, err := s.cfg.Chain.Accounts(ctx, keys, rpc.Finalized, l.slot)
+		return accounts, err
+	}
+	views, err := s.cfg.Chain.Everywhere(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	var accounts []rpc.Account
+	for _, v := range views {
+		accounts = append(accounts, v.Accounts...)
+	}
+	return accounts, nil
+}
+
+// explains reports whether the database knows how the lane came to be as that account is.
+func (s *Service) explains(ctx context.Context, l lane, a rpc.Account) (bool, error) {
+	if !a.Exists() {
+		return l.position == 0, nil // the genesis is not final: nothing is sealed
+	}
+	state, err := chain.ParseLane(a.Owner, a.Data)
 	if err != nil {
 		return false, err
 	}
