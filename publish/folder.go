@@ -165,6 +165,21 @@ func (f *Folder) get(ctx context.Context, name string) ([]byte, error) {
 	return readLimited(file, MaxSize)
 }
 
+// Has reports whether there is a file of that name.
+func (f *Folder) Has(ctx context.Context, name string) (bool, error) {
+	if err := errors.Join(CheckName(name), ctx.Err()); err != nil {
+		return false, fmt.Errorf("look for %s: %w", name, err)
+	}
+	info, err := os.Stat(f.path(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for %s: %w", name, err)
+	}
+	return !info.IsDir(), nil
+}
+
 func (f *Folder) path(name string) string {
 	return filepath.Join(f.dir, filepath.FromSlash(path.Clean(name)))
 }

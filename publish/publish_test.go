@@ -51,6 +51,21 @@ func TestFolderKeepsFirstBytes(t *testing.T) {
 	}
 }
 
+func TestFolderHas(t *testing.T) {
+	ctx, f := context.Background(), newFolder(t)
+	if err := f.Put(ctx, "books/a", []byte("a")); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]bool{"books/a": true, "books/b": false, "contents/a": false, "books": false} {
+		if got, err := f.Has(ctx, name); err != nil || got != want {
+			t.Errorf("Has %s: got %t, %v, want %t", name, got, err, want)
+		}
+	}
+	if _, err := f.Has(ctx, "books/../a"); err == nil {
+		t.Error("Has looks outside of the folder")
+	}
+}
+
 func TestFolderReplace(t *testing.T) {
 	ctx, f := context.Background(), newFolder(t)
 	for _, want := range []string{"one", "two"} {
