@@ -85,7 +85,7 @@ func (p place) open(s *stage) (*open, error) {
 func (p place) openStore(ctx context.Context, net *genesis.Prepared) (*publish.Folder, error) {
 	name := publish.NetworkName(net.Network.ID())
 	refusal := func(what string) error {
-		return fmt.Errorf("--store %s %s: is --store the one of genesis? ionetd genesis, run again once it is final, puts the network file into a store", p.Store, what)
+		return fmt.Errorf("--store %s %s: is --store the one of genesis? If that was lost, put it back from a copy", p.Store, what)
 	}
 	info, err := os.Stat(p.Store)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -127,11 +127,37 @@ func (p place) service(s *stage) (service *settlement.Service, done func(), err 
 	if err != nil {
 		return nil, nil, err
 	}
-	if service, err = settlement.New(s.ctx, o.cfg); err != nil {
+	if service, err = p.start(s.ctx, o.cfg); err != nil {
 		o.close()
 		return nil, nil, err
 	}
 	return service, o.close, nil
+}
+
+// start makes the service of an opened place. The network file alone does not tell the
+// store that others read: it can come to lie in another one, without the older books.
+func (p place) start(ctx context.Context, cfg settlement.Config) (*settlement.Service, error) {
+	service, err := settlement.New(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	newest, err := service.Epochs(ctx, 2) // at most the newest is not sealed
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range newest {
+		if e.State != settlement.EpochSealed {
+			continue
+		}
+		// Each book is put there before its seal is signed, and read from there where
+		// the database had forgotten it.
+		there, err := cfg.Store.Has(ctx, publish.BookName(e.BookRoot))
+		if err == nil && !there {
+			err = fmt.Errorf("--store %s lacks the book of epoch %d that this database has sealed: is it the store of this network?", p.Store, e.Epoch)
+		}
+		return service, err
+	}
+	return service, nil
 }
 
 func connect(ctx context.Context, url string) (*pgxpool.Pool, error) {

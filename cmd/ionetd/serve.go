@@ -35,13 +35,16 @@ Examples:
 const drain = 3 * time.Second
 
 func (c *serveCmd) Run(s *stage) error {
+	if c.PayoutEvery < 0 {
+		return fmt.Errorf("--payout-every %s is negative: give the time between payout runs, or 0 for none but those of ionetd payouts run", c.PayoutEvery)
+	}
 	o, err := c.place.open(s)
 	if err != nil {
 		return err
 	}
 	defer o.close()
 	o.cfg.PayoutEvery = c.PayoutEvery
-	service, err := settlement.New(s.ctx, o.cfg)
+	service, err := c.start(s.ctx, o.cfg)
 	if err != nil {
 		return err
 	}

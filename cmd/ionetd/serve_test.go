@@ -19,6 +19,8 @@ import (
 	"github.com/ionet-settlement/ionet/chain/localnet"
 	"github.com/ionet-settlement/ionet/emissions"
 	"github.com/ionet-settlement/ionet/internal/pgtest"
+	"github.com/ionet-settlement/ionet/proofs"
+	"github.com/ionet-settlement/ionet/publish"
 	"github.com/ionet-settlement/ionet/settlement"
 )
 
@@ -72,7 +74,8 @@ func TestServe(t *testing.T) {
 	if out, err := runGenesis(t, append(place, "--name", "serve", "--epoch-seconds", "600", "--pay-lanes", "1", "--claim-lanes", "1", "--airdrop")...); err != nil {
 		t.Fatalf("genesis: %v\n%s", err, out)
 	}
-	place = append(place, "--database", pgtest.NewURL(t))
+	database := pgtest.NewURL(t)
+	place = append(place, "--database", database)
 	foreignStores(t, dir, place)
 	command := func(name ...string) (string, error) {
 		var out bytes.Buffer
@@ -115,6 +118,36 @@ func TestServe(t *testing.T) {
 	// The lease was released, so that recovering needs not wait for it.
 	if got, err := command("recover"); err != nil || !strings.Contains(got, "recovered") {
 		t.Errorf("recover: %v\n%s", err, got)
+	}
+	bookless(t, filepath.Join(dir, "published"), database, command)
+}
+
+// bookless has the database name a sealed book, which only a published store that has it
+// may be used with.
+func bookless(t *testing.T, store, database string, command func(name ...string) (string, error)) {
+	t.Helper()
+	inputs, verdicts := ionet.HashOf([]byte("inputs")), ionet.HashOf([]byte("verdicts"))
+	_, err := pgtest.Open(t, database).Exec(t.Context(), `
+INSERT INTO epochs (epoch, state, emission, sum, unissued, policy, inputs_root, verdicts_root, verdicts, memo)
+VALUES (1, 'sealed', 0, 0, 0, $1, $1, $2, 0, '')`, inputs[:], verdicts[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "--store " + store + " lacks the book of epoch 1 that this database has sealed: is it the store of this network?"
+	for _, name := range []string{"serve", "status", "recover"} {
+		if got, err := command(name); err == nil || err.Error() != want {
+			t.Errorf("%s without the book: %v, want %s\n%s", name, err, want, got)
+		}
+	}
+	folder, err := publish.NewFolder(store)
+	if err == nil {
+		err = folder.Put(t.Context(), publish.BookName(proofs.BookRoot(inputs, verdicts)), []byte("book"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := command("status"); err != nil {
+		t.Errorf("status with the book: %v\n%s", err, got)
 	}
 }
 
@@ -218,6 +251,7 @@ func TestMistakes(t *testing.T) {
 		{"no flags", []string{"serve"}, "--help, which names"},
 		{"no such command", []string{"statu"}, `"statu" is no command: want serve, genesis, recover, payouts, policy, status; see ionetd --help`},
 		{"no network", append([]string{"serve"}, full...), "run ionetd genesis first"},
+		{"payouts before they are asked for", append([]string{"serve", "--payout-every=-1h"}, full...), "--payout-every -1h0m0s is negative"},
 		{"no network", append([]string{"recover"}, full...), "run ionetd genesis first"},
 		{"no network", append([]string{"status"}, full...), "run ionetd genesis first"},
 		{"no network", append([]string{"payouts", "run"}, full...), "run ionetd genesis first"},
