@@ -28,7 +28,7 @@ func (c *Client) NetworkFile(ctx context.Context) (*ionet.Network, []byte, error
 	}
 	n, err := ionet.ParseNetwork(file)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read network file from %s: %w", c.base, err)
+		return nil, nil, fmt.Errorf("read network file from %s: %w", c.server, err)
 	}
 	return n, file, nil
 }

@@ -36,16 +36,20 @@ const (
 
 // Client calls one service. It is safe for concurrent use.
 type Client struct {
-	cfg  Config
-	base string
-	http *http.Client
+	cfg    Config
+	base   string
+	server string // scheme and host of base
+	http   *http.Client
 }
 
 // New returns a client; it opens no connection yet.
 func New(cfg Config) (*Client, error) {
 	u, err := url.Parse(cfg.Server)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
-		return nil, fmt.Errorf("open service: %q is not an http(s) URL without query", cfg.Server)
+	switch {
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+		return nil, errors.New("open service: it is not an http(s) URL, such as https://ionetd.example")
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return nil, fmt.Errorf("open service: the URL with host %s must have no query and no fragment", u.Host)
 	}
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 15 * time.Second
@@ -62,11 +66,14 @@ func New(cfg Config) (*Client, error) {
 			TLSHandshakeTimeout: 10 * time.Second, IdleConnTimeout: 30 * time.Second,
 		}
 	}
-	return &Client{cfg: cfg, base: strings.TrimSuffix(cfg.Server, "/"), http: &http.Client{Transport: cfg.Transport}}, nil
+	return &Client{
+		cfg: cfg, base: strings.TrimSuffix(cfg.Server, "/"), server: u.Scheme + "://" + u.Host, http: &http.Client{Transport: cfg.Transport},
+	}, nil
 }
 
-// Server returns the service's URL without a trailing slash.
-func (c *Client) Server() string { return c.base }
+// Server names the service for messages: scheme and host of its URL. User, password and
+// path may be secrets, and are in no error either.
+func (c *Client) Server() string { return c.server }
 
 // Network returns the network id that submissions name.
 func (c *Client) Network() ionet.Hash { return c.cfg.Network }
@@ -123,7 +130,7 @@ func (c *Client) once(ctx context.Context, r call) ([]byte, error) {
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, r.method, c.base+r.path, bytes.NewReader(r.body))
 	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w", r.method, r.path, err)
+		return nil, fmt.Errorf("%s %s: %w", r.method, r.path, c.withoutURL(err))
 	}
 	req.Header.Set("Accept", "application/json, "+ProblemMediaType+", */*")
 	if r.media != "" {
@@ -134,7 +141,7 @@ func (c *Client) once(ctx context.Context, r call) ([]byte, error) {
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, &errUnknown{cause: err}
+		return nil, &errUnknown{cause: c.withoutURL(err)}
 	}
 	defer resp.Body.Close()
 	limit := r.limit
@@ -151,6 +158,14 @@ func (c *Client) once(ctx context.Context, r call) ([]byte, error) {
 		return body, nil
 	}
 	return nil, refusal(resp, body)
+}
+
+// withoutURL returns the error of a request with the service's name in place of the URL.
+func (c *Client) withoutURL(err error) error {
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		err = u.Err
+	}
+	return fmt.Errorf("%s: %w", c.server, err)
 }
 
 // refusal turns an answer that is not 200 into a *Problem, wrapped in errUnknown

@@ -234,6 +234,46 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
+// TestSecretsOfURL: what a service's URL may hold as a secret is in no message.
+func TestSecretsOfURL(t *testing.T) {
+	for server, host := range map[string]string{
+		"https://someone:hunter2@a.example/?key=hunter2": "a.example",
+		"https://a.example/#hunter2":                     "a.example",
+		"someone:hunter2@a.example":                      "",
+		"https://someone:hunter2@a.example/%zz":          "",
+		"https://someone:hunter2@":                       "",
+	} {
+		_, err := New(Config{Server: server})
+		if err == nil || strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "someone") || !strings.Contains(err.Error(), host) {
+			t.Errorf("server %q: got %v, want an error with host %q alone", server, err, host)
+		}
+	}
+	asked := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if user, password, _ := r.BasicAuth(); user != "someone" || password != "hunter2" || !strings.HasPrefix(r.URL.Path, "/hunter2/") {
+			t.Errorf("asked for %s as %s, %s", r.URL, user, password)
+		}
+		io.WriteString(w, "no network file")
+	}))
+	host := strings.TrimPrefix(asked.URL, "http://")
+	c, err := New(Config{Server: "http://someone:hunter2@" + host + "/hunter2/", Attempts: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	says := func(what string) {
+		t.Helper()
+		_, _, err := c.NetworkFile(t.Context())
+		if err == nil || strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "someone") || !strings.Contains(err.Error(), host) {
+			t.Errorf("%s: got %v, want an error with host %s alone", what, err, host)
+		}
+	}
+	says("another file")
+	asked.Close()
+	says("nobody there")
+	if got, want := c.Server(), "http://"+host; got != want {
+		t.Errorf("server is %q, want %q", got, want)
+	}
+}
+
 func TestIDText(t *testing.T) {
 	id := ID{1, 2, 255}
 	text, err := id.MarshalText()

@@ -57,7 +57,7 @@ func (c *emissionsCmd) read(s *stage) (*view, error) {
 		if err != nil {
 			return nil, fmt.Errorf("--server: %w", err)
 		}
-		return viewNetwork("--server "+c.Server, n)
+		return viewNetwork("--server "+api.Server(), n)
 	}
 	return c.viewFlags()
 }
