@@ -2,6 +2,7 @@ package publish
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -21,10 +22,10 @@ type HTTP struct {
 func NewHTTP(base string, transport http.RoundTripper) (*HTTP, error) {
 	u, err := url.Parse(base)
 	if err != nil {
-		return nil, fmt.Errorf("open store: %w", err)
+		return nil, errors.New("open store: it is not a URL") // err would repeat it, a key in it too
 	}
 	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
-		return nil, fmt.Errorf("open store: %s is not an http(s) URL without query", u.Redacted())
+		return nil, fmt.Errorf("open store: the URL of host %q is not http(s) without query", u.Host)
 	}
 	if transport == nil {
 		transport = &http.Transport{

@@ -236,3 +236,12 @@ func FuzzCheckName(f *testing.F) {
 		}
 	})
 }
+
+// A refused URL is not repeated: it may have a key in it.
+func TestNewHTTPHidesKeys(t *testing.T) {
+	for _, base := range []string{"https://files.example/x?key=secret", "https://user:secret@files.example/#a", "ftp://files.example/secret", "https://%zz/secret"} {
+		if _, err := NewHTTP(base, nil); err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: got %v", base, err)
+		}
+	}
+}
