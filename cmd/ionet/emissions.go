@@ -167,6 +167,23 @@ func (c *emissionsCmd) check() error {
 	if len(c.At) == 0 && c.Format != "" {
 		return fmt.Errorf("--format %s: it is for rows and --at", c.Format)
 	}
+	if c.Hash && c.Format != "" && c.Format != formatTable {
+		return fmt.Errorf("--hash: it prints a line of its own, which is no part of --format %s", c.Format)
+	}
+	return c.checkVector()
+}
+
+// checkVector refuses what says nothing of the vector, where that is all that is
+// asked for: it is of the schedule alone.
+func (c *emissionsCmd) checkVector() error {
+	if len(c.At) > 0 || c.Plot != "" {
+		return nil
+	}
+	for _, f := range []flag{{"--start", c.Start}, {"--allocation", c.Allocation}, {"--unlock", strings.Join(c.Unlock, " ")}} {
+		if f.value != "" {
+			return fmt.Errorf("%s %s: --vector and --hash are of the schedule alone, leave the flag out", f.name, f.value)
+		}
+	}
 	return nil
 }
 
@@ -223,6 +240,9 @@ func parseTime(name, text string) (time.Time, error) {
 	t, err := time.Parse(time.RFC3339, text)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("%s %s: want a date such as 2031-05-01 or a time such as 2031-05-01T12:00:00Z", name, text)
+	}
+	if t.Nanosecond() != 0 {
+		return time.Time{}, fmt.Errorf("%s %s: want a whole second", name, text)
 	}
 	return t.UTC(), nil
 }
