@@ -121,9 +121,10 @@ func TestKillRecovery(t *testing.T) {
 	}
 }
 
-// A transaction that the restored database forgot and that is still valid can't
-// land any more once the fence is final.
-func TestFenceKillsForgotten(t *testing.T) {
+// forgetPayout signs a payout whose transactions never leave, and goes on with the
+// database of before: it returns what that has forgotten and what may still land.
+func forgetPayout(t *testing.T) (*machine, []attempt) {
+	t.Helper()
 	m := newMachine(t)
 	m.fenceUp()
 	m.seal(m.alice, m.bob)
@@ -139,6 +140,13 @@ func TestFenceKillsForgotten(t *testing.T) {
 	}
 	m.wires.dropping(false)
 	m.onDatabase(old)
+	return m, live
+}
+
+// A transaction that the restored database forgot and that is still valid can't
+// land any more once the fence is final.
+func TestFenceKillsForgotten(t *testing.T) {
+	m, live := forgetPayout(t)
 	m.fenceUp()
 	for _, a := range live {
 		if err := m.clean.Send(t.Context(), a.tx, rpc.SendOptions{SkipPreflight: true}); err != nil {
@@ -155,21 +163,7 @@ func TestFenceKillsForgotten(t *testing.T) {
 // The forgotten transaction lands just before the fence: it is imported, and
 // the fence takes the next position.
 func TestForgottenLandsBeforeFence(t *testing.T) {
-	m := newMachine(t)
-	m.fenceUp()
-	m.seal(m.alice, m.bob)
-	old := m.backup()
-	m.wires.dropping(true)
-	if _, err := m.RequestPayout(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	m.pass()
-	live, err := m.liveAttempts(t.Context())
-	if err != nil || len(live) == 0 {
-		t.Fatalf("no payout was signed: %v", err)
-	}
-	m.wires.dropping(false)
-	m.onDatabase(old)
+	m, live := forgetPayout(t)
 	landed := false
 	m.wires.before(func(method string) {
 		// The first fence is about to leave: the forgotten one overtakes it.
