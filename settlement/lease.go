@@ -2,7 +2,6 @@ package settlement
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"sync"
@@ -143,7 +142,7 @@ func (s *Service) take(ctx context.Context, now time.Time) error {
 	}
 	l.number, l.until, l.serial, l.renewed = number, exactly(until), exactly(serial), now
 	l.suspect.Store(false)
-	rand.Read(l.token[:]) // never fails: crypto/rand ends the program instead
+	l.token = draw(s.cfg.Rand)
 	s.view.reset()
 	s.log.Info("lease taken", "number", number)
 	s.emit(Event{Kind: EventLease, Detail: fmt.Sprintf("taken, number %d", number)})

@@ -11,19 +11,12 @@ import (
 	"github.com/ionet-settlement/ionet/chain"
 )
 
-// States of a payment, as the database has them.
-const (
-	PaymentSigned = "signed" // a signed transaction carries it, whose outcome is open
-	PaymentPaid   = "paid"   // its transaction is final
-	PaymentFreed  = "freed"  // its transaction can't land: the debt stands as before
-)
-
 // Payment is one transfer to a payee, by claim or by payout.
 type Payment struct {
 	Kind      chain.Kind
 	Payee     ionet.Key
 	Amount    ionet.Amount
-	State     string
+	State     PaymentState
 	Lane      string
 	Position  uint64
 	Signature chain.Signature // of the transaction that landed; zeros before

@@ -2,7 +2,6 @@ package settlement
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
@@ -25,7 +24,7 @@ const batchLimit = 57
 // owed at least the policy's minimum and can be paid, batch after batch. The
 // run is done once no payee is left to pay and nothing is on its way.
 func (s *Service) RequestPayout(ctx context.Context) (id [16]byte, err error) {
-	rand.Read(id[:]) // never fails: crypto/rand ends the program instead
+	id = draw(s.cfg.Rand)
 	if _, err := s.pool.Exec(ctx, insertRun, id[:], s.now()); err != nil {
 		return id, fmt.Errorf("ask for a payout run: %w", err)
 	}
@@ -264,8 +263,7 @@ ON CONFLICT (payee) DO UPDATE SET reason = excluded.reason, retry_at = excluded.
 // is held and the rest tried again: nothing was signed yet. It returns the
 // payees that did not fit.
 func (s *Service) payBatch(ctx context.Context, l lane, list []payment) (left []payment, err error) {
-	var batch [16]byte
-	rand.Read(batch[:]) // never fails
+	batch := draw(s.cfg.Rand)
 	for len(list) > 0 {
 		d, err := s.payoutDraft(l, batch, list)
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"sync"
 	"time"
@@ -42,6 +43,9 @@ type Config struct {
 	Keys        Keys
 
 	Front        *pgxpool.Pool    // connections that outsiders' requests may use up; Pool when nil
+	Rand         io.Reader        // crypto/rand when nil; a simulation seeds it
+	Senders      int              // simulations and sends at once; 8 when zero, 1 makes a pass deterministic
+	ResendEvery  time.Duration    // between two sends of one transaction; 2 s when zero, every pass when negative
 	Instance     [16]byte         // names this run of the service; drawn at random when zero
 	Now          func() time.Time // time.Now when nil
 	Logger       *slog.Logger     // discards when nil
@@ -55,8 +59,17 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
+	if c.Rand == nil {
+		c.Rand = rand.Reader
+	}
 	if c.Instance == [16]byte{} {
-		rand.Read(c.Instance[:]) // never fails: crypto/rand ends the program instead
+		c.Instance = draw(c.Rand)
+	}
+	if c.Senders == 0 {
+		c.Senders = 8
+	}
+	if c.ResendEvery == 0 {
+		c.ResendEvery = 2 * time.Second
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -212,5 +225,14 @@ func (s *Service) NetworkFile() []byte { return bytes.Clone(s.cfg.NetworkFile) }
 
 // Instance names this run of the service.
 func (s *Service) Instance() [16]byte { return s.cfg.Instance }
+
+// draw returns 16 random bytes. crypto/rand ends the program rather than fail; another
+// source that fails would name two things alike, so that ends it too.
+func draw(source io.Reader) (id [16]byte) {
+	if _, err := io.ReadFull(source, id[:]); err != nil {
+		panic(fmt.Errorf("read random bytes: %w", err))
+	}
+	return id
+}
 
 func (s *Service) now() time.Time { return s.cfg.Now() }

@@ -168,7 +168,7 @@ func (h *handler) payments(ctx context.Context, in *limitInput) (client.Payments
 	out := client.Payments{Payments: make([]client.Payment, len(list))}
 	for i, p := range list {
 		out.Payments[i] = client.Payment{
-			Kind: p.Kind.String(), Payee: p.Payee, Amount: p.Amount, State: p.State, Lane: p.Lane, Position: p.Position,
+			Kind: p.Kind.String(), Payee: p.Payee, Amount: p.Amount, State: string(p.State), Lane: p.Lane, Position: p.Position,
 			Slot: p.Slot, Time: p.Created.Unix(),
 		}
 		if !p.Signature.IsZero() {

@@ -24,6 +24,34 @@ func Owed(payee ionet.Key) Account { return Account{"owed:" + payee.String()} }
 // InFlight is what signed contents whose outcome is open carry to a payee.
 func InFlight(payee ionet.Key) Account { return Account{"inflight:" + payee.String()} }
 
+// Renter is what a renter prepaid and has not spent.
+func Renter(wallet ionet.Key) Account { return Account{"renter:" + wallet.String()} }
+
+// Withdrawing is what a renter asked to get back and no signed content carries.
+func Withdrawing(wallet ionet.Key) Account { return Account{"withdrawing:" + wallet.String()} }
+
+// WithdrawalInFlight is what signed contents whose outcome is open give back to a
+// renter.
+func WithdrawalInFlight(wallet ionet.Key) Account {
+	return Account{"withdrawal-inflight:" + wallet.String()}
+}
+
+// VaultAllocation is what the account of a genesis category holds.
+func VaultAllocation(category string) Account {
+	return Account{vaultPrefix + "allocation:" + category}
+}
+
+// Locked is what a genesis category holds that no signed content releases.
+func Locked(category string) Account { return Account{"locked:" + category} }
+
+// UnlockInFlight is what signed contents whose outcome is open release of a category.
+func UnlockInFlight(category string) Account { return Account{"unlock-inflight:" + category} }
+
+// WrittenOff is what a person booked as gone: tokens that left a vault by no
+// content of ours, and what payees were overpaid. Like a vault it stands for
+// something that was ours.
+func WrittenOff() Account { return Account{vaultPrefix + "written-off"} }
+
 // Suspense holds credits to a vault that nothing of ours explains.
 func Suspense() Account { return Account{"suspense"} }
 
