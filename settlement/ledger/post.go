@@ -35,34 +35,77 @@ var ErrConflict = errors.New("ledger entry was posted with other transfers")
 // entry was there already. Where e would overdraw an account the database's
 // constraint is the error, and tx is void.
 func Post(ctx context.Context, tx pgx.Tx, e Entry, now time.Time) (posted bool, err error) {
-	deltas, err := e.deltas()
-	if err != nil {
-		return false, fmt.Errorf("post %s %s: %w", e.Kind, e.ID, err)
-	}
-	tag, err := tx.Exec(ctx, insertEntry, e.ID[:], e.Kind, now)
-	if err != nil {
-		return false, fmt.Errorf("post %s %s: %w", e.Kind, e.ID, err)
-	}
-	if tag.RowsAffected() == 0 {
-		if err := checkSame(ctx, tx, e); err != nil {
-			return false, fmt.Errorf("post %s %s: %w", e.Kind, e.ID, err)
-		}
-		return false, nil
-	}
-	if err := write(ctx, tx, e, deltas); err != nil {
-		return false, fmt.Errorf("post %s %s: %w", e.Kind, e.ID, err)
-	}
-	return true, nil
+	n, err := PostAll(ctx, tx, []Entry{e}, now)
+	return n == 1, err
 }
 
-const insertEntry = `
-INSERT INTO ledger_entries (id, kind, created_at) VALUES ($1, $2, $3)
-ON CONFLICT (id) DO NOTHING`
+// PostAll is Post for several entries, in two round trips however many there are. It
+// returns how many of them were not there already.
+func PostAll(ctx context.Context, tx pgx.Tx, list []Entry, now time.Time) (posted int, err error) {
+	if len(list) == 0 {
+		return 0, nil
+	}
+	if _, err := deltas(list); err != nil {
+		return 0, fmt.Errorf("post: %w", err)
+	}
+	fresh, err := insertAll(ctx, tx, list, now)
+	if err != nil {
+		return 0, fmt.Errorf("post %s: %w", describe(list), err)
+	}
+	for _, e := range list {
+		if fresh[e.ID] {
+			continue
+		}
+		if err := checkSame(ctx, tx, e); err != nil {
+			return 0, fmt.Errorf("post %s %s: %w", e.Kind, e.ID, err)
+		}
+	}
+	list = slices.DeleteFunc(slices.Clone(list), func(e Entry) bool { return !fresh[e.ID] })
+	if err := write(ctx, tx, list); err != nil {
+		return 0, fmt.Errorf("post %s: %w", describe(list), err)
+	}
+	return len(list), nil
+}
+
+// describe names entries in errors.
+func describe(list []Entry) string {
+	if len(list) == 1 {
+		return fmt.Sprintf("%s %s", list[0].Kind, list[0].ID)
+	}
+	return fmt.Sprintf("%d entries", len(list))
+}
+
+// insertAll stores the entries' rows and returns the ids of those that are new.
+func insertAll(ctx context.Context, tx pgx.Tx, list []Entry, now time.Time) (map[ionet.Hash]bool, error) {
+	ids, kinds := make([][]byte, len(list)), make([]string, len(list))
+	for i, e := range list {
+		if slices.ContainsFunc(list[:i], func(o Entry) bool { return o.ID == e.ID }) {
+			return nil, fmt.Errorf("entry %s stands twice in one call", e.ID)
+		}
+		ids[i], kinds[i] = e.ID[:], e.Kind
+	}
+	rows, err := tx.Query(ctx, insertEntries, ids, kinds, now)
+	if err != nil {
+		return nil, err
+	}
+	fresh := make(map[ionet.Hash]bool, len(list))
+	var id []byte
+	_, err = pgx.ForEachRow(rows, []any{&id}, func() error {
+		fresh[ionet.Hash(id)] = true
+		return nil
+	})
+	return fresh, err
+}
+
+const insertEntries = `
+INSERT INTO ledger_entries (id, kind, created_at)
+SELECT t.id, t.kind, $3 FROM unnest($1::bytea[], $2::text[]) AS t (id, kind) ORDER BY t.id
+ON CONFLICT (id) DO NOTHING RETURNING id`
 
 const insertTransfers = `
 INSERT INTO ledger_transfers (entry, n, debit, credit, amount)
-SELECT $1, t.n - 1, t.debit, t.credit, t.amount
-FROM unnest($2::text[], $3::text[], $4::bigint[]) WITH ORDINALITY AS t (debit, credit, amount, n)`
+SELECT t.entry, t.n, t.debit, t.credit, t.amount
+FROM unnest($1::bytea[], $2::integer[], $3::text[], $4::text[], $5::bigint[]) AS t (entry, n, debit, credit, amount)`
 
 // A new account starts at zero: an upsert of the delta itself would be refused
 // by the constraints, which look at the proposed row before they see the old one.
@@ -82,45 +125,56 @@ FROM unnest($1::text[], $2::bigint[]) AS t (account, delta)
 WHERE b.account = t.account`
 
 // write stores the transfers and moves the balances: one round trip.
-func write(ctx context.Context, tx pgx.Tx, e Entry, deltas []delta) error {
-	if len(e.Transfers) == 0 {
-		return nil
+func write(ctx context.Context, tx pgx.Tx, list []Entry) error {
+	moved, err := deltas(list)
+	if err != nil {
+		return err
 	}
+	var entries [][]byte
+	var numbers []int32
 	var debits, credits, names []string
 	var amounts, moves []int64
-	for _, t := range e.Transfers {
-		debits, credits, amounts = append(debits, t.Debit.name), append(credits, t.Credit.name), append(amounts, t.Amount.Int64())
+	for i := range list {
+		for n, t := range list[i].Transfers {
+			entries, numbers = append(entries, list[i].ID[:]), append(numbers, int32(n))
+			debits, credits, amounts = append(debits, t.Debit.name), append(credits, t.Credit.name), append(amounts, t.Amount.Int64())
+		}
 	}
-	for _, d := range deltas {
+	if len(entries) == 0 {
+		return nil
+	}
+	for _, d := range moved {
 		names, moves = append(names, d.account), append(moves, d.amount)
 	}
 	var b pgx.Batch
-	b.Queue(insertTransfers, e.ID[:], debits, credits, amounts)
+	b.Queue(insertTransfers, entries, numbers, debits, credits, amounts)
 	b.Queue(openAccounts, names)
 	b.Queue(lockAccounts, names)
 	b.Queue(moveBalances, names, moves)
 	return tx.SendBatch(ctx, &b).Close()
 }
 
-// delta is how far an entry moves one account's balance.
+// delta is how far entries move one account's balance.
 type delta struct {
 	account string
 	amount  int64
 }
 
-// deltas sums e's transfers by account, ordered by name; accounts that end where
+// deltas sums the transfers by account, ordered by name; accounts that end where
 // they began are left out.
-func (e Entry) deltas() ([]delta, error) {
-	sums := make(map[string]int64, len(e.Transfers)+1)
-	for i, t := range e.Transfers {
-		if err := t.check(); err != nil {
-			return nil, fmt.Errorf("transfer %d: %w", i, err)
+func deltas(list []Entry) ([]delta, error) {
+	sums := map[string]int64{}
+	for _, e := range list {
+		for i, t := range e.Transfers {
+			if err := t.check(); err != nil {
+				return nil, fmt.Errorf("%s %s: transfer %d: %w", e.Kind, e.ID, i, err)
+			}
+			down, up := sums[t.Debit.name]-t.Amount.Int64(), sums[t.Credit.name]+t.Amount.Int64()
+			if down > sums[t.Debit.name] || up < sums[t.Credit.name] {
+				return nil, fmt.Errorf("%s %s: transfer %d: sum of the account: %w", e.Kind, e.ID, i, ionet.ErrAmountRange)
+			}
+			sums[t.Debit.name], sums[t.Credit.name] = down, up
 		}
-		down, up := sums[t.Debit.name]-t.Amount.Int64(), sums[t.Credit.name]+t.Amount.Int64()
-		if down > sums[t.Debit.name] || up < sums[t.Credit.name] {
-			return nil, fmt.Errorf("transfer %d: sum of the account: %w", i, ionet.ErrAmountRange)
-		}
-		sums[t.Debit.name], sums[t.Credit.name] = down, up
 	}
 	var out []delta
 	for account, amount := range sums {
