@@ -53,6 +53,7 @@ var rooms = []room{
 	{path: "internal/nodedeps"},
 	{path: "internal/devdb", may: []string{"internal/nodedeps"}, never: money},
 	{path: "internal/pgtest", may: []string{"internal/devdb", "migrations"}, never: money},
+	{path: "internal/wires", never: money},
 	{path: "internal/schemadump", may: []string{"internal/devdb", "migrations"}, never: money},
 	{path: "internal/house"},
 	// The demo plays every part, by the doors that everybody uses.
