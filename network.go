@@ -65,6 +65,8 @@ type Allocation struct {
 	Account  Key    `toml:"account"`
 	Amount   Amount `toml:"amount"`
 	Unlock   string `toml:"unlock"` // when it may be used; package emissions reads it
+
+	Beneficiaries []Beneficiary `toml:"beneficiary,omitempty"` // who gets it as it unlocks; none: its owner moves it himself
 }
 
 // Lane names a lane's address; see proofs/FORMAT.md, section 9.
@@ -221,6 +223,9 @@ func (n *Network) checkAllocation() error {
 		}
 		if total, err = total.Add(a.Amount); err != nil {
 			return fmt.Errorf("allocation: %w", err)
+		}
+		if err := n.checkBeneficiaries(a); err != nil {
+			return err
 		}
 	}
 	if total != n.Schedule.Genesis {

@@ -25,11 +25,12 @@ const (
 	KindWithdrawal
 	KindUnlock
 	KindSkip
+	KindRetire
 
 	kindCount
 )
 
-var kindWords = [kindCount]string{"fence", "genesis", "epoch", "seal", "payout", "claim", "withdrawal", "unlock", "skip"}
+var kindWords = [kindCount]string{"fence", "genesis", "epoch", "seal", "payout", "claim", "withdrawal", "unlock", "skip", "retire"}
 
 // String returns the word after "io1" in the kind's memo.
 func (k Kind) String() string {
@@ -181,14 +182,16 @@ func checkShape(kind Kind, moves []Movement, memo string) error {
 	}
 	op, low, high := Transfer, 1, 1<<16
 	switch kind {
-	case KindFence, KindSeal, KindSkip:
+	case KindFence, KindSeal, KindSkip, KindRetire:
 		low, high = 0, 0
 	case KindGenesis:
 		op = Mint
 	case KindEpoch:
 		op, low, high = Mint, 0, 1
-	case KindClaim:
+	case KindClaim, KindWithdrawal:
 		high = 1
+	case KindUnlock:
+		high = ionet.MaxBeneficiaries
 	}
 	if len(moves) < low || len(moves) > high {
 		return fmt.Errorf("%s has %d movements", kind, len(moves))

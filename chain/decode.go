@@ -127,8 +127,10 @@ func (d *Decoded) checkPrivileges() error {
 
 // decoder takes instructions from the front of rest into plan.
 type decoder struct {
-	rest []Instruction
-	plan Plan
+	rest    []Instruction
+	plan    Plan
+	made    []ionet.Key // for each movement the wallet whose account was made before it; zero where none was
+	retires bool
 }
 
 func (d *decoder) read() error {
@@ -140,17 +142,50 @@ func (d *decoder) read() error {
 	for d.step() {
 	}
 	d.reference()
-	d.create()
+	d.retire()
 	for {
+		wallet := d.create()
 		took, err := d.movement()
 		if err != nil {
 			return err
 		}
+		if !took && !wallet.IsZero() {
+			return errors.New("a token account is made that no movement goes to")
+		}
 		if !took {
 			break
 		}
+		d.made = append(d.made, wallet)
 	}
-	return d.memo()
+	if err := d.handMint(); err != nil {
+		return err
+	}
+	if err := d.memo(); err != nil {
+		return err
+	}
+	return d.assign()
+}
+
+// assign gives what only the kind tells the meaning of to the plan: a claim may
+// make one account, an unlock makes one for each movement, a retire gives the
+// mint up.
+func (d *decoder) assign() error {
+	p := &d.plan
+	if d.retires != (p.Kind == KindRetire) {
+		return fmt.Errorf("%s gives up the mint: %t", p.Kind, d.retires)
+	}
+	switch {
+	case p.Kind == KindUnlock:
+		p.Wallets = d.made
+	case len(d.made) > 0 && p.Kind == KindClaim:
+		p.CreateDestinationFor, d.made = d.made[0], d.made[1:]
+		fallthrough
+	default:
+		if slices.ContainsFunc(d.made, func(k ionet.Key) bool { return !k.IsZero() }) {
+			return fmt.Errorf("%s makes a token account that is not its own", p.Kind)
+		}
+	}
+	return nil
 }
 
 func (d *decoder) next() (Instruction, bool) {
@@ -182,7 +217,7 @@ func (d *decoder) budget() error {
 
 func (d *decoder) step() bool {
 	in, ok := d.next()
-	if !ok || !in.isData(tokenProgram, 35, tokenSetAuthority, authorityMintTokens, 1) || !in.grants("w", "s") {
+	if !ok || !in.isData(tokenProgram, 35, tokenSetAuthority, authorityMintTokens, 1) || !in.grants(nil, "w", "s") {
 		return false
 	}
 	d.plan.Steps = append(d.plan.Steps, Step{Lane: in.Accounts[0].Key, From: in.Accounts[1].Key, To: ionet.Key(in.Data[3:])})
@@ -192,41 +227,59 @@ func (d *decoder) step() bool {
 
 func (d *decoder) reference() {
 	in, ok := d.next()
-	if ok && in.isData(systemProgram, 12, systemTransfer, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0) && in.grants("sw", "w") && in.Accounts[0].Key == d.plan.FeePayer {
+	if ok && in.isData(systemProgram, 12, systemTransfer, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0) && in.grants(nil, "sw", "w") && in.Accounts[0].Key == d.plan.FeePayer {
 		d.plan.Reference, d.rest = in.Accounts[1].Key, d.rest[1:]
 	}
 }
 
-// create takes a CreateIdempotent; Plan.Check compares its account with the
-// claim's destination, the rest is compared here.
-func (d *decoder) create() {
+// retire takes the instruction that gives the mint up.
+func (d *decoder) retire() {
+	in, ok := d.next()
+	var by authority
+	if ok && in.isData(tokenProgram, 3, tokenSetAuthority, authorityMintTokens, 0) && in.grants(&by, "w") {
+		d.plan.Mint = in.Accounts[0].Key
+		d.owner(d.plan.Mint, by)
+		d.retires, d.rest = true, d.rest[1:]
+	}
+}
+
+// create takes a CreateIdempotent and returns its wallet; Plan.Check compares its
+// account with the movement's destination, the rest is compared here.
+func (d *decoder) create() (wallet ionet.Key) {
 	in, ok := d.next()
 	if !ok || !in.isData(associateProgram, 1, associateIdempotent) || len(in.Accounts) != 6 {
-		return
+		return wallet
 	}
 	want := createIdempotent(d.plan.FeePayer, in.Accounts[2].Key, in.Accounts[3].Key)
 	for i, a := range want.Accounts {
 		if in.Accounts[i].Key != a.Key {
-			return
+			return wallet
 		}
 	}
-	d.plan.CreateDestinationFor, d.plan.Mint, d.rest = in.Accounts[2].Key, in.Accounts[3].Key, d.rest[1:]
+	if mint := in.Accounts[3].Key; d.plan.Mint.IsZero() {
+		d.plan.Mint = mint
+	} else if d.plan.Mint != mint {
+		return wallet
+	}
+	d.rest = d.rest[1:]
+	return in.Accounts[2].Key
 }
 
 func (d *decoder) movement() (bool, error) {
 	in, ok := d.next()
-	if !ok || in.Program != tokenProgram {
+	if !ok || in.Program != tokenProgram || in.isData(tokenProgram, 35, tokenSetAuthority) {
 		return false, nil
 	}
 	var m Movement
-	var mint, owner ionet.Key
+	var mint ionet.Key
+	var by authority
 	switch {
-	case in.isData(tokenProgram, 10, tokenMintToChecked) && in.grants("w", "w", "s"):
+	case in.isData(tokenProgram, 10, tokenMintToChecked) && in.grants(&by, "w", "w"):
 		m = Movement{Op: Mint, Source: in.Accounts[0].Key, Destination: in.Accounts[1].Key}
-		mint, owner = in.Accounts[0].Key, in.Accounts[2].Key
-	case in.isData(tokenProgram, 10, tokenTransferChecked) && in.grants("w", "", "w", "s"):
+		mint = in.Accounts[0].Key
+	case in.isData(tokenProgram, 10, tokenTransferChecked) && in.grants(&by, "w", "", "w"):
 		m = Movement{Op: Transfer, Source: in.Accounts[0].Key, Destination: in.Accounts[2].Key}
-		mint, owner = in.Accounts[1].Key, in.Accounts[3].Key
+		mint = in.Accounts[1].Key
 	default:
 		return false, errors.New("a token instruction that is neither step, MintToChecked nor TransferChecked")
 	}
@@ -234,23 +287,51 @@ func (d *decoder) movement() (bool, error) {
 	if m.Amount, err = ionet.NewAmount(binary.LittleEndian.Uint64(in.Data[1:])); err != nil {
 		return false, err
 	}
-	return true, d.add(m, mint, owner, in.Data[9])
+	return true, d.add(m, mint, by, in.Data[9])
 }
 
-// add appends m; mint, decimals and the source's owner must be the same in
+// owner notes who signs for the source of the movements, or for the mint.
+func (d *decoder) owner(source ionet.Key, by authority) {
+	d.plan.Owners = map[ionet.Key]ionet.Key{source: by.key}
+	if len(by.cosigners) > 0 {
+		d.plan.Cosigners = map[ionet.Key][]ionet.Key{by.key: by.cosigners}
+	}
+}
+
+// add appends m; mint, decimals and who signs for the source must be the same in
 // all movements.
-func (d *decoder) add(m Movement, mint, owner ionet.Key, decimals uint8) error {
+func (d *decoder) add(m Movement, mint ionet.Key, by authority, decimals uint8) error {
 	p := &d.plan
 	if p.Owners == nil {
 		if !p.Mint.IsZero() && p.Mint != mint {
 			return errors.New("mint of the movement is not that of the created account")
 		}
-		p.Mint, p.Decimals, p.Owners = mint, decimals, map[ionet.Key]ionet.Key{m.Source: owner}
+		p.Mint, p.Decimals = mint, decimals
+		d.owner(m.Source, by)
 	}
-	if known, ok := p.Owners[m.Source]; p.Mint != mint || p.Decimals != decimals || !ok || known != owner {
-		return errors.New("mint, decimals, source or owner differs from that of the first movement")
+	if _, ok := p.Owners[m.Source]; p.Mint != mint || p.Decimals != decimals || !ok || !p.authorityOf(m.Source).equal(by) {
+		return errors.New("mint, decimals, source, owner or cosigners differ from those of the first movement")
 	}
 	p.Movements = append(p.Movements, m)
+	d.rest = d.rest[1:]
+	return nil
+}
+
+// handMint takes the SetAuthority of the mint by who mints; Plan.Check says where
+// it may stand.
+func (d *decoder) handMint() error {
+	in, ok := d.next()
+	if !ok || !in.isData(tokenProgram, 35, tokenSetAuthority) {
+		return nil
+	}
+	var by authority
+	if !in.isData(tokenProgram, 35, tokenSetAuthority, authorityMintTokens, 1) || !in.grants(&by, "w") ||
+		d.plan.Mint.IsZero() || in.Accounts[0].Key != d.plan.Mint || !by.equal(d.plan.authorityOf(d.plan.Mint)) {
+		return errors.New("a SetAuthority that is neither step nor that of the mint by who mints")
+	}
+	if d.plan.HandMintTo = ionet.Key(in.Data[3:]); d.plan.HandMintTo.IsZero() {
+		return errors.New("the mint is given to the System program")
+	}
 	d.rest = d.rest[1:]
 	return nil
 }
@@ -272,9 +353,10 @@ func (d *decoder) memo() error {
 }
 
 // grants reports whether the instruction has exactly these accounts with at
-// least these privileges: s signer, w writable.
-func (in Instruction) grants(privileges ...string) bool {
-	if len(in.Accounts) != len(privileges) {
+// least these privileges: s signer, w writable. Where by is not nil an authority
+// follows them, which it reads.
+func (in Instruction) grants(by *authority, privileges ...string) bool {
+	if len(in.Accounts) < len(privileges) || by == nil && len(in.Accounts) > len(privileges) {
 		return false
 	}
 	for i, p := range privileges {
@@ -284,5 +366,10 @@ func (in Instruction) grants(privileges ...string) bool {
 			}
 		}
 	}
-	return true
+	if by == nil {
+		return true
+	}
+	var ok bool
+	*by, ok = authorityIn(in.Accounts[len(privileges):])
+	return ok
 }

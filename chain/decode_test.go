@@ -39,6 +39,15 @@ func plans(t testing.TB) map[string]struct {
 	add("genesis-v1", f.genesis(t, epoch, 1, 2, 3, 4, 5), []ionet.Hash{epoch.c})
 	add("payout-57-v1", f.payout(t, pay, 57), []ionet.Hash{pay.c})
 	add("claim-v0", f.claim(t, claim, wallet, 77), []ionet.Hash{claim.c}, "wallet")
+	members := []string{"member 0", "member 1", "member 2"}
+	add("payout-54-2of3-v1", f.cosigned(t, f.payout(t, pay, 54), 1, members[:2]...), []ionet.Hash{pay.c}, members[:2]...)
+	add("claim-2of3-v0", f.cosigned(t, f.claim(t, claim, wallet, 77), 1, members[1:]...), []ionet.Hash{claim.c}, "wallet", members[1], members[2])
+	minted := f.cosigned(t, f.epoch(t, epoch, 456621), 0, members[0], members[2])
+	minted.Version = 1
+	add("epoch-2of3-v1", minted, []ionet.Hash{epoch.c}, members[0], members[2])
+	handed := f.genesis(t, epoch, 1, 2, 3, 4, 5)
+	handed.HandMintTo = MultisigAddress(PublicOf(f.operator), 0, f.members())
+	add("genesis-2of3-v1", handed, []ionet.Hash{epoch.c})
 	add("fence-10-v1", f.fence(t, lanes...), cs)
 	return all
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/ionet-settlement/ionet"
@@ -125,6 +126,28 @@ func (f fixture) genesis(t testing.TB, at position, amounts ...uint64) Plan {
 	p.Budget = p.DefaultBudget()
 	f.step(t, &p, at)
 	return p
+}
+
+// cosigned makes the plan's source belong to the fixture's 2 of 3, of which these
+// members sign.
+func (f fixture) cosigned(t testing.TB, p Plan, index int, names ...string) Plan {
+	t.Helper()
+	s := f.members()
+	address := MultisigAddress(PublicOf(f.operator), index, s)
+	source := p.Movements[0].Source
+	p.Owners, p.Cosigners = map[ionet.Key]ionet.Key{source: address}, map[ionet.Key][]ionet.Key{}
+	for _, n := range names {
+		p.Cosigners[address] = append(p.Cosigners[address], publicKey(n))
+	}
+	slices.SortFunc(p.Cosigners[address], compareKeys)
+	p.Budget = p.DefaultBudget()
+	return p
+}
+
+func (f fixture) members() MultisigState {
+	s := MultisigState{M: 2, Members: []ionet.Key{publicKey("member 0"), publicKey("member 1"), publicKey("member 2")}}
+	slices.SortFunc(s.Members, compareKeys)
+	return s
 }
 
 // sign signs the plan with everything that the fixture and names hold.

@@ -51,6 +51,7 @@ const (
 	tokenSetAuthority    = 6
 	tokenTransferChecked = 12
 	tokenMintToChecked   = 14
+	tokenInitializeSigs2 = 19
 	tokenInitializeMint2 = 20
 
 	authorityMintTokens = 0
@@ -70,15 +71,26 @@ func setAuthority(s Step) Instruction {
 	return Instruction{tokenProgram, []Account{{Key: s.Lane, Writable: true}, {Key: s.From, Signer: true}}, data}
 }
 
-func mintToChecked(m Movement, authority ionet.Key, decimals uint8) Instruction {
+// giveUpMint sets the token's mint authority to none, for ever.
+func giveUpMint(mint ionet.Key, by authority) Instruction {
+	return Instruction{tokenProgram, append([]Account{{Key: mint, Writable: true}}, by.accounts()...), []byte{tokenSetAuthority, authorityMintTokens, 0}}
+}
+
+// handMint makes another the token's mint authority.
+func handMint(mint ionet.Key, from authority, to ionet.Key) Instruction {
+	data := append([]byte{tokenSetAuthority, authorityMintTokens, 1}, to[:]...)
+	return Instruction{tokenProgram, append([]Account{{Key: mint, Writable: true}}, from.accounts()...), data}
+}
+
+func mintToChecked(m Movement, by authority, decimals uint8) Instruction {
 	return Instruction{tokenProgram,
-		[]Account{{Key: m.Source, Writable: true}, {Key: m.Destination, Writable: true}, {Key: authority, Signer: true}},
+		append([]Account{{Key: m.Source, Writable: true}, {Key: m.Destination, Writable: true}}, by.accounts()...),
 		checkedData(tokenMintToChecked, m.Amount, decimals)}
 }
 
-func transferChecked(m Movement, mint, owner ionet.Key, decimals uint8) Instruction {
+func transferChecked(m Movement, mint ionet.Key, by authority, decimals uint8) Instruction {
 	return Instruction{tokenProgram,
-		[]Account{{Key: m.Source, Writable: true}, {Key: mint}, {Key: m.Destination, Writable: true}, {Key: owner, Signer: true}},
+		append([]Account{{Key: m.Source, Writable: true}, {Key: mint}, {Key: m.Destination, Writable: true}}, by.accounts()...),
 		checkedData(tokenTransferChecked, m.Amount, decimals)}
 }
 
@@ -117,6 +129,15 @@ func allocateWithSeed(base ionet.Key, seed string, space uint64, owner ionet.Key
 func initializeMint2(mint, authority ionet.Key, decimals uint8) Instruction {
 	data := append([]byte{tokenInitializeMint2, decimals}, authority[:]...)
 	return Instruction{tokenProgram, []Account{{Key: mint, Writable: true}}, append(data, 0)}
+}
+
+// initializeMultisig2 makes a multisig of which m members must sign.
+func initializeMultisig2(address ionet.Key, m uint8, members []ionet.Key) Instruction {
+	accounts := []Account{{Key: address, Writable: true}}
+	for _, k := range members {
+		accounts = append(accounts, Account{Key: k})
+	}
+	return Instruction{tokenProgram, accounts, []byte{tokenInitializeSigs2, m}}
 }
 
 func budgetInstructions(b Budget) []Instruction {

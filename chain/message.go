@@ -67,12 +67,21 @@ func (p Plan) instructions() []Instruction {
 	if !p.CreateDestinationFor.IsZero() {
 		ins = append(ins, createIdempotent(p.FeePayer, p.CreateDestinationFor, p.Mint))
 	}
-	for _, m := range p.Movements {
-		if m.Op == Mint {
-			ins = append(ins, mintToChecked(m, p.Owners[m.Source], p.Decimals))
-		} else {
-			ins = append(ins, transferChecked(m, p.Mint, p.Owners[m.Source], p.Decimals))
+	if p.Kind == KindRetire {
+		ins = append(ins, giveUpMint(p.Mint, p.authorityOf(p.Mint)))
+	}
+	for i, m := range p.Movements {
+		if i < len(p.Wallets) {
+			ins = append(ins, createIdempotent(p.FeePayer, p.Wallets[i], p.Mint))
 		}
+		if m.Op == Mint {
+			ins = append(ins, mintToChecked(m, p.authorityOf(m.Source), p.Decimals))
+		} else {
+			ins = append(ins, transferChecked(m, p.Mint, p.authorityOf(m.Source), p.Decimals))
+		}
+	}
+	if !p.HandMintTo.IsZero() {
+		ins = append(ins, handMint(p.Mint, p.authorityOf(p.Mint), p.HandMintTo))
 	}
 	return append(ins, memoInstruction(p.Memo))
 }

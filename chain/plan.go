@@ -58,12 +58,18 @@ type Plan struct {
 	Movements []Movement
 	Memo      string
 
-	Mint     ionet.Key               // the token; zero without movements
+	Mint     ionet.Key               // the token; zero without movements, but in a retire
 	Decimals uint8                   // of the token
-	Owners   map[ionet.Key]ionet.Key // source of a movement -> who signs for it (vault owner, mint authority)
+	Owners   map[ionet.Key]ionet.Key // source of a movement, or the mint to retire -> who signs for it (vault owner, mint authority)
 
-	Reference            ionet.Key // genesis only: GenesisReference(Mint)
-	CreateDestinationFor ionet.Key // claim only, or zero: the wallet whose associated account is made first
+	// Cosigners says which members sign where the one of Owners is a multisig
+	// account, ascending; nil where it is a key.
+	Cosigners map[ionet.Key][]ionet.Key
+
+	Reference            ionet.Key   // genesis only: GenesisReference(Mint)
+	HandMintTo           ionet.Key   // genesis only, or zero: the multisig that is the mint authority from then on
+	CreateDestinationFor ionet.Key   // claim only, or zero: the wallet whose associated account is made first
+	Wallets              []ionet.Key // unlock only, one for each movement: the wallet whose associated account it goes to, made first where it is missing
 
 	Blockhash ionet.Key
 	Budget    Budget
@@ -112,9 +118,12 @@ func (p Plan) checkSteps() error {
 // checkMovements also holds "a payload names no lane": nothing that a
 // movement touches may be a lane or one-time key of the same transaction.
 func (p Plan) checkMovements() error {
+	if p.Kind == KindRetire {
+		return p.checkRetire()
+	}
 	if len(p.Movements) == 0 {
-		if !p.Mint.IsZero() || p.Decimals != 0 || len(p.Owners) != 0 {
-			return errors.New("mint, decimals or owners are set without movements")
+		if !p.Mint.IsZero() || p.Decimals != 0 || len(p.Owners)+len(p.Cosigners) != 0 {
+			return errors.New("mint, decimals, owners or cosigners are set without movements")
 		}
 		return nil
 	}
@@ -140,7 +149,19 @@ func (p Plan) checkMovements() error {
 	if p.isLaneKey(source) || p.isLaneKey(p.Mint) || p.isLaneKey(owner) || p.isLaneKey(p.FeePayer) {
 		return errors.New("source, mint, owner or fee payer is a lane or one-time key")
 	}
-	return nil
+	return p.checkCosigners(owner)
+}
+
+// checkRetire: the mint's authority gives itself up, and nothing else is named.
+func (p Plan) checkRetire() error {
+	authority := p.Owners[p.Mint]
+	if p.Mint.IsZero() || authority.IsZero() || len(p.Owners) != 1 || p.Decimals != 0 {
+		return errors.New("mint or its authority is missing, or more is set")
+	}
+	if p.isLaneKey(p.Mint) || p.isLaneKey(authority) || p.isLaneKey(p.FeePayer) || p.Mint == p.FeePayer || p.Mint == authority {
+		return errors.New("mint, authority or fee payer is a lane or one-time key, or the mint signs")
+	}
+	return p.checkCosigners(authority)
 }
 
 func (p Plan) isLaneKey(k ionet.Key) bool {
@@ -154,12 +175,39 @@ func (p Plan) checkExtras() error {
 	if p.Kind != KindGenesis && !p.Reference.IsZero() {
 		return fmt.Errorf("%s has a genesis reference", p.Kind)
 	}
+	if to := p.HandMintTo; !to.IsZero() {
+		if p.Kind != KindGenesis {
+			return fmt.Errorf("%s gives the mint away", p.Kind)
+		}
+		if to == p.Mint || to == p.FeePayer || p.isLaneKey(to) {
+			return errors.New("the mint is given to itself, its present authority, a lane or a one-time key")
+		}
+	}
 	if w := p.CreateDestinationFor; !w.IsZero() {
 		if p.Kind != KindClaim {
 			return fmt.Errorf("%s creates a token account", p.Kind)
 		}
 		if TokenAccount(w, p.Mint) != p.Movements[0].Destination {
 			return errors.New("the account to create is not the claim's destination")
+		}
+	}
+	return p.checkWallets()
+}
+
+// checkWallets: an unlock goes to associated accounts, and names whose they are.
+func (p Plan) checkWallets() error {
+	if p.Kind != KindUnlock {
+		if len(p.Wallets) > 0 {
+			return fmt.Errorf("%s makes token accounts", p.Kind)
+		}
+		return nil
+	}
+	if len(p.Wallets) != len(p.Movements) {
+		return fmt.Errorf("unlock names %d wallets for %d movements", len(p.Wallets), len(p.Movements))
+	}
+	for i, w := range p.Wallets {
+		if w.IsZero() || p.isLaneKey(w) || slices.Contains(p.Wallets[:i], w) || TokenAccount(w, p.Mint) != p.Movements[i].Destination {
+			return fmt.Errorf("movement %d goes to another account than that of its wallet, or to one twice", i)
 		}
 	}
 	return nil
@@ -172,8 +220,10 @@ func (p Plan) Signers() []ionet.Key {
 		keys = append(keys, s.From)
 	}
 	for _, source := range slices.SortedFunc(maps.Keys(p.Owners), compareKeys) {
-		if owner := p.Owners[source]; !slices.Contains(keys, owner) {
-			keys = append(keys, owner)
+		for _, k := range p.authorityOf(source).signers() {
+			if !slices.Contains(keys, k) {
+				keys = append(keys, k)
+			}
 		}
 	}
 	return keys
@@ -192,9 +242,13 @@ func (p Plan) Content(lane ionet.Key, n uint64, c ionet.Hash) (Content, error) {
 // units; creating an associated account up to some 50,000 (its bump search).
 func (p Plan) DefaultBudget() Budget {
 	units := 5_000 + 1_000*len(p.Steps) + 600*len(p.Movements) + 12*len(p.Memo)
+	for _, list := range p.Cosigners {
+		units += (100 + 100*len(list)) * (1 + len(p.Movements))
+	}
 	if !p.CreateDestinationFor.IsZero() {
 		units += 60_000
 	}
+	units += 60_000 * len(p.Wallets)
 	if p.Kind == KindClaim {
 		units += 60_000 // room for the assertions that a wallet may append
 	}

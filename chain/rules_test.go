@@ -23,22 +23,28 @@ const longMemo = "io1 payout batch=000102030405060708090a0b0c0d0e0f count=57 sum
 
 func TestMaxPayees(t *testing.T) {
 	for _, c := range []struct {
-		kind    Kind
-		version int
-		memo    string
-		want    int
+		kind      Kind
+		version   int
+		memo      string
+		cosigners int
+		want      int
 	}{
-		{KindPayout, 1, longMemo, 57},
-		{KindWithdrawal, 1, "io1 withdrawal id=000102030405060708090a0b0c0d0e0f sum=9223372036854775807", 56},
-		{KindUnlock, 1, "io1 unlock category=seed tranche=24 sum=9223372036854775807", 56},
-		{KindClaim, 0, "io1 claim wallet=x sum=1", 1},
-		{KindPayout, 1, "not a memo", 0},
+		{KindPayout, 1, longMemo, 0, 57},
+		{KindPayout, 1, longMemo, 1, 55},
+		{KindPayout, 1, longMemo, 2, 54},
+		{KindPayout, 1, longMemo, 3, 53},
+		{KindPayout, 1, longMemo, 5, 51},
+		{KindWithdrawal, 1, "io1 withdrawal id=000102030405060708090a0b0c0d0e0f sum=9223372036854775807", 0, 1},
+		{KindUnlock, 1, "io1 unlock category=seed tranche=24 sum=9223372036854775807", 0, 8},
+		{KindClaim, 0, "io1 claim wallet=x sum=1", 0, 1},
+		{KindClaim, 0, "io1 claim wallet=x sum=1", 2, 1},
+		{KindPayout, 1, "not a memo", 0, 0},
 	} {
-		if got := MaxPayees(c.kind, c.version, c.memo); got != c.want {
+		if got := MaxPayees(c.kind, c.version, c.memo, c.cosigners); got != c.want {
 			t.Errorf("%s, version %d: got %d, want %d", c.kind, c.version, got, c.want)
 		}
 	}
-	if got := MaxPayees(KindPayout, 0, longMemo); got < 10 || got > 20 {
+	if got := MaxPayees(KindPayout, 0, longMemo, 0); got < 10 || got > 20 {
 		t.Errorf("payout of version 0: got %d, want some 15", got)
 	}
 }

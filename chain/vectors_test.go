@@ -49,6 +49,11 @@ func vectors(t testing.TB) map[string]vector {
 		"payout-57-v1":   "the largest payout of version 1",
 		"claim-v0":       "the wallet pays and its account is made first",
 		"fence-10-v1":    "ten lane steps and a memo",
+
+		"payout-54-2of3-v1": "the largest payout of version 1 from the vault of a multisig, two of whose members sign",
+		"claim-2of3-v0":     "a claim from the vault of a multisig",
+		"epoch-2of3-v1":     "a multisig mints",
+		"genesis-2of3-v1":   "genesis, whose operator gives the mint to a multisig",
 	}
 	for name, c := range plans(t) {
 		d, err := Decode(c.Tx)
