@@ -1,6 +1,7 @@
 package emissions
 
 import (
+	"errors"
 	"fmt"
 	"math/bits"
 	"strconv"
@@ -116,3 +117,49 @@ func (u Unlock) parts(epoch uint64) (passed, all uint64) {
 
 // Last returns the epoch by whose end everything is unlocked.
 func (u Unlock) Last() uint64 { return u.To * EpochsPerMonth }
+
+// Passed returns how many epochs have ended by a Unix second; 0 before the
+// first ends.
+func Passed(c ionet.Clock, unix int64) uint64 {
+	return uint64(max(unix-c.Start, 0)) / uint64(c.Length)
+}
+
+// Month returns the month of an unlock that is over once so many epochs have
+// passed; 0 is genesis.
+func Month(passed uint64) uint64 { return passed / EpochsPerMonth }
+
+// ByMonth returns how much of total is unlocked by the end of a month: what may
+// have been released when all releases up to that of the month are made.
+func (u Unlock) ByMonth(total ionet.Amount, month uint64) ionet.Amount {
+	return u.By(total, min(month, maxMonth)*EpochsPerMonth)
+}
+
+// Divide splits what is released over beneficiaries by their parts, in their
+// order. With B(i) the sum of the first i parts,
+//
+//	share(i) = floor(sum*B(i)/B) - floor(sum*B(i-1)/B)             FORMAT.md 2.4
+//
+// so that the shares sum to sum exactly. Parts that are none, zero or beyond
+// 2^32 are an error.
+func Divide(sum ionet.Amount, beneficiaries []ionet.Beneficiary) ([]ionet.Amount, error) {
+	var whole uint64
+	for _, b := range beneficiaries {
+		if b.Parts == 0 || b.Parts > 1<<32 {
+			return nil, fmt.Errorf("beneficiary %s has %d parts, not 1..2^32", b.Wallet, b.Parts)
+		}
+		whole += b.Parts
+	}
+	if len(beneficiaries) == 0 {
+		return nil, errors.New("divide a release: nobody is named")
+	}
+	shares := make([]ionet.Amount, len(beneficiaries))
+	var parts uint64
+	for i, b := range beneficiaries {
+		share, err := slice(sum, parts, parts+b.Parts, whole)
+		if err != nil {
+			return nil, err
+		}
+		shares[i], parts = share, parts+b.Parts
+	}
+	return shares, nil
+}
