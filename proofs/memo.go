@@ -75,6 +75,12 @@ type UnlockMemo struct {
 	Sum      ionet.Amount
 }
 
+// RetireMemo gives the mint authority up after the last epoch.
+type RetireMemo struct {
+	Epoch  uint64       // the last one
+	Supply ionet.Amount // all that was ever minted: at genesis and by all epochs
+}
+
 // ReceiptsMemo carries receipts in their compact form.
 type ReceiptsMemo struct {
 	First uint64
@@ -113,6 +119,8 @@ func ParseMemo(s string) (Memo, error) {
 		return parseMemo(s, &WithdrawalMemo{})
 	case "unlock":
 		return parseMemo(s, &UnlockMemo{})
+	case "retire":
+		return parseMemo(s, &RetireMemo{})
 	case "receipts":
 		return parseMemo(s, &ReceiptsMemo{})
 	}
@@ -161,6 +169,7 @@ func (m ClaimMemo) String() string      { return renderMemo("claim", m.fields())
 func (m SealMemo) String() string       { return renderMemo("seal", m.fields()) }
 func (m WithdrawalMemo) String() string { return renderMemo("withdrawal", m.fields()) }
 func (m UnlockMemo) String() string     { return renderMemo("unlock", m.fields()) }
+func (m RetireMemo) String() string     { return renderMemo("retire", m.fields()) }
 func (m ReceiptsMemo) String() string   { return renderMemo("receipts", m.fields()) }
 
 func (GenesisMemo) memo()    {}
@@ -172,6 +181,7 @@ func (ClaimMemo) memo()      {}
 func (SealMemo) memo()       {}
 func (WithdrawalMemo) memo() {}
 func (UnlockMemo) memo()     {}
+func (RetireMemo) memo()     {}
 func (ReceiptsMemo) memo()   {}
 
 func (m *GenesisMemo) fields() []field {
@@ -207,6 +217,10 @@ func (m *WithdrawalMemo) fields() []field {
 
 func (m *UnlockMemo) fields() []field {
 	return []field{categoryField("category", &m.Category), numberField("tranche", &m.Tranche), amountField("sum", &m.Sum)}
+}
+
+func (m *RetireMemo) fields() []field {
+	return []field{numberField("epoch", &m.Epoch), amountField("supply", &m.Supply)}
 }
 
 func (m *ReceiptsMemo) fields() []field {

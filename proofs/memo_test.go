@@ -27,6 +27,7 @@ func memoCases() []memoCase {
 		{"seal", SealMemo{Size: 12, Root: hash("root"), Fees: ionet.MustAmount(99), Prev: hash("prev")}},
 		{"withdrawal", WithdrawalMemo{ID: id, Sum: ionet.MustAmount(5)}},
 		{"unlock", UnlockMemo{Category: "series_a", Tranche: 13, Sum: ionet.MustAmount(5)}},
+		{"retire", RetireMemo{Epoch: 175_319, Supply: ionet.MustAmount(799_999_999_999_999_999)}},
 		{"receipts", ReceiptsMemo{First: 100, Count: 2, Data: []byte{0xff, 0xfe, 0, 1}}},
 	}
 }
@@ -53,8 +54,8 @@ func TestMemosRoundTrip(t *testing.T) {
 			}
 		}
 	}
-	if len(words) != 10 {
-		t.Errorf("%d kinds of memos have a case, FORMAT.md has 10", len(words))
+	if len(words) != 11 {
+		t.Errorf("%d kinds of memos have a case, FORMAT.md has 11", len(words))
 	}
 }
 
@@ -77,6 +78,7 @@ func TestMemoRefuses(t *testing.T) {
 		"io1 receipts first=1 count=1 data=AA==", "io1 receipts first=1 count=1 data=AB", "io1 receipts first=1 count=1 data=A+",
 		"io1 unlock category=Seed tranche=1 sum=1", "io1 unlock category= tranche=1 sum=1",
 		"io1 unlock category=seed tranche=18446744073709551616 sum=1",
+		"io1 retire epoch=1", "io1 retire epoch=1 supply=-1", "io1 retire supply=1 epoch=1", "io1 retire last=1 supply=1",
 	} {
 		if m, err := ParseMemo(s); err == nil {
 			t.Errorf("%q parses as %+v", s, m)
