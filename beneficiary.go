@@ -5,9 +5,11 @@ import (
 	"slices"
 )
 
-// MaxBeneficiaries is how many wallets may share an allocation: a release pays
-// all of them in one transaction, and may have to make their accounts.
-const MaxBeneficiaries = 8
+// MaxBeneficiaries is how many wallets may share an allocation. A release pays all
+// of them in one transaction, and may have to make their accounts: where somebody
+// sent lamports to their addresses before, that is eight instructions each with all
+// inner ones, of the 64 that the runtime allows.
+const MaxBeneficiaries = 7
 
 // maxParts bounds a beneficiary's parts.
 const maxParts = 1_000_000

@@ -55,7 +55,7 @@ func TestBeneficiaryRules(t *testing.T) {
 			n.Allocation[1].Category, n.Allocation[1].Beneficiaries = n.Allocation[0].Category, b[:1]
 			return b
 		},
-		"nine": func(_ *Network, b []Beneficiary) []Beneficiary { return many(MaxBeneficiaries + 1) },
+		"one too many": func(_ *Network, b []Beneficiary) []Beneficiary { return many(MaxBeneficiaries + 1) },
 	} {
 		n := withBeneficiaries(t)
 		n.Allocation[0].Beneficiaries = change(&n, n.Allocation[0].Beneficiaries)
@@ -66,7 +66,7 @@ func TestBeneficiaryRules(t *testing.T) {
 	n := withBeneficiaries(t)
 	n.Allocation[0].Beneficiaries = many(MaxBeneficiaries)
 	if _, err := EncodeNetwork(n); err != nil {
-		t.Errorf("eight: %v", err)
+		t.Errorf("seven: %v", err)
 	}
 }
 

@@ -48,6 +48,8 @@ func plans(t testing.TB) map[string]struct {
 	handed := f.genesis(t, epoch, 1, 2, 3, 4, 5)
 	handed.HandMintTo = MultisigAddress(PublicOf(f.operator), 0, f.members())
 	add("genesis-2of3-v1", handed, []ionet.Hash{epoch.c})
+	add("unlock-3-v1", f.unlock(t, pay, 3), []ionet.Hash{pay.c}, "seed owner")
+	add("retire-v1", f.retire(t, epoch), []ionet.Hash{epoch.c})
 	add("fence-10-v1", f.fence(t, lanes...), cs)
 	return all
 }

@@ -48,6 +48,8 @@ func vectors(t testing.TB) map[string]vector {
 		"genesis-v1":     "lane step, transfer of 0 lamports to the reference, five mints, memo",
 		"payout-57-v1":   "the largest payout of version 1",
 		"claim-v0":       "the wallet pays and its account is made first",
+		"unlock-3-v1":    "three beneficiaries, whose accounts are made first",
+		"retire-v1":      "the mint authority is given up after the last epoch",
 		"fence-10-v1":    "ten lane steps and a memo",
 
 		"payout-54-2of3-v1": "the largest payout of version 1 from the vault of a multisig, two of whose members sign",
