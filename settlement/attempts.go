@@ -2,21 +2,17 @@ package settlement
 
 import (
 	"context"
-	"crypto/ed25519"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/chain"
 	"github.com/ionet-settlement/ionet/chain/rpc"
 	"github.com/ionet-settlement/ionet/publish"
-	"github.com/ionet-settlement/ionet/settlement/ledger"
 )
 
 // attempt is one signed transaction for the open positions of its lanes.
@@ -27,6 +23,7 @@ type attempt struct {
 	signature chain.Signature
 	blockhash rpc.Blockhash
 	steps     []step
+	payments  []payment // the debts of its content, where that is new
 	sent      bool
 	reason    string // why a node refused it; "" where none did
 	created   time.Time
@@ -44,69 +41,225 @@ type draft struct {
 	movements []chain.Movement
 	memo      string
 	lanes     []lane
-	payments  []payment // the debts that its content carries, one for each movement of a payout
-	units     uint32    // compute limit; 0: what suffices for stock programs
+	payments  []payment                      // the debts that its content carries, one for each movement; none where a content is signed again
+	without   func(i int) (d draft, ok bool) // the draft without payment i; nil where it makes no sense without it
 }
 
 // errPositionTaken reports a lane that moved, or a position with a live attempt.
 var errPositionTaken = errors.New("the position is passed, or has a live attempt")
 
-// launch takes a draft the whole way to the network:
+// launch is launchAll for one draft.
+func (s *Service) launch(ctx context.Context, d draft) error { return s.launchAll(ctx, []draft{d}) }
+
+// launchAll takes drafts the whole way to the network, all of them together:
 //
-//	prepare, sign, read back  nothing is durable; a crash loses nothing
-//	publish the contents      files that nobody refers to yet
-//	persist                   from the commit on the attempt is live: whoever leads
-//	                          resends its bytes until the lane or the dead rule ends it
-//	send                      as often as needed, always the same bytes
-func (s *Service) launch(ctx context.Context, d draft) (attempt, error) {
-	a, err := s.build(ctx, d)
+//	prepare, rehearse  nothing is durable; a crash loses nothing
+//	sign, read back    the same: a signature that is not persisted has left to nobody
+//	publish            the contents: files that nobody refers to yet
+//	persist            one SQL transaction; from its commit on the attempts are live: whoever
+//	                   leads resends their bytes until the lane or the dead rule ends them
+//	send               as often as needed, always the same bytes
+//
+// A draft that can't go on is left out, with its error; the others go on.
+func (s *Service) launchAll(ctx context.Context, drafts []draft) error {
+	if len(drafts) == 0 {
+		return nil
+	}
+	ready, failed := s.prepareAll(ctx, drafts)
+	attempts, err := s.signAll(ctx, ready)
+	failed = errors.Join(failed, err)
+	if len(attempts) == 0 {
+		return failed
+	}
+	if err := s.publishContents(ctx, attempts...); err != nil {
+		return errors.Join(failed, fmt.Errorf("prepare %s: %w", kindsOf(attempts), err))
+	}
+	live, err := s.persistAll(ctx, attempts)
 	if err != nil {
-		return attempt{}, fmt.Errorf("prepare %s: %w", d.kind, err)
+		return errors.Join(failed, fmt.Errorf("persist %s: %w", kindsOf(attempts), err))
 	}
-	if err := s.publishContents(ctx, a); err != nil {
-		return attempt{}, fmt.Errorf("prepare %s: %w", d.kind, err)
+	if len(live) < len(attempts) {
+		failed = errors.Join(failed, fmt.Errorf("persist %s: %d of %d: %w", kindsOf(attempts), len(attempts)-len(live), len(attempts), errPositionTaken))
 	}
-	if err := s.persist(ctx, a, d.payments); err != nil {
-		return attempt{}, fmt.Errorf("persist %s: %w", d.kind, err)
-	}
-	return a, s.send(ctx, &a)
+	return errors.Join(failed, s.sendAll(ctx, live))
 }
 
-// build makes and signs the transaction of d and reads it back.
-func (s *Service) build(ctx context.Context, d draft) (attempt, error) {
+// kindsOf names attempts in errors.
+func kindsOf(list []*attempt) string {
+	if len(list) == 1 {
+		return list[0].kind.String()
+	}
+	return fmt.Sprintf("%d transactions", len(list))
+}
+
+// unsigned is a transaction that is ready to be signed.
+type unsigned struct {
+	draft     draft
+	steps     []step
+	message   []byte
+	blockhash rpc.Blockhash
+}
+
+// prepareAll makes the transactions of drafts over one blockhash, side by side.
+func (s *Service) prepareAll(ctx context.Context, drafts []draft) ([]unsigned, error) {
 	blockhash, err := s.cfg.Chain.LatestBlockhash(ctx)
 	if err != nil {
-		return attempt{}, err
+		return nil, fmt.Errorf("prepare %s: %w", drafts[0].kind, err)
 	}
-	plan, steps, err := s.plan(d)
-	if err != nil {
-		return attempt{}, err
+	price := s.priorityPrice(ctx, drafts)
+	list := make([]*unsigned, len(drafts))
+	errs := make([]error, len(drafts))
+	s.each(len(drafts), func(i int) {
+		if list[i], errs[i] = s.prepare(ctx, drafts[i], blockhash, price); errs[i] != nil {
+			errs[i] = fmt.Errorf("prepare %s: %w", drafts[i].kind, errs[i])
+		}
+	})
+	var ready []unsigned
+	for _, u := range list {
+		if u != nil {
+			ready = append(ready, *u)
+		}
 	}
-	plan.Blockhash, plan.Budget = blockhash.Hash, s.budget(ctx, plan, d)
-	message, err := plan.Message()
-	if err != nil {
-		return attempt{}, err
-	}
-	tx, missing, err := chain.SignMessage(message, append(s.laneKeys(d.lanes), s.cfg.Keys.Operator)...)
-	if err != nil {
-		return attempt{}, err
-	}
-	if len(missing) > 0 {
-		return attempt{}, fmt.Errorf("a key to sign with is missing: that of %s", missing[0])
-	}
-	return readBack(tx, steps, blockhash)
+	return ready, errors.Join(errs...)
 }
+
+// each calls f for 0..n-1, Config.Senders of them at once.
+func (s *Service) each(n int, f func(i int)) {
+	if s.cfg.Senders == 1 {
+		for i := range n {
+			f(i)
+		}
+		return
+	}
+	var g errgroup.Group
+	g.SetLimit(s.cfg.Senders)
+	for i := range n {
+		g.Go(func() error {
+			f(i)
+			return nil
+		})
+	}
+	g.Wait()
+}
+
+// prepare makes the transaction of d, after a simulation of it unsigned, which
+// nobody who sees it could send. The simulation sets the limits. A payee that
+// breaks it is held, and the others are tried again: nothing was signed yet. It
+// returns nil where nobody is left to pay.
+func (s *Service) prepare(ctx context.Context, d draft, blockhash rpc.Blockhash, price uint64) (*unsigned, error) {
+	for {
+		plan, steps, err := s.plan(d)
+		if err != nil {
+			return nil, err
+		}
+		plan.Blockhash, plan.Budget = blockhash.Hash, plan.DefaultBudget()
+		plan.Budget.PriorityLamports = s.priorityLamports(price, plan.Budget.ComputeUnits)
+		message, err := plan.Message()
+		if errors.Is(err, chain.ErrTooLarge) && d.without != nil {
+			smaller, ok := d.without(len(d.movements) - 1) // it is paid by a later one
+			if !ok {
+				return nil, err
+			}
+			d = smaller
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		result, err := s.rehearse(ctx, message, blockhash)
+		if err != nil && carriesPayments(steps[0].content) {
+			return nil, err
+		}
+		if err == nil && result.Err == nil {
+			if message, err = s.withLimits(plan, result, price); err != nil {
+				return nil, err
+			}
+		}
+		if result.Err == nil || !carriesPayments(steps[0].content) {
+			// What moves no debt is sent over doubts of one node: preflight asks again.
+			return &unsigned{d, steps, message, blockhash}, nil
+		}
+		i, ok := plan.MovementAt(result.Err.Instruction)
+		if !ok {
+			return nil, fmt.Errorf("it would fail: %w", result.Err)
+		}
+		payee, err := s.payeeAt(ctx, d, steps[0], i)
+		if err != nil {
+			return nil, err
+		}
+		if err := s.holdNow(ctx, payee, result.Err.Error()); err != nil {
+			return nil, err
+		}
+		if d.without == nil {
+			return nil, nil
+		}
+		if d, ok = d.without(i); !ok {
+			return nil, nil
+		}
+	}
+}
+
+// rehearse simulates an unsigned message.
+func (s *Service) rehearse(ctx context.Context, message []byte, blockhash rpc.Blockhash) (rpc.Simulation, error) {
+	tx, _, err := chain.SignMessage(message)
+	if err != nil {
+		return rpc.Simulation{}, err
+	}
+	result, err := s.cfg.Chain.Simulate(ctx, tx, blockhash.ContextSlot)
+	if err != nil {
+		return rpc.Simulation{}, fmt.Errorf("simulate: %w", err)
+	}
+	return result, nil
+}
+
+// payeeAt tells whom movement i of d pays.
+func (s *Service) payeeAt(ctx context.Context, d draft, st step, i int) (ionet.Key, error) {
+	if i < len(d.payments) {
+		return d.payments[i].payee, nil
+	}
+	var payee []byte
+	hash, account := st.content.Hash(), d.movements[i].Destination
+	if err := s.pool.QueryRow(ctx, selectPayeeAt, hash[:], account[:]).Scan(&payee); err != nil {
+		return ionet.Key{}, fmt.Errorf("find the payee of %s: %w", account, err)
+	}
+	return ionet.Key(payee), nil
+}
+
+const selectPayeeAt = `SELECT payee FROM payments WHERE content = $1 AND account = $2 LIMIT 1`
 
 // plan makes the chain's view of d; each lane's step follows from its content.
 func (s *Service) plan(d draft) (chain.Plan, []step, error) {
 	n := s.cfg.Network
 	p := chain.Plan{Kind: d.kind, Version: 1, FeePayer: n.Keys.Operator, Movements: d.movements, Memo: d.memo}
 	if len(d.movements) > 0 {
+		source := d.movements[0].Source
+		owner, ok := s.authorityOf(source)
+		if !ok {
+			return p, nil, fmt.Errorf("%s is no account of this network to move tokens from", source)
+		}
 		p.Mint, p.Decimals = n.Mint, uint8(n.Decimals)
-		p.Owners = map[ionet.Key]ionet.Key{d.movements[0].Source: n.Keys.Operator}
+		p.Owners = map[ionet.Key]ionet.Key{source: owner}
 	}
 	steps, err := s.addSteps(&p, d.lanes)
 	return p, steps, err
+}
+
+// authorityOf returns who signs for what leaves a vault, an allocation account or
+// the mint.
+func (s *Service) authorityOf(source ionet.Key) (owner ionet.Key, ok bool) {
+	n := s.cfg.Network
+	switch source {
+	case n.Mint, n.Vaults.Reward:
+		return n.Keys.Operator, true
+	case n.Vaults.Fee:
+		return n.Keys.Fees, true
+	}
+	for _, a := range n.Allocation {
+		if a.Account == source {
+			return a.Owner, true
+		}
+	}
+	return ionet.Key{}, false
 }
 
 // addSteps gives p the lane steps from the open positions to the next.
@@ -123,35 +276,26 @@ func (s *Service) addSteps(p *chain.Plan, lanes []lane) ([]step, error) {
 	return steps, nil
 }
 
-func (s *Service) laneKeys(lanes []lane) []ed25519.PrivateKey {
-	keys := make([]ed25519.PrivateKey, len(lanes))
-	for i, l := range lanes {
-		keys[i] = s.cfg.Keys.Lane.Key(l.c)
+// signAll signs what is ready and reads it back. What a signer refuses, or what
+// does something else than was meant, is left out with an error.
+func (s *Service) signAll(ctx context.Context, ready []unsigned) ([]*attempt, error) {
+	if len(ready) == 0 {
+		return nil, nil
 	}
-	return keys
-}
-
-// maxPriority bounds the priority fee of a transaction of ours, in lamports.
-const maxPriority = 100_000
-
-// budget returns p's limits with a priority fee as it lately sufficed; none
-// where the chain does not tell.
-func (s *Service) budget(ctx context.Context, p chain.Plan, d draft) chain.Budget {
-	b := p.DefaultBudget()
-	if d.units > 0 {
-		b.ComputeUnits = d.units
+	signed, errs := s.sign(ctx, ready)
+	var list []*attempt
+	for i, u := range ready {
+		if errs[i] == nil {
+			var a attempt
+			if a, errs[i] = readBack(signed[i], u.steps, u.blockhash); errs[i] == nil {
+				a.payments = u.draft.payments
+				list = append(list, &a)
+				continue
+			}
+		}
+		errs[i] = fmt.Errorf("sign %s: %w", u.draft.kind, errs[i])
 	}
-	accounts := []ionet.Key{p.FeePayer}
-	for _, l := range d.lanes {
-		accounts = append(accounts, l.address)
-	}
-	price, err := s.cfg.Chain.RecentPriorityFee(ctx, accounts)
-	if err != nil {
-		s.log.Debug("no priority fee is known", "error", err)
-		return b
-	}
-	b.PriorityLamports = min(min(price, 1<<32)*uint64(b.ComputeUnits)/1_000_000, maxPriority)
-	return b
+	return list, errors.Join(errs...)
 }
 
 // readBack decodes the final bytes and compares what they do, lane by lane,
@@ -179,98 +323,32 @@ func readBack(tx []byte, steps []step, blockhash rpc.Blockhash) (attempt, error)
 	return attempt{message: d.MessageHash(), kind: d.Plan.Kind, tx: tx, signature: d.Signature(), blockhash: blockhash, steps: steps}, nil
 }
 
-// publishContents makes the contents durable in the published store.
-func (s *Service) publishContents(ctx context.Context, a attempt) error {
-	for _, st := range a.steps {
-		if err := s.cfg.Store.Put(ctx, publish.ContentName(st.content.Hash()), st.content.Encode()); err != nil {
-			return fmt.Errorf("publish content: %w", err)
+// publishContents makes the contents durable in the published store, side by side.
+func (s *Service) publishContents(ctx context.Context, list ...*attempt) error {
+	var contents []chain.Content
+	for _, a := range list {
+		for _, st := range a.steps {
+			contents = append(contents, st.content)
 		}
 	}
-	return nil
-}
-
-// persist commits the attempt: its bytes, contents, debts and their ledger
-// entry, with the lease and the lanes' positions checked in the same SQL
-// transaction. A debt enters once for a content, however often it is signed.
-func (s *Service) persist(ctx context.Context, a attempt, debts []payment) error {
-	return s.asSigner(ctx, func(tx pgx.Tx, number int64) error {
-		for _, st := range slices.SortedFunc(slices.Values(a.steps), func(x, y step) int { return strings.Compare(x.lane.name, y.lane.name) }) {
-			open, err := lockLane(ctx, tx, st.lane)
-			if err != nil {
-				return err
-			}
-			if !open {
-				return fmt.Errorf("%s position %d: %w", st.lane.name, st.lane.position, errPositionTaken)
-			}
-			if err := s.storeContent(ctx, tx, a.kind, st, debts); err != nil {
-				return err
-			}
+	errs := make([]error, len(contents))
+	s.each(len(contents), func(i int) {
+		if err := s.cfg.Store.Put(ctx, publish.ContentName(contents[i].Hash()), contents[i].Encode()); err != nil {
+			errs[i] = fmt.Errorf("publish content: %w", err)
 		}
-		return insertAttempt(ctx, tx, a, number, s.now())
 	})
+	return errors.Join(errs...)
 }
 
-// storeContent stores the content of one step, and its debts where the content
-// is new. Payouts and epochs have one live attempt per position; of claims,
-// fences and skips several may stand there, of which one wins.
-func (s *Service) storeContent(ctx context.Context, tx pgx.Tx, kind chain.Kind, st step, debts []payment) error {
-	if kind == chain.KindPayout || kind == chain.KindEpoch {
-		var live bool
-		if err := tx.QueryRow(ctx, selectLiveAt, st.lane.name, int64(st.lane.position)).Scan(&live); err != nil {
-			return fmt.Errorf("look for live attempts: %w", err)
-		}
-		if live {
-			return fmt.Errorf("%s position %d: %w", st.lane.name, st.lane.position, errPositionTaken)
+// lanesOf returns the lanes that the attempts step.
+func lanesOf(list []*attempt) []lane {
+	var lanes []lane
+	for _, a := range list {
+		for _, st := range a.steps {
+			if !slices.ContainsFunc(lanes, func(l lane) bool { return l.name == st.lane.name }) {
+				lanes = append(lanes, st.lane)
+			}
 		}
 	}
-	hash := st.content.Hash()
-	tag, err := tx.Exec(ctx, insertContent, hash[:], st.lane.name, int64(st.lane.position), int16(kind), st.content.Encode())
-	if err != nil {
-		return fmt.Errorf("store content: %w", err)
-	}
-	if tag.RowsAffected() == 0 || len(debts) == 0 {
-		return nil
-	}
-	return s.bookDebts(ctx, tx, kind, hash, debts)
+	return lanes
 }
-
-// bookDebts stores the debts of a new content and puts them in flight.
-func (s *Service) bookDebts(ctx context.Context, tx pgx.Tx, kind chain.Kind, content ionet.Hash, debts []payment) error {
-	if err := insertPayments(ctx, tx, kind, content, "signed", debts, s.now()); err != nil {
-		return err
-	}
-	entry := ledger.Entry{ID: entryID("signed", content), Kind: "signed"}
-	for _, p := range debts {
-		entry.Transfers = append(entry.Transfers, ledger.Transfer{Debit: ledger.Owed(p.payee), Credit: ledger.InFlight(p.payee), Amount: p.amount})
-	}
-	_, err := ledger.Post(ctx, tx, entry, s.now())
-	return err
-}
-
-// insertPayments stores what content pays; ids follow from it, in its order.
-func insertPayments(ctx context.Context, tx pgx.Tx, kind chain.Kind, content ionet.Hash, state string, list []payment, now time.Time) error {
-	var ids, payees, accounts [][]byte
-	var amounts []int64
-	for i, p := range list {
-		id := ionet.HashOf([]byte("io/payment/1"), content[:], binary.LittleEndian.AppendUint32(nil, uint32(i)))
-		ids, payees, accounts, amounts = append(ids, id[:16]), append(payees, p.payee[:]), append(accounts, p.account[:]), append(amounts, p.amount.Int64())
-	}
-	if _, err := tx.Exec(ctx, insertPaymentRows, ids, int16(kind), payees, accounts, amounts, content[:], state, now); err != nil {
-		return fmt.Errorf("store payments: %w", err)
-	}
-	return nil
-}
-
-const selectLiveAt = `
-SELECT EXISTS (
-    SELECT 1 FROM contents c JOIN attempt_steps p ON p.content = c.hash JOIN attempts a ON a.message = p.message
-    WHERE c.lane = $1 AND c.position = $2 AND a.state = 'live')`
-
-const insertContent = `
-INSERT INTO contents (hash, lane, position, kind, bytes, state) VALUES ($1, $2, $3, $4, $5, 'open')
-ON CONFLICT (hash) DO NOTHING`
-
-const insertPaymentRows = `
-INSERT INTO payments (id, kind, payee, account, amount, content, state, created_at)
-SELECT t.id, $2, t.payee, t.account, t.amount, $6, $7, $8
-FROM unnest($1::bytea[], $3::bytea[], $4::bytea[], $5::bigint[]) AS t (id, payee, account, amount)`

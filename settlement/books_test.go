@@ -90,6 +90,7 @@ type books struct {
 	store *publish.Folder
 	rpc   *rpc.Client
 	first int64 // start of epoch 1
+	depth int   // of the chain's finality; 1 where zero
 }
 
 // newBooks makes a network that starts at the next sample from now on.
@@ -155,7 +156,7 @@ func (b *books) config(pool *pgxpool.Pool) Config {
 		Pool: pool, Chain: b.rpc, Store: b.store, Network: b.net.Network, NetworkFile: b.net.NetworkFile, Policy: b.net.Policy, PolicyFile: b.net.PolicyFile,
 		Keys:         Keys{Operator: b.net.Keys.Operator, Fees: b.net.Keys.Fees, Service: b.net.Keys.Service, Lane: b.net.Keys.Secret},
 		Now:          func() time.Time { return time.Unix(handTime.Load(), 0) },
-		BlockhashAge: -1, SealRetry: -1, // slots pass here while the clock stands
+		BlockhashAge: -1, SealRetry: -1, ResendEvery: -1, // slots pass here while the clock stands
 	}
 }
 
@@ -207,7 +208,7 @@ func (b *books) count(sql string, args ...any) (n int) {
 func (b *books) goTo(unix int64) {
 	b.t.Helper()
 	for {
-		if err := b.node.Advance(2); err != nil {
+		if err := b.node.Advance(1 + max(b.depth, 1)); err != nil {
 			b.t.Fatal(err)
 		}
 		now := handTime.Load()

@@ -69,13 +69,11 @@ func countDebtLanes(lanes []lane) int {
 // passEmpty sends transactions that pass the open positions of lanes without
 // moving anything, as many lanes at once as one transaction takes.
 func (s *Service) passEmpty(ctx context.Context, kind chain.Kind, memo string, lanes []lane) error {
-	var errs []error
+	var drafts []draft
 	for part := range slices.Chunk(lanes, chain.MaxSteps) {
-		if _, err := s.launch(ctx, draft{kind: kind, memo: memo, lanes: part}); err != nil {
-			errs = append(errs, err)
-		}
+		drafts = append(drafts, draft{kind: kind, memo: memo, lanes: part})
 	}
-	return errors.Join(errs...)
+	return s.launchAll(ctx, drafts)
 }
 
 // openDebt is an open content of a lane's open position that carries debts.
@@ -127,7 +125,7 @@ func (s *Service) retry(ctx context.Context, lanes []lane, live []attempt) error
 		return err
 	}
 	var skip []lane
-	var errs []error
+	var again []draft
 	for _, d := range debts {
 		l := laneNamed(lanes, d.lane)
 		_, alive := liveOn(live, l, anyAttempt)
@@ -139,10 +137,9 @@ func (s *Service) retry(ctx context.Context, lanes []lane, live []attempt) error
 				skip = append(skip, l)
 			}
 		case !alive:
-			_, err := s.launch(ctx, draft{kind: d.content.Kind, movements: d.content.Movements, memo: d.content.Memo, lanes: []lane{l}})
-			errs = append(errs, err)
+			again = append(again, draft{kind: d.content.Kind, movements: d.content.Movements, memo: d.content.Memo, lanes: []lane{l}})
 		}
 	}
 	memo := proofs.SkipMemo{Instance: s.cfg.Instance}.String()
-	return errors.Join(append(errs, s.passEmpty(ctx, chain.KindSkip, memo, skip))...)
+	return errors.Join(s.launchAll(ctx, again), s.passEmpty(ctx, chain.KindSkip, memo, skip))
 }

@@ -69,8 +69,12 @@ func TestLeaseLostDuringPass(t *testing.T) {
 	if _, err := m.RequestPayout(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	pool, err := m.payLanes(t.Context(), lanes, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	m.exec(`UPDATE lease SET number = number + 1`)
-	if err := m.payDue(t.Context(), lanes, nil); !errors.Is(err, errNotLeader) {
+	if err := m.payDue(t.Context(), pool); !errors.Is(err, errNotLeader) {
 		t.Errorf("a former leader ends payout runs: %v", err)
 	}
 	m.goTo(handTime.Load() + int64(m.cfg.LeaseTime/time.Second)/3)

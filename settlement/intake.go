@@ -203,8 +203,12 @@ func (s *Service) explains(ctx context.Context, l lane, a rpc.Account) (bool, er
 	if state == s.public(l.c) {
 		return true, nil
 	}
-	_, known, err := s.winnerOf(ctx, l, state)
-	return known, err
+	contents, err := s.contentsAt(ctx, l)
+	if err != nil {
+		return false, err
+	}
+	_, known := s.winnerOf(contents[l.address], state)
+	return known, nil
 }
 
 // store commits what passed. On return each item without a problem is in the

@@ -110,25 +110,18 @@ func (s *Service) vaultBalance(a rpc.Account) (ionet.Amount, error) {
 	return ionet.NewAmount(state.Amount)
 }
 
-// public returns the public half of the key of the position whose C is c.
-func (s *Service) public(c ionet.Hash) ionet.Key { return s.cfg.Keys.Lane.Public(c) }
-
-// winnerOf returns which stored content of l's open position brought the lane
+// winnerOf returns which of the contents of a lane's open position brought the lane
 // to state; ok is false where none did.
 //
 // The contents are read after the state was: a content is committed before its
 // first byte goes out, so that one that landed is there.
-func (s *Service) winnerOf(ctx context.Context, l lane, state ionet.Key) (c chain.Content, ok bool, err error) {
-	list, err := s.contentsAt(ctx, l)
-	if err != nil {
-		return chain.Content{}, false, err
-	}
-	for _, stored := range list {
+func (s *Service) winnerOf(contents []storedContent, state ionet.Key) (c chain.Content, ok bool) {
+	for _, stored := range contents {
 		if s.public(stored.Next()) == state {
-			return stored.Content, true, nil
+			return stored.Content, true
 		}
 	}
-	return chain.Content{}, false, nil
+	return chain.Content{}, false
 }
 
 // storedContent is a row of contents.
@@ -138,20 +131,31 @@ type storedContent struct {
 	state string
 }
 
-// contentsAt returns the contents of l's open position.
-func (s *Service) contentsAt(ctx context.Context, l lane) ([]storedContent, error) {
-	rows, err := s.pool.Query(ctx, selectContents, l.name, int64(l.position))
+// contentsAt returns the contents of the lanes' open positions, by lane.
+func (s *Service) contentsAt(ctx context.Context, lanes ...lane) (map[ionet.Key][]storedContent, error) {
+	var names []string
+	var positions []int64
+	for _, l := range lanes {
+		names, positions = append(names, l.name), append(positions, int64(l.position))
+	}
+	rows, err := s.pool.Query(ctx, selectContents, names, positions)
 	if err != nil {
-		return nil, fmt.Errorf("load contents of %s position %d: %w", l.name, l.position, err)
+		return nil, fmt.Errorf("load contents: %w", err)
 	}
 	list, err := pgx.CollectRows(rows, scanContent)
 	if err != nil {
-		return nil, fmt.Errorf("load contents of %s position %d: %w", l.name, l.position, err)
+		return nil, fmt.Errorf("load contents: %w", err)
 	}
-	return list, nil
+	byLane := map[ionet.Key][]storedContent{}
+	for _, c := range list {
+		byLane[c.Lane] = append(byLane[c.Lane], c)
+	}
+	return byLane, nil
 }
 
-const selectContents = `SELECT hash, bytes, state FROM contents WHERE lane = $1 AND position = $2 ORDER BY hash`
+const selectContents = `
+SELECT c.hash, c.bytes, c.state FROM unnest($1::text[], $2::bigint[]) AS t (lane, position)
+JOIN contents c ON c.lane = t.lane AND c.position = t.position ORDER BY c.hash`
 
 func scanContent(row pgx.CollectableRow) (storedContent, error) {
 	var hash, data []byte

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -60,21 +61,58 @@ SELECT r.done_at IS NOT NULL, count(p.id) FILTER (WHERE p.state = 'paid'),
 FROM payout_runs r LEFT JOIN payments p ON p.kind = $2 AND p.created_at >= r.asked_at AND p.created_at <= coalesce(r.done_at, p.created_at)
 WHERE r.id = $1 GROUP BY r.id, r.done_at`
 
-// payDue makes batches for the pay lanes that are free, while a run is open.
-func (s *Service) payDue(ctx context.Context, lanes []lane, live []attempt) error {
+// lanePool is the pay lanes that a pass may sign on: those whose open position
+// carries no debt and has no live attempt. Withdrawals, unlocks and payouts share them.
+type lanePool struct {
+	free []lane
+	busy bool // another pay lane carries a debt, or has a live attempt
+}
+
+// take takes a lane out of the pool.
+func (p *lanePool) take() (l lane, ok bool) {
+	if len(p.free) == 0 {
+		return lane{}, false
+	}
+	l, p.free = p.free[0], p.free[1:]
+	p.busy = true
+	return l, true
+}
+
+// payLanes returns the pool of this pass.
+func (s *Service) payLanes(ctx context.Context, lanes []lane, live []attempt) (*lanePool, error) {
+	debts, err := s.openDebts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	taken := map[string]bool{}
+	for _, d := range debts {
+		taken[d.lane] = true
+	}
+	p := &lanePool{}
+	for _, l := range lanes {
+		if !strings.HasPrefix(l.name, payPrefix) {
+			continue
+		}
+		if _, alive := liveOn(live, l, anyAttempt); alive || taken[l.name] {
+			p.busy = true
+		} else {
+			p.free = append(p.free, l)
+		}
+	}
+	return p, nil
+}
+
+// payDue makes batches for the lanes of the pool, while a run is open.
+func (s *Service) payDue(ctx context.Context, pool *lanePool) error {
 	now := s.now()
 	var open int
 	if err := s.pool.QueryRow(ctx, countOpenRuns, now).Scan(&open); err != nil {
 		return fmt.Errorf("look for payout runs: %w", err)
 	}
-	if open == 0 {
+	if open == 0 || len(pool.free) == 0 {
 		return nil
 	}
-	free, busy, err := s.freePayLanes(ctx, lanes, live)
-	if err != nil || len(free) == 0 {
-		return err
-	}
-	due, err := s.duePayees(ctx, now, len(free)*batchLimit)
+	due, err := s.duePayees(ctx, now, len(pool.free)*batchLimit)
 	if err != nil {
 		return err
 	}
@@ -82,52 +120,30 @@ func (s *Service) payDue(ctx context.Context, lanes []lane, live []attempt) erro
 	if err != nil {
 		return err
 	}
-	if len(due) == 0 && !busy {
+	if len(due) == 0 && !pool.busy {
 		return s.asLeader(ctx, func(tx pgx.Tx, _ int64) error {
 			_, err := tx.Exec(ctx, closeRuns, now, s.now())
 			return err
 		})
 	}
-	var errs []error
-	for _, l := range free {
-		n := min(len(due), batchLimit)
-		if n == 0 {
+	var drafts []draft
+	for part := range slices.Chunk(due, batchLimit) {
+		l, ok := pool.take()
+		if !ok {
 			break
 		}
-		left, err := s.payBatch(ctx, l, due[:n])
-		due = append(left, due[n:]...)
-		errs = append(errs, err)
+		d, err := s.payoutDraft(l, draw(s.cfg.Rand), part)
+		if err != nil {
+			return err
+		}
+		drafts = append(drafts, d)
 	}
-	return errors.Join(errs...)
+	return s.launchAll(ctx, drafts)
 }
 
 const countOpenRuns = `SELECT count(*) FROM payout_runs WHERE done_at IS NULL AND asked_at <= $1`
 
 const closeRuns = `UPDATE payout_runs SET done_at = $2 WHERE done_at IS NULL AND asked_at <= $1`
-
-// freePayLanes returns the pay lanes whose open position carries no debt and
-// has no live attempt; busy tells whether any other has.
-func (s *Service) freePayLanes(ctx context.Context, lanes []lane, live []attempt) (free []lane, busy bool, err error) {
-	debts, err := s.openDebts(ctx)
-	if err != nil {
-		return nil, false, err
-	}
-	taken := map[string]bool{}
-	for _, d := range debts {
-		taken[d.lane] = true
-	}
-	for _, l := range lanes {
-		if !strings.HasPrefix(l.name, payPrefix) {
-			continue
-		}
-		if _, alive := liveOn(live, l, anyAttempt); alive || taken[l.name] {
-			busy = true
-		} else {
-			free = append(free, l)
-		}
-	}
-	return free, busy, nil
-}
 
 // duePayees returns payees by what they are owed, the largest first, without
 // those that are held.
@@ -258,80 +274,18 @@ const insertHeld = `
 INSERT INTO held_payees (payee, reason, retry_at) VALUES ($1, $2, $3)
 ON CONFLICT (payee) DO UPDATE SET reason = excluded.reason, retry_at = excluded.retry_at`
 
-// payBatch signs and sends one payout to as many of list as fit, after a
-// simulation of the unsigned transaction. A payee that breaks the simulation
-// is held and the rest tried again: nothing was signed yet. It returns the
-// payees that did not fit.
-func (s *Service) payBatch(ctx context.Context, l lane, list []payment) (left []payment, err error) {
-	batch := draw(s.cfg.Rand)
-	for len(list) > 0 {
-		d, err := s.payoutDraft(l, batch, list)
-		if err != nil {
-			return left, err
-		}
-		broken, err := s.rehearse(ctx, &d)
-		if errors.Is(err, chain.ErrTooLarge) {
-			left, list = append(left, list[len(list)-1]), list[:len(list)-1]
-			continue
-		}
-		if err != nil {
-			return left, err
-		}
-		if broken == nil {
-			_, err := s.launch(ctx, d)
-			return left, err
-		}
-		i := broken.Instruction - 1
-		if i < 0 || i >= len(list) {
-			return left, fmt.Errorf("payout on %s would fail: %w", l.name, broken)
-		}
-		if err := s.holdNow(ctx, list[i].payee, broken.Error()); err != nil {
-			return left, err
-		}
-		list = append(list[:i:i], list[i+1:]...)
-	}
-	return left, nil
-}
-
 func (s *Service) payoutDraft(l lane, batch [16]byte, list []payment) (draft, error) {
 	sum, err := debtOf(list)
 	if err != nil {
 		return draft{}, err
 	}
 	d := draft{kind: chain.KindPayout, lanes: []lane{l}, payments: list, memo: proofs.PayoutMemo{Batch: batch, Count: uint64(len(list)), Sum: sum}.String()}
+	d.without = func(i int) (draft, bool) {
+		smaller, err := s.payoutDraft(l, batch, slices.Delete(slices.Clone(list), i, i+1))
+		return smaller, err == nil && len(list) > 1
+	}
 	for _, p := range list {
 		d.movements = append(d.movements, chain.Movement{Op: chain.Transfer, Source: s.cfg.Network.Vaults.Reward, Destination: p.account, Amount: p.amount})
 	}
 	return d, nil
-}
-
-// rehearse simulates d unsigned, so that nobody who sees it could send it,
-// and sets the compute limit to what it used and some room. It returns why
-// it would fail.
-func (s *Service) rehearse(ctx context.Context, d *draft) (*rpc.TransactionError, error) {
-	blockhash, err := s.cfg.Chain.LatestBlockhash(ctx)
-	if err != nil {
-		return nil, err
-	}
-	plan, _, err := s.plan(*d)
-	if err != nil {
-		return nil, err
-	}
-	plan.Blockhash, plan.Budget = blockhash.Hash, plan.DefaultBudget()
-	message, err := plan.Message()
-	if err != nil {
-		return nil, err
-	}
-	unsigned, _, err := chain.SignMessage(message)
-	if err != nil {
-		return nil, err
-	}
-	result, err := s.cfg.Chain.Simulate(ctx, unsigned, blockhash.ContextSlot)
-	if err != nil {
-		return nil, fmt.Errorf("simulate %s: %w", d.kind, err)
-	}
-	if result.Err == nil {
-		d.units = uint32(min(result.Units+result.Units/4+1_000, 1_400_000))
-	}
-	return result.Err, nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/ionet-settlement/ionet/chain"
 	"github.com/ionet-settlement/ionet/chain/rpc"
 	"github.com/ionet-settlement/ionet/proofs"
+	"github.com/ionet-settlement/ionet/settlement/ledger"
 )
 
 // passedPosition is a position that the chain passed, as its history tells.
@@ -64,8 +65,8 @@ func (s *Service) recover(ctx context.Context, lanes []lane, final finalView) er
 }
 
 func (s *Service) resolvePath(ctx context.Context, path []passedPosition, slot uint64) error {
-	for _, p := range path {
-		if err := s.resolve(ctx, p.lane, p.content, p.landing, slot); err != nil {
+	for i := range path {
+		if err := s.resolve(ctx, path[i:i+1], slot); err != nil {
 			return err
 		}
 	}
@@ -77,15 +78,17 @@ func (s *Service) resolvePath(ctx context.Context, path []passedPosition, slot u
 
 // freePassed frees the debts of all contents that lost a position of the paths.
 func (s *Service) freePassed(ctx context.Context, paths [][]passedPosition) error {
+	var passed []*resolved
+	for _, p := range slices.Concat(paths...) {
+		passed = append(passed, &resolved{lane: p.lane, content: p.content, hash: p.content.Hash()})
+	}
 	return s.asLeader(ctx, func(tx pgx.Tx, _ int64) error {
-		for _, path := range paths {
-			for _, p := range path {
-				if err := s.freeLosers(ctx, tx, p.lane.name, int64(p.lane.position), p.content.Hash()); err != nil {
-					return err
-				}
-			}
+		entries, err := s.freeLosers(ctx, tx, passed)
+		if err != nil {
+			return err
 		}
-		return nil
+		_, err = ledger.PostAll(ctx, tx, entries, s.now())
+		return err
 	})
 }
 
@@ -253,19 +256,15 @@ func (s *Service) importPayments(ctx context.Context, tx pgx.Tx, c chain.Content
 	}
 	var list []payment
 	for i, m := range c.Movements {
-		if m.Source != s.cfg.Network.Vaults.Reward {
-			return nil, fmt.Errorf("import %s %s: movement %d leaves %s, which this version does not keep books of", c.Kind, c.Hash(), i, m.Source)
-		}
 		payee, ok := payees[m.Destination]
 		if !ok {
 			return nil, fmt.Errorf("import %s %s: movement %d pays %s, which is the token account of nobody who ever earned: an epoch's book is missing, or this is not the network's database", c.Kind, c.Hash(), i, m.Destination)
 		}
 		list = append(list, payment{payee, m.Destination, m.Amount})
 	}
-	if err := insertPayments(ctx, tx, c.Kind, c.Hash(), "paid", list, s.now()); err != nil {
-		return nil, err
-	}
-	return list, nil
+	var rows paymentRows
+	rows.add(c.Kind, c.Hash(), PaymentPaid, list)
+	return list, rows.insert(ctx, tx, s.now())
 }
 
 // payeesByAccount maps token accounts to everybody who ever earned. The map is

@@ -1,9 +1,11 @@
 package settlement
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -20,160 +22,344 @@ type landing struct {
 	slot      uint64
 }
 
-// resolve writes down that content is the final winner of its position, with
-// all that follows from it, in one SQL transaction:
+// resolve writes down that each content is the final winner of its position, with
+// all that follows from it, in one SQL transaction for all of them:
 //
-//	content won, the others of the position lost;
-//	its payments paid, those of the others freed, both in the ledger;
-//	attempts won or lost; an epoch sealed; the lane moved to the next position.
+//	contents won, the others of their positions lost;
+//	the winners' payments paid, those of the losers freed, both in the ledger;
+//	attempts won or lost; what the kinds ask for; the lanes moved on.
 //
-// A crash before the commit leaves the position open, and the next pass does
-// the same again; after it there is nothing left to do. Resolving a position
-// that was passed already changes nothing.
-func (s *Service) resolve(ctx context.Context, l lane, won chain.Content, at landing, slot uint64) error {
-	var outcome resolved
-	err := s.asLeader(ctx, func(tx pgx.Tx, number int64) error {
-		outcome = resolved{lane: l, content: won, landing: at}
-		open, err := lockLane(ctx, tx, l)
-		if err != nil || !open {
+// A crash before the commit leaves the positions open, and the next pass does
+// the same again; after it there is nothing left to do. A position that was
+// passed already is left out. list has one position of a lane at most.
+func (s *Service) resolve(ctx context.Context, list []passedPosition, slot uint64) error {
+	var done []*resolved
+	err := s.asLeader(ctx, func(tx pgx.Tx, number int64) (err error) {
+		if done, err = openOf(ctx, tx, list); err != nil || len(done) == 0 {
 			return err
 		}
-		if err := s.settleContents(ctx, tx, &outcome); err != nil {
+		if err := settleContents(ctx, tx, done); err != nil {
 			return err
 		}
-		if err := s.settlePayments(ctx, tx, &outcome); err != nil {
+		if err := s.settlePayments(ctx, tx, done); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, updateAttempts, l.name, int64(l.position)); err != nil {
+		lanes, positions, _ := keysOf(done)
+		if _, err := tx.Exec(ctx, updateAttempts, lanes, positions); err != nil {
 			return fmt.Errorf("settle attempts: %w", err)
 		}
-		fenced, err := s.apply(ctx, tx, &outcome, number)
-		if err != nil {
-			return err
+		fences := make([]int64, len(done))
+		for i, r := range done {
+			if fences[i], err = s.apply(ctx, tx, r, number); err != nil {
+				return fmt.Errorf("%s position %d: %w", r.lane.name, r.lane.position, err)
+			}
 		}
-		next := won.Next()
-		if _, err := tx.Exec(ctx, moveLane, l.name, int64(l.position+1), next[:], int64(slot), fenced); err != nil {
-			return fmt.Errorf("move the lane: %w", err)
-		}
-		outcome.done = true
-		return nil
+		return moveLanes(ctx, tx, done, fences, slot)
 	})
 	if err != nil {
-		return fmt.Errorf("settle %s position %d: %w", l.name, l.position, err)
+		return fmt.Errorf("settle %s: %w", positionsOf(list), err)
 	}
-	if outcome.done {
-		s.tell(outcome)
+	for _, r := range done {
+		s.tell(*r)
 	}
 	return nil
+}
+
+// positionsOf names positions in errors.
+func positionsOf(list []passedPosition) string {
+	if len(list) == 0 {
+		return "nothing"
+	}
+	first := fmt.Sprintf("%s position %d", list[0].lane.name, list[0].lane.position)
+	if len(list) > 1 {
+		first += fmt.Sprintf(" and %d more", len(list)-1)
+	}
+	return first
 }
 
 // resolved collects what a resolution did, for people.
 type resolved struct {
 	lane    lane
 	content chain.Content
+	hash    ionet.Hash // of content
 	landing landing
 	known   bool // the content was stored here before it won
-	done    bool
 	count   int
 	amount  ionet.Amount
 	payee   ionet.Key
 	missed  []string // announcements of the epoch that its book lacks
 }
 
-// lockLane locks l's row and reports whether the position is still open.
-func lockLane(ctx context.Context, tx pgx.Tx, l lane) (bool, error) {
-	var position int64
-	var c []byte
-	if err := tx.QueryRow(ctx, lockLaneRow, l.name).Scan(&position, &c); err != nil {
-		return false, fmt.Errorf("lock lane %s: %w", l.name, err)
+// openOf locks the lanes' rows and returns those of list whose position is open
+// still, ordered by lane.
+func openOf(ctx context.Context, tx pgx.Tx, list []passedPosition) ([]*resolved, error) {
+	lanes := make([]lane, len(list))
+	for i, p := range list {
+		lanes[i] = p.lane
 	}
-	return uint64(position) == l.position && ionet.Hash(c) == l.c, nil
+	open, err := lockLanes(ctx, tx, lanes)
+	if err != nil {
+		return nil, err
+	}
+	var done []*resolved
+	for _, p := range list {
+		if open[p.lane.name] {
+			done = append(done, &resolved{lane: p.lane, content: p.content, hash: p.content.Hash(), landing: p.landing})
+		}
+	}
+	slices.SortFunc(done, func(a, b *resolved) int { return cmp.Compare(a.lane.name, b.lane.name) })
+	return done, nil
 }
 
-const lockLaneRow = `SELECT position, chain FROM lanes WHERE name = $1 FOR UPDATE`
-
-// A lane keeps its fence unless it is fenced anew ($5 > 0).
-const moveLane = `
-UPDATE lanes SET position = $2, chain = $3, slot = greatest(slot, $4), fenced = CASE WHEN $5 > 0 THEN $5 ELSE fenced END
-WHERE name = $1`
-
-// settleContents marks the winner, which it stores where this database never
-// knew it, and the losers.
-func (s *Service) settleContents(ctx context.Context, tx pgx.Tx, r *resolved) error {
-	hash, at := r.content.Hash(), r.landing
-	var signature []byte
-	var slot *int64
-	if !at.signature.IsZero() {
-		n := int64(at.slot)
-		signature, slot = at.signature[:], &n
+// lockLanes locks the lanes' rows, by name, and tells of each whether its position
+// is open still.
+func lockLanes(ctx context.Context, tx pgx.Tx, lanes []lane) (open map[string]bool, err error) {
+	names := make([]string, len(lanes))
+	want := make(map[string]lane, len(lanes))
+	for i, l := range lanes {
+		names[i], want[l.name] = l.name, l
 	}
-	err := tx.QueryRow(ctx, winContent, hash[:], r.lane.name, int64(r.lane.position), int16(r.content.Kind), r.content.Encode(), signature, slot).Scan(&r.known)
+	rows, err := tx.Query(ctx, lockLaneRows, names)
 	if err != nil {
-		return fmt.Errorf("settle content: %w", err)
+		return nil, fmt.Errorf("lock lanes: %w", err)
 	}
-	if _, err := tx.Exec(ctx, loseContents, r.lane.name, int64(r.lane.position), hash[:]); err != nil {
-		return fmt.Errorf("settle losing contents: %w", err)
+	open = make(map[string]bool, len(lanes))
+	var name string
+	var position int64
+	var c []byte
+	_, err = pgx.ForEachRow(rows, []any{&name, &position, &c}, func() error {
+		open[name] = uint64(position) == want[name].position && ionet.Hash(c) == want[name].c
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("lock lanes: %w", err)
+	}
+	return open, nil
+}
+
+const lockLaneRows = `SELECT name, position, chain FROM lanes WHERE name = ANY ($1::text[]) ORDER BY name FOR UPDATE`
+
+// lockLane is lockLanes for one.
+func lockLane(ctx context.Context, tx pgx.Tx, l lane) (bool, error) {
+	open, err := lockLanes(ctx, tx, []lane{l})
+	return open[l.name], err
+}
+
+// keysOf returns the positions as SQL takes them, with their winners.
+func keysOf(done []*resolved) (lanes []string, positions []int64, winners [][]byte) {
+	for _, r := range done {
+		lanes, positions, winners = append(lanes, r.lane.name), append(positions, int64(r.lane.position)), append(winners, r.hash[:])
+	}
+	return lanes, positions, winners
+}
+
+// moveLanes opens the next positions. A lane keeps its fence unless it is fenced
+// anew.
+func moveLanes(ctx context.Context, tx pgx.Tx, done []*resolved, fences []int64, slot uint64) error {
+	lanes, positions, _ := keysOf(done)
+	chains := make([][]byte, len(done))
+	for i, r := range done {
+		next := r.content.Next()
+		chains[i] = next[:]
+	}
+	if _, err := tx.Exec(ctx, updateLanes, lanes, positions, chains, fences, int64(slot)); err != nil {
+		return fmt.Errorf("move the lanes: %w", err)
 	}
 	return nil
 }
 
-const winContent = `
-WITH known AS (SELECT 1 FROM contents WHERE hash = $1)
+const updateLanes = `
+UPDATE lanes l SET position = t.position + 1, chain = t.chain, slot = greatest(l.slot, $5),
+    fenced = CASE WHEN t.fenced > 0 THEN t.fenced ELSE l.fenced END
+FROM unnest($1::text[], $2::bigint[], $3::bytea[], $4::bigint[]) AS t (name, position, chain, fenced)
+WHERE l.name = t.name`
+
+// settleContents marks the winners, which it stores where this database never
+// knew them, and the losers.
+func settleContents(ctx context.Context, tx pgx.Tx, done []*resolved) error {
+	lanes, positions, winners := keysOf(done)
+	var kinds []int16
+	var encoded, signatures [][]byte
+	var slots []*int64
+	byHash := make(map[ionet.Hash]*resolved, len(done))
+	for _, r := range done {
+		byHash[r.hash] = r
+		kinds, encoded = append(kinds, int16(r.content.Kind)), append(encoded, r.content.Encode())
+		if r.landing.signature.IsZero() {
+			signatures, slots = append(signatures, nil), append(slots, nil)
+			continue
+		}
+		n := int64(r.landing.slot)
+		signatures, slots = append(signatures, r.landing.signature[:]), append(slots, &n)
+	}
+	rows, err := tx.Query(ctx, selectKnown, winners)
+	if err != nil {
+		return fmt.Errorf("settle contents: %w", err)
+	}
+	var hash []byte
+	_, err = pgx.ForEachRow(rows, []any{&hash}, func() error {
+		byHash[ionet.Hash(hash)].known = true
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("settle contents: %w", err)
+	}
+	var b pgx.Batch
+	b.Queue(winContents, winners, lanes, positions, kinds, encoded, signatures, slots)
+	b.Queue(loseContents, lanes, positions, winners)
+	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
+		return fmt.Errorf("settle contents: %w", err)
+	}
+	return nil
+}
+
+const selectKnown = `SELECT hash FROM contents WHERE hash = ANY ($1::bytea[])`
+
+const winContents = `
 INSERT INTO contents (hash, lane, position, kind, bytes, state, signature, slot)
-VALUES ($1, $2, $3, $4, $5, 'won', $6, $7)
-ON CONFLICT (hash) DO UPDATE SET state = 'won', signature = excluded.signature, slot = excluded.slot
-RETURNING EXISTS (SELECT 1 FROM known)`
+SELECT t.hash, t.lane, t.position, t.kind, t.bytes, 'won', t.signature, t.slot
+FROM unnest($1::bytea[], $2::text[], $3::bigint[], $4::smallint[], $5::bytea[], $6::bytea[], $7::bigint[])
+    AS t (hash, lane, position, kind, bytes, signature, slot)
+ON CONFLICT (hash) DO UPDATE SET state = 'won', signature = excluded.signature, slot = excluded.slot`
 
 const loseContents = `
-UPDATE contents SET state = 'lost'
-WHERE lane = $1 AND position = $2 AND state = 'open' AND hash <> $3`
+UPDATE contents c SET state = 'lost'
+FROM unnest($1::text[], $2::bigint[], $3::bytea[]) AS t (lane, position, winner)
+WHERE c.lane = t.lane AND c.position = t.position AND c.state = 'open' AND c.hash <> t.winner`
 
 // An attempt passes all of its lanes or none: it won when all its contents did
 // and lost when one of them did.
 const updateAttempts = `
-UPDATE attempts a SET state = CASE WHEN EXISTS (
-        SELECT 1 FROM attempt_steps p JOIN contents c ON c.hash = p.content
-        WHERE p.message = a.message AND c.state = 'lost') THEN 'lost' ELSE 'won' END
-WHERE a.state = 'live'
-  AND a.message IN (
-        SELECT p.message FROM attempt_steps p JOIN contents c ON c.hash = p.content
-        WHERE c.lane = $1 AND c.position = $2)
-  AND (EXISTS (SELECT 1 FROM attempt_steps p JOIN contents c ON c.hash = p.content
-        WHERE p.message = a.message AND c.state = 'lost')
-    OR NOT EXISTS (SELECT 1 FROM attempt_steps p JOIN contents c ON c.hash = p.content
-        WHERE p.message = a.message AND c.state <> 'won'))`
+WITH ended AS (
+    SELECT a.message, bool_or(every.state = 'lost') AS lost, bool_and(every.state = 'won') AS won
+    FROM unnest($1::text[], $2::bigint[]) AS t (lane, position)
+    JOIN contents c ON c.lane = t.lane AND c.position = t.position
+    JOIN attempt_steps p ON p.content = c.hash
+    JOIN attempts a ON a.message = p.message AND a.state = 'live'
+    JOIN attempt_steps q ON q.message = a.message
+    JOIN contents every ON every.hash = q.content
+    GROUP BY a.message)
+UPDATE attempts a SET state = CASE WHEN e.lost THEN 'lost' ELSE 'won' END
+FROM ended e WHERE a.message = e.message AND (e.lost OR e.won)`
 
-// settlePayments moves the debts of the position: the winner's are paid, those
+// settlePayments moves the debts of the positions: the winners' are paid, those
 // of every other content are owed again.
-func (s *Service) settlePayments(ctx context.Context, tx pgx.Tx, r *resolved) error {
-	hash := r.content.Hash()
-	if err := s.freeLosers(ctx, tx, r.lane.name, int64(r.lane.position), hash); err != nil {
+func (s *Service) settlePayments(ctx context.Context, tx pgx.Tx, done []*resolved) error {
+	freed, err := s.freeLosers(ctx, tx, done)
+	if err != nil {
 		return err
 	}
-	paid, err := endPayments(ctx, tx, "paid", [][]byte{hash[:]})
+	_, _, winners := keysOf(done)
+	paid, err := endPayments(ctx, tx, PaymentPaid, winners)
 	if err != nil {
 		return fmt.Errorf("settle payments: %w", err)
 	}
-	imported := false
-	if len(paid) == 0 && len(r.content.Movements) > 0 && r.content.Kind != chain.KindEpoch && r.content.Kind != chain.KindGenesis {
-		if paid, err = s.importPayments(ctx, tx, r.content); err != nil {
+	entries := freed
+	var imported []*resolved
+	for _, r := range done {
+		list := paid[r.hash]
+		if len(list) == 0 && carriesPayments(r.content) {
+			imported = append(imported, r)
+			continue
+		}
+		entry, err := s.paidEntry(r, list)
+		if err != nil {
 			return err
 		}
-		imported = true
+		entries = append(entries, entry...)
 	}
-	entry := ledger.Entry{ID: entryID("paid", hash), Kind: "paid"}
-	if entry.Transfers, err = paidTransfers(ctx, tx, paid, imported); err != nil {
-		return err
+	if _, err := ledger.PostAll(ctx, tx, entries, s.now()); err != nil {
+		return fmt.Errorf("settle payments: %w", err)
 	}
+	// After the others, whose freed debts may be what these have paid.
+	for _, r := range imported {
+		if err := s.settleImported(ctx, tx, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// carriesPayments reports whether the content's movements are debts that the
+// payments table holds.
+func carriesPayments(c chain.Content) bool {
+	return len(c.Movements) > 0 && c.Movements[0].Op == chain.Transfer
+}
+
+// paidEntry takes each payment from what is in flight out of its vault.
+func (s *Service) paidEntry(r *resolved, paid []payment) ([]ledger.Entry, error) {
+	if err := r.sum(paid); err != nil || len(paid) == 0 {
+		return nil, err
+	}
+	entry := ledger.Entry{ID: entryID("paid", r.hash), Kind: "paid"}
+	for _, p := range paid {
+		purse, err := s.purseOf(r.content.Kind, p.payee, r.content.Movements[0].Source)
+		if err != nil {
+			return nil, err
+		}
+		entry.Transfers = append(entry.Transfers, ledger.Transfer{Debit: purse.flying, Credit: purse.vault, Amount: p.amount})
+	}
+	return []ledger.Entry{entry}, nil
+}
+
+// sum adds up what was paid, for people.
+func (r *resolved) sum(paid []payment) error {
+	var err error
+	r.count = len(paid)
 	for _, p := range paid {
 		r.payee = p.payee
 		if r.amount, err = r.amount.Add(p.amount); err != nil {
 			return err
 		}
 	}
-	r.count = len(paid)
-	if len(entry.Transfers) == 0 {
-		return nil
+	return nil
+}
+
+// settleImported books a winner that this database never signed. It is taken
+// from what is owed; what goes beyond that was overpaid: the chain has it, so the
+// books must, and payments end (see checkOverpaid).
+func (s *Service) settleImported(ctx context.Context, tx pgx.Tx, r *resolved) error {
+	paid, err := s.importPayments(ctx, tx, r.content)
+	if err != nil {
+		return err
+	}
+	if err := r.sum(paid); err != nil {
+		return err
+	}
+	purses := make([]purse, len(paid))
+	accounts := []ledger.Account{ledger.Overpaid()}
+	for i, p := range paid {
+		if purses[i], err = s.purseOf(r.content.Kind, p.payee, r.content.Movements[0].Source); err != nil {
+			return err
+		}
+		accounts = append(append(accounts, purses[i].vault, purses[i].owed), purses[i].spare...)
+	}
+	left, err := ledger.Lock(ctx, tx, accounts...)
+	if err != nil {
+		return fmt.Errorf("settle payments: %w", err)
+	}
+	entry := ledger.Entry{ID: entryID("paid", r.hash), Kind: "paid"}
+	for i, p := range paid {
+		due := p.amount
+		for _, from := range append([]ledger.Account{purses[i].owed}, purses[i].spare...) {
+			part := left[from]
+			if part.Cmp(due) > 0 {
+				part = due
+			}
+			if part.IsZero() {
+				continue
+			}
+			entry.Transfers = append(entry.Transfers, ledger.Transfer{Debit: from, Credit: purses[i].vault, Amount: part})
+			if left[from], err = left[from].Sub(part); err != nil {
+				return err
+			}
+			if due, err = due.Sub(part); err != nil {
+				return err
+			}
+		}
+		if !due.IsZero() {
+			entry.Transfers = append(entry.Transfers, ledger.Transfer{Debit: ledger.Overpaid(), Credit: purses[i].vault, Amount: due})
+		}
 	}
 	if _, err := ledger.Post(ctx, tx, entry, s.now()); err != nil {
 		return fmt.Errorf("settle payments: %w", err)
@@ -181,79 +367,47 @@ func (s *Service) settlePayments(ctx context.Context, tx pgx.Tx, r *resolved) er
 	return nil
 }
 
-// paidTransfers takes each payment from what is in flight to its payee. One that
-// this database never signed is taken from what is owed; what goes beyond that
-// was overpaid: the chain has it, so the books must, and payments end (see
-// checkOverpaid).
-func paidTransfers(ctx context.Context, tx pgx.Tx, paid []payment, imported bool) ([]ledger.Transfer, error) {
-	var list []ledger.Transfer
-	if !imported {
-		for _, p := range paid {
-			list = append(list, ledger.Transfer{Debit: ledger.InFlight(p.payee), Credit: ledger.VaultReward(), Amount: p.amount})
-		}
-		return list, nil
-	}
-	accounts := []ledger.Account{ledger.VaultReward(), ledger.Overpaid()}
-	for _, p := range paid {
-		accounts = append(accounts, ledger.Owed(p.payee))
-	}
-	owed, err := ledger.Lock(ctx, tx, accounts...)
+// freeLosers ends the payments of all contents of the positions but the winners,
+// and returns the entries that give the debts back. Each content has an entry of
+// its own, so that its id tells which.
+func (s *Service) freeLosers(ctx context.Context, tx pgx.Tx, done []*resolved) ([]ledger.Entry, error) {
+	lanes, positions, winners := keysOf(done)
+	rows, err := tx.Query(ctx, selectLosers, lanes, positions, winners)
 	if err != nil {
-		return nil, fmt.Errorf("settle payments: %w", err)
+		return nil, fmt.Errorf("free debts: %w", err)
 	}
-	for _, p := range paid {
-		left := owed[ledger.Owed(p.payee)]
-		part := left
-		if part.Cmp(p.amount) > 0 {
-			part = p.amount
-		}
-		over, err := p.amount.Sub(part)
-		if err != nil {
-			return nil, err
-		}
-		if owed[ledger.Owed(p.payee)], err = left.Sub(part); err != nil {
-			return nil, err
-		}
-		if !part.IsZero() {
-			list = append(list, ledger.Transfer{Debit: ledger.Owed(p.payee), Credit: ledger.VaultReward(), Amount: part})
-		}
-		if !over.IsZero() {
-			list = append(list, ledger.Transfer{Debit: ledger.Overpaid(), Credit: ledger.VaultReward(), Amount: over})
-		}
-	}
-	return list, nil
-}
-
-// freeLosers gives the debts of all contents of the position but the winner
-// back. Each content has an entry of its own, so that its id tells which.
-func (s *Service) freeLosers(ctx context.Context, tx pgx.Tx, lane string, position int64, winner ionet.Hash) error {
-	rows, err := tx.Query(ctx, selectLosers, lane, position, winner[:])
+	losers, err := pgx.CollectRows(rows, scanContent)
 	if err != nil {
-		return fmt.Errorf("free debts: %w", err)
+		return nil, fmt.Errorf("free debts: %w", err)
 	}
-	losers, err := pgx.CollectRows(rows, pgx.RowTo[[]byte])
+	hashes := make([][]byte, len(losers))
+	for i, l := range losers {
+		hashes[i] = l.hash[:]
+	}
+	freed, err := endPayments(ctx, tx, PaymentFreed, hashes)
 	if err != nil {
-		return fmt.Errorf("free debts: %w", err)
+		return nil, fmt.Errorf("free debts: %w", err)
 	}
-	for _, loser := range losers {
-		freed, err := endPayments(ctx, tx, "freed", [][]byte{loser})
-		if err != nil {
-			return fmt.Errorf("free debts: %w", err)
+	var entries []ledger.Entry
+	for _, l := range losers {
+		entry := ledger.Entry{ID: entryID("freed", l.hash), Kind: "freed"}
+		for _, p := range freed[l.hash] {
+			purse, err := s.purseOf(l.Kind, p.payee, l.Movements[0].Source)
+			if err != nil {
+				return nil, err
+			}
+			entry.Transfers = append(entry.Transfers, ledger.Transfer{Debit: purse.flying, Credit: purse.owed, Amount: p.amount})
 		}
-		entry := ledger.Entry{ID: entryID("freed", ionet.Hash(loser)), Kind: "freed"}
-		for _, p := range freed {
-			entry.Transfers = append(entry.Transfers, ledger.Transfer{Debit: ledger.InFlight(p.payee), Credit: ledger.Owed(p.payee), Amount: p.amount})
-		}
-		if _, err := ledger.Post(ctx, tx, entry, s.now()); err != nil {
-			return fmt.Errorf("free debts: %w", err)
-		}
+		entries = append(entries, entry)
 	}
-	return nil
+	return entries, nil
 }
 
 const selectLosers = `
-SELECT DISTINCT c.hash FROM contents c JOIN payments p ON p.content = c.hash AND p.state = 'signed'
-WHERE c.lane = $1 AND c.position = $2 AND c.hash <> $3 ORDER BY c.hash`
+SELECT c.hash, c.bytes, c.state
+FROM unnest($1::text[], $2::bigint[], $3::bytea[]) AS t (lane, position, winner)
+JOIN contents c ON c.lane = t.lane AND c.position = t.position AND c.hash <> t.winner
+WHERE EXISTS (SELECT 1 FROM payments p WHERE p.content = c.hash AND p.state = 'signed') ORDER BY c.hash`
 
 // entryID names a ledger entry by what happened to which content.
 func entryID(what string, content ionet.Hash) ionet.Hash {
@@ -266,30 +420,32 @@ type payment struct {
 	amount         ionet.Amount
 }
 
-// endPayments ends the signed payments of contents as paid or freed.
-func endPayments(ctx context.Context, tx pgx.Tx, state string, contents [][]byte) ([]payment, error) {
-	rows, err := tx.Query(ctx, updatePayments, state, contents)
+// endPayments ends the signed payments of contents as paid or freed and returns
+// them by content.
+func endPayments(ctx context.Context, tx pgx.Tx, state PaymentState, contents [][]byte) (map[ionet.Hash][]payment, error) {
+	if len(contents) == 0 {
+		return nil, nil
+	}
+	rows, err := tx.Query(ctx, updatePayments, string(state), contents)
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(rows, scanPayment)
+	ended := map[ionet.Hash][]payment{}
+	var content, payee, account []byte
+	var amount int64
+	_, err = pgx.ForEachRow(rows, []any{&content, &payee, &account, &amount}, func() error {
+		a, err := ionet.NewAmount(uint64(amount))
+		ended[ionet.Hash(content)] = append(ended[ionet.Hash(content)], payment{ionet.Key(payee), ionet.Key(account), a})
+		return err
+	})
+	return ended, err
 }
 
 const updatePayments = `
 WITH ended AS (
     UPDATE payments SET state = $1 WHERE content = ANY ($2::bytea[]) AND state = 'signed'
-    RETURNING id, payee, account, amount)
-SELECT payee, account, amount FROM ended ORDER BY id`
-
-func scanPayment(row pgx.CollectableRow) (payment, error) {
-	var payee, account []byte
-	var amount int64
-	if err := row.Scan(&payee, &account, &amount); err != nil {
-		return payment{}, err
-	}
-	a, err := ionet.NewAmount(uint64(amount))
-	return payment{ionet.Key(payee), ionet.Key(account), a}, err
-}
+    RETURNING id, content, payee, account, amount)
+SELECT content, payee, account, amount FROM ended ORDER BY content, id`
 
 // apply does what the winner's kind asks for and returns the number under
 // which the lane counts as fenced from now on, or 0.
@@ -309,7 +465,7 @@ func (s *Service) apply(ctx context.Context, tx pgx.Tx, r *resolved, number int6
 		// A fence of this very lease, not one that history told of: only what was
 		// signed before a fence that this database remembers is known to it.
 		if f, ok := memo.(proofs.FenceMemo); ok && f.Instance == s.lease.token {
-			return s.fencedUnder(ctx, tx, r.content.Hash(), number)
+			return s.fencedUnder(ctx, tx, r.hash, number)
 		}
 	}
 	return 0, nil

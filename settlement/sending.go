@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -13,67 +12,56 @@ import (
 	"github.com/ionet-settlement/ionet/chain/rpc"
 )
 
-// insertAttempt stores the attempt and its steps.
-func insertAttempt(ctx context.Context, tx pgx.Tx, a attempt, number int64, now time.Time) error {
-	_, err := tx.Exec(ctx, insertAttemptRow, a.message[:], int16(a.kind), a.tx, a.signature[:], a.blockhash.Hash[:],
-		int64(a.blockhash.LastValidHeight), int64(a.blockhash.ContextSlot), number, now)
-	if err != nil {
-		return fmt.Errorf("store attempt: %w", err)
+// send is sendAll for one attempt.
+func (s *Service) send(ctx context.Context, a *attempt) error { return s.sendAll(ctx, []*attempt{a}) }
+
+// sendAll hands the bytes of live attempts to the network, side by side. The
+// first time, and where a node refused it before, the node simulates an attempt,
+// so that what would fail costs no fee; else resending is blind. Whatever the
+// answer, the attempt stays live: only the lane or the dead rule ends it.
+func (s *Service) sendAll(ctx context.Context, list []*attempt) error {
+	outcomes := make([]error, len(list))
+	s.each(len(list), func(i int) { outcomes[i] = s.handOver(ctx, list[i]) })
+	var first [][]byte
+	var errs []error
+	for i, a := range list {
+		err := outcomes[i]
+		var refused *rpc.PreflightError
+		switch {
+		case errors.As(err, &refused):
+			errs = append(errs, s.noteRefusal(ctx, a, refused.Err))
+			continue
+		case err != nil && !errors.Is(err, rpc.ErrAlreadyProcessed) && !errors.Is(err, rpc.ErrBlockhashNotFound):
+			s.log.Debug("outcome of sending is open", "kind", a.kind.String(), "signature", a.signature.String(), "error", err)
+			continue
+		}
+		if !a.sent {
+			a.sent = true
+			first = append(first, a.message[:])
+		}
 	}
-	hashes := make([][]byte, len(a.steps))
-	for i, st := range a.steps {
-		h := st.content.Hash()
-		hashes[i] = h[:]
+	if len(first) > 0 {
+		err := s.asLeader(ctx, func(tx pgx.Tx, _ int64) error {
+			_, err := tx.Exec(ctx, markSent, first, "")
+			return err
+		})
+		if err != nil {
+			errs = append(errs, fmt.Errorf("mark %s as sent: %w", kindsOf(list), err))
+		}
 	}
-	if _, err := tx.Exec(ctx, insertSteps, a.message[:], hashes); err != nil {
-		return fmt.Errorf("store the attempt's steps: %w", err)
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
-const insertAttemptRow = `
-INSERT INTO attempts (message, kind, state, transaction, signature, blockhash, last_valid_height, context_slot, lease, created_at)
-VALUES ($1, $2, 'live', $3, $4, $5, $6, $7, $8, $9)`
-
-const insertSteps = `
-INSERT INTO attempt_steps (message, content)
-SELECT $1, t.content FROM unnest($2::bytea[]) AS t (content)`
-
-// send hands the bytes of a live attempt to the network. The first time, and
-// where a node refused it before, the node simulates it, so that what would
-// fail costs no fee; else resending is blind. Whatever the answer, the attempt
-// stays live: only the lane or the dead rule ends it.
-func (s *Service) send(ctx context.Context, a *attempt) error {
+// handOver makes the call.
+func (s *Service) handOver(ctx context.Context, a *attempt) error {
 	s.metrics.sent.Inc()
-	var err error
 	if a.sent && a.reason == "" {
-		err = s.cfg.Chain.Resend(ctx, a.tx, a.blockhash.ContextSlot)
-	} else {
-		err = s.cfg.Chain.Send(ctx, a.tx, rpc.SendOptions{MinContextSlot: a.blockhash.ContextSlot})
+		return s.cfg.Chain.Resend(ctx, a.tx, a.blockhash.ContextSlot)
 	}
-	var refused *rpc.PreflightError
-	switch {
-	case errors.As(err, &refused):
-		return s.noteRefusal(ctx, a, refused.Err)
-	case err != nil && !errors.Is(err, rpc.ErrAlreadyProcessed) && !errors.Is(err, rpc.ErrBlockhashNotFound):
-		s.log.Debug("outcome of sending is open", "kind", a.kind.String(), "signature", a.signature.String(), "error", err)
-		return nil
-	}
-	if a.sent {
-		return nil
-	}
-	a.sent = true
-	err = s.asLeader(ctx, func(tx pgx.Tx, _ int64) error {
-		_, err := tx.Exec(ctx, markSent, a.message[:], "")
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("mark %s as sent: %w", a.kind, err)
-	}
-	return nil
+	return s.cfg.Chain.Send(ctx, a.tx, rpc.SendOptions{MinContextSlot: a.blockhash.ContextSlot})
 }
 
-const markSent = `UPDATE attempts SET sent = sent + 1, reason = $2 WHERE message = $1`
+const markSent = `UPDATE attempts SET sent = sent + 1, reason = $2 WHERE message = ANY ($1::bytea[])`
 
 // noteRefusal keeps why a node would not take the attempt. Where a payee of a
 // payout broke it, that payee is held: the position is then passed without
@@ -90,7 +78,7 @@ func (s *Service) noteRefusal(ctx context.Context, a *attempt, why *rpc.Transact
 		return err
 	}
 	err = s.asLeader(ctx, func(tx pgx.Tx, _ int64) error {
-		if _, err := tx.Exec(ctx, markSent, a.message[:], a.reason); err != nil {
+		if _, err := tx.Exec(ctx, markSent, [][]byte{a.message[:]}, a.reason); err != nil {
 			return fmt.Errorf("note a refusal: %w", err)
 		}
 		if broken {
@@ -104,18 +92,18 @@ func (s *Service) noteRefusal(ctx context.Context, a *attempt, why *rpc.Transact
 	return err
 }
 
-// brokenPayee tells which payee the failed instruction pays: instructions of a
-// payout are one lane step, then one transfer for each payment.
+// brokenPayee tells whom the failed instruction of an attempt pays. A claim's wallet
+// is not held: it pays itself.
 func (s *Service) brokenPayee(ctx context.Context, a *attempt, why *rpc.TransactionError) (ionet.Key, bool, error) {
-	if a.kind != chain.KindPayout || why.Instruction < 1 {
+	if a.kind == chain.KindClaim {
 		return ionet.Key{}, false, nil
 	}
 	d, err := chain.Decode(a.tx)
 	if err != nil {
 		return ionet.Key{}, false, fmt.Errorf("read an attempt: %w", err)
 	}
-	i := why.Instruction - len(d.Plan.Steps)
-	if i < 0 || i >= len(d.Plan.Movements) {
+	i, ok := d.Plan.MovementAt(why.Instruction)
+	if !ok || d.Plan.Movements[i].Op != chain.Transfer {
 		return ionet.Key{}, false, nil
 	}
 	var payee []byte

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/chain"
 )
@@ -117,7 +119,12 @@ func (s *Service) settle(ctx context.Context) error {
 	// 7. Debts. Payouts that died are signed again for the same position; claims
 	// that died, and payouts that a payee broke, are passed, which frees their
 	// debts once that is final. Then free lanes take new batches.
-	return errors.Join(epochErr, s.retry(ctx, lanes, live), s.payDue(ctx, lanes, live))
+	retryErr := s.retry(ctx, lanes, live)
+	pool, err := s.payLanes(ctx, lanes, live)
+	if err != nil {
+		return errors.Join(epochErr, retryErr, err)
+	}
+	return errors.Join(epochErr, retryErr, s.payDue(ctx, pool))
 }
 
 func number(b bool) float64 {
@@ -200,21 +207,24 @@ func (s *Service) settleWinners(ctx context.Context, lanes []lane, final finalVi
 	if err := s.confirm(ctx, lanes, final); err != nil {
 		return false, nil, err
 	}
+	contents, err := s.contentsAt(ctx, lanes...)
+	if err != nil {
+		return false, nil, err
+	}
+	var won []passedPosition
 	for _, l := range lanes {
-		won, ok, err := s.winnerOf(ctx, l, final.states[l.name])
-		if err != nil {
-			return moved, nil, err
-		}
+		content, ok := s.winnerOf(contents[l.address], final.states[l.name])
 		if !ok {
 			unexplained = append(unexplained, l)
 			continue
 		}
-		if err := s.resolve(ctx, l, won, s.findLanding(ctx, l, won, final.slot), final.slot); err != nil {
-			return moved, nil, err
-		}
-		moved = true
+		won = append(won, passedPosition{lane: l, content: content})
 	}
-	return moved, unexplained, nil
+	if len(won) == 0 {
+		return false, unexplained, nil
+	}
+	s.findLandings(ctx, won, final.slot)
+	return true, unexplained, s.resolve(ctx, won, final.slot)
 }
 
 // sealNext closes the next epoch where that is due and sends its seal.
@@ -236,38 +246,50 @@ func (s *Service) sealNext(ctx context.Context, lanes []lane, live []attempt) er
 	if closing.Epoch != l.position {
 		return fmt.Errorf("close epoch %d: the epoch lane is at position %d", closing.Epoch, l.position)
 	}
-	_, err = s.launch(ctx, draft{kind: chain.KindEpoch, movements: closing.Movements, memo: closing.Memo, lanes: []lane{l}})
-	return err
+	return s.launch(ctx, draft{kind: chain.KindEpoch, movements: closing.Movements, memo: closing.Memo, lanes: []lane{l}})
 }
 
-// findLanding looks up which transaction brought won on chain; the zero value
-// where nobody tells.
-func (s *Service) findLanding(ctx context.Context, l lane, won chain.Content, slot uint64) landing {
-	hash := won.Hash()
-	rows, err := s.pool.Query(ctx, selectSignatures, hash[:])
-	if err != nil {
-		return landing{}
+// findLandings looks up which transactions brought the winners on chain; where
+// nobody tells the landing stays zero.
+func (s *Service) findLandings(ctx context.Context, won []passedPosition, slot uint64) {
+	byHash := make(map[ionet.Hash]*passedPosition, len(won))
+	hashes := make([][]byte, len(won))
+	for i := range won {
+		h := won[i].content.Hash()
+		byHash[h], hashes[i] = &won[i], h[:]
 	}
-	signatures, err := collectSignatures(rows)
+	var of []*passedPosition
+	var signatures []chain.Signature
+	rows, err := s.pool.Query(ctx, selectSignatures, hashes)
+	if err == nil {
+		var content, signature []byte
+		_, err = pgx.ForEachRow(rows, []any{&content, &signature}, func() error {
+			of, signatures = append(of, byHash[ionet.Hash(content)]), append(signatures, chain.Signature(signature))
+			return nil
+		})
+	}
 	if err == nil && len(signatures) > 0 {
 		statuses, err := s.cfg.Chain.Statuses(ctx, signatures)
 		for i, st := range statuses {
 			if err == nil && st != nil && st.Err == nil && st.Commitment == "finalized" {
-				return landing{signatures[i], st.Slot}
+				of[i].landing = landing{signatures[i], st.Slot}
 			}
 		}
 	}
-	// A wallet may have signed the same message anew: then only history has it.
-	at, err := s.findStep(ctx, l, slot)
-	if err != nil {
-		s.log.Debug("the transaction that landed was not found", "lane", l.name, "position", l.position, "error", err)
+	for i := range won {
+		if !won[i].landing.signature.IsZero() {
+			continue
+		}
+		// A wallet may have signed the same message anew: then only history has it.
+		if won[i].landing, err = s.findStep(ctx, won[i].lane, slot); err != nil {
+			s.log.Debug("the transaction that landed was not found", "lane", won[i].lane.name, "position", won[i].lane.position, "error", err)
+		}
 	}
-	return at
 }
 
 const selectSignatures = `
-SELECT a.signature FROM attempts a JOIN attempt_steps p ON p.message = a.message
-WHERE p.content = $1 ORDER BY a.created_at DESC`
+SELECT p.content, a.signature FROM attempts a JOIN attempt_steps p ON p.message = a.message
+WHERE p.content = ANY ($1::bytea[]) ORDER BY a.created_at DESC, a.message`
 
 // run loops over passes until ctx ends; wake asks for one before its time.
 func (s *Service) loop(ctx context.Context, wake <-chan struct{}) {

@@ -42,20 +42,21 @@ type Config struct {
 	PolicyFile  []byte            // exact bytes that Policy was parsed from
 	Keys        Keys
 
-	Front        *pgxpool.Pool    // connections that outsiders' requests may use up; Pool when nil
-	Rand         io.Reader        // crypto/rand when nil; a simulation seeds it
-	Senders      int              // simulations and sends at once; 8 when zero, 1 makes a pass deterministic
-	ResendEvery  time.Duration    // between two sends of one transaction; 2 s when zero, every pass when negative
-	Instance     [16]byte         // names this run of the service; drawn at random when zero
-	Now          func() time.Time // time.Now when nil
-	Logger       *slog.Logger     // discards when nil
-	Events       func(Event)      // called for what a person wants to see; nil: nobody
-	LeaseTime    time.Duration    // how long a silent leader is waited for; 6 s when zero
-	Poll         time.Duration    // between two passes of Run; 400 ms when zero
-	PayoutEvery  time.Duration    // between two payout runs of their own accord; zero: only on demand
-	BlockhashAge time.Duration    // for how long claims that are prepared share a blockhash; 2 s when zero, not at all when negative
-	HeldRetry    time.Duration    // how long a payee that can't be paid is left alone; 10 min when zero
-	SealRetry    time.Duration    // how long nobody is asked again when an epoch was sealed, where an endpoint did not answer; 1 min when zero, not at all when negative
+	Front               *pgxpool.Pool    // connections that outsiders' requests may use up; Pool when nil
+	Rand                io.Reader        // crypto/rand when nil; a simulation seeds it
+	Senders             int              // simulations and sends at once; 8 when zero, 1 makes a pass deterministic
+	MaxPriorityLamports uint64           // ceiling of a transaction's priority fee; 100,000 when zero
+	ResendEvery         time.Duration    // between two sends of one transaction; 2 s when zero, every pass when negative
+	Instance            [16]byte         // names this run of the service; drawn at random when zero
+	Now                 func() time.Time // time.Now when nil
+	Logger              *slog.Logger     // discards when nil
+	Events              func(Event)      // called for what a person wants to see; nil: nobody
+	LeaseTime           time.Duration    // how long a silent leader is waited for; 6 s when zero
+	Poll                time.Duration    // between two passes of Run; 400 ms when zero
+	PayoutEvery         time.Duration    // between two payout runs of their own accord; zero: only on demand
+	BlockhashAge        time.Duration    // for how long claims that are prepared share a blockhash; 2 s when zero, not at all when negative
+	HeldRetry           time.Duration    // how long a payee that can't be paid is left alone; 10 min when zero
+	SealRetry           time.Duration    // how long nobody is asked again when an epoch was sealed, where an endpoint did not answer; 1 min when zero, not at all when negative
 }
 
 func (c Config) withDefaults() Config {
@@ -67,6 +68,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Senders == 0 {
 		c.Senders = 8
+	}
+	if c.MaxPriorityLamports == 0 {
+		c.MaxPriorityLamports = 100_000
 	}
 	if c.ResendEvery == 0 {
 		c.ResendEvery = 2 * time.Second
@@ -143,11 +147,12 @@ type Service struct {
 	earners map[ionet.Key]ionet.Key  // payees by token account, while lanes catch up; recover.go
 	claims  [claimStripes]sync.Mutex // by wallet, while a claim is prepared
 	recent  recentHash
-	untimed map[uint64]*untimed // by epoch; guarded by pass; sealtime.go
-	swept   time.Time           // when prepared claims were last swept; guarded by pass
-	view    view                // what the last pass saw; for Status and metrics
-	intake  *intake             // intake.go
-	parsed  sync.Map            // *rules by hash; inforce.go
+	untimed map[uint64]*untimed      // by epoch; guarded by pass; sealtime.go
+	sentAt  map[ionet.Hash]time.Time // when live attempts were last sent, by message; guarded by pass
+	swept   time.Time                // when prepared claims were last swept; guarded by pass
+	view    view                     // what the last pass saw; for Status and metrics
+	intake  *intake                  // intake.go
+	parsed  sync.Map                 // *rules by hash; inforce.go
 }
 
 // New checks cfg against the database, which must be migrated, and returns a

@@ -22,7 +22,8 @@ import (
 // expired or superseded one never to land.
 const (
 	ClaimPrepared   = "prepared"   // not handed in yet
-	ClaimPending    = "pending"    // signed by us too, on its way
+	ClaimOffered    = "offered"    // signed by us alone: its wallet can sign and send it
+	ClaimPending    = "pending"    // signed by both, on its way
 	ClaimPaid       = "paid"       // final
 	ClaimSuperseded = "superseded" // its position was taken by another transaction
 	ClaimExpired    = "expired"    // it did not land in time
@@ -48,7 +49,7 @@ func (s *Service) SubmitClaim(ctx context.Context, tx []byte) (Claim, error) {
 	if err != nil {
 		return Claim{}, NewProblem(ProblemClaimChanged, "transaction", "transaction is not a claim as it was prepared: %v", err)
 	}
-	if known, err := s.ClaimStatus(ctx, d.MessageHash()); err == nil && known.State != ClaimPrepared {
+	if known, err := s.ClaimStatus(ctx, d.MessageHash()); err == nil && known.State != ClaimPrepared && known.State != ClaimOffered {
 		return known, nil
 	}
 	if !s.view.isReady() {
@@ -65,7 +66,7 @@ func (s *Service) SubmitClaim(ctx context.Context, tx []byte) (Claim, error) {
 	if err != nil {
 		return Claim{}, err
 	}
-	if err := s.publishContents(ctx, a); err != nil {
+	if err := s.publishContents(ctx, &a); err != nil {
 		return Claim{}, err
 	}
 	if err := s.persistClaim(ctx, a, p); errors.Is(err, errHandedIn) {
@@ -80,14 +81,24 @@ func (s *Service) SubmitClaim(ctx context.Context, tx []byte) (Claim, error) {
 	return s.ClaimStatus(ctx, a.message)
 }
 
-// prepared is a row of prepared_claims.
+// prepared is a claim as it was handed to its wallet: a row of prepared_claims.
 type prepared struct {
+	message   ionet.Hash // H of the message bytes
 	wallet    ionet.Key
-	tx        []byte
+	tx        []byte // no signature on it
 	content   chain.Content
 	lane      lane
 	amount    ionet.Amount
 	blockhash rpc.Blockhash
+}
+
+// debt is what the claim's content carries.
+func (p prepared) debt() []payment {
+	return []payment{{p.wallet, p.content.Movements[0].Destination, p.amount}}
+}
+
+func (p prepared) public() Prepared {
+	return Prepared{Transaction: p.tx, Message: p.message, Lane: p.lane.name, Position: p.lane.position, Amount: p.amount, LastValidHeight: p.blockhash.LastValidHeight}
 }
 
 // matchPrepared finds the claim that d was prepared as. Blockhash and lane tell
@@ -127,21 +138,24 @@ func (s *Service) matchPrepared(ctx context.Context, d *chain.Decoded) (prepared
 	return prepared{}, problem
 }
 
+const preparedColumns = `message, wallet, bytes, content_bytes, lane, amount, blockhash, last_valid_height, context_slot`
+
 const selectByBlockhash = `
-SELECT wallet, bytes, content_bytes, lane, amount, blockhash, last_valid_height, context_slot
+SELECT ` + preparedColumns + `
 FROM prepared_claims WHERE blockhash = $1 AND wallet IN ($2, $3) ORDER BY created_at DESC`
 
 func scanPrepared(row pgx.CollectableRow) (prepared, error) {
 	var p prepared
-	var wallet, content, blockhash []byte
+	var message, wallet, content, blockhash []byte
 	var amount, height, slot int64
-	if err := row.Scan(&wallet, &p.tx, &content, &p.lane.name, &amount, &blockhash, &height, &slot); err != nil {
+	if err := row.Scan(&message, &wallet, &p.tx, &content, &p.lane.name, &amount, &blockhash, &height, &slot); err != nil {
 		return p, err
 	}
 	var err error
 	if p.content, err = chain.ParseContent(content); err != nil {
 		return p, err
 	}
+	p.message = ionet.Hash(message)
 	p.wallet, p.lane.address, p.lane.position, p.lane.c = ionet.Key(wallet), p.content.Lane, p.content.N, p.content.C
 	p.blockhash = rpc.Blockhash{Hash: ionet.Key(blockhash), LastValidHeight: uint64(height), ContextSlot: uint64(slot)}
 	p.amount, err = ionet.NewAmount(uint64(amount))
@@ -168,92 +182,125 @@ func sameInstruction(a, b chain.Instruction) bool {
 
 // coSign simulates the claim, so that one that would fail takes no position
 // and puts nothing in flight, and adds our signatures.
-func (s *Service) coSign(ctx context.Context, tx []byte, p prepared) (attempt, error) {
+func (s *Service) coSign(ctx context.Context, tx []byte, p prepared) (*attempt, error) {
+	if err := s.rehearseClaim(ctx, tx, p); err != nil {
+		return nil, err
+	}
+	signed, err := s.signClaim(tx, p.lane)
+	if err != nil {
+		return nil, err
+	}
+	a, err := readBack(signed, []step{{p.lane, p.content}}, p.blockhash)
+	a.payments = p.debt()
+	return &a, err
+}
+
+// rehearseClaim simulates a claim, signed or not.
+func (s *Service) rehearseClaim(ctx context.Context, tx []byte, p prepared) error {
 	result, err := s.cfg.Chain.Simulate(ctx, tx, p.blockhash.ContextSlot)
 	if err != nil {
-		return attempt{}, fmt.Errorf("simulate a claim: %w", err)
+		return fmt.Errorf("simulate a claim: %w", err)
 	}
-	if result.Err != nil {
-		if result.Err.Name == "BlockhashNotFound" {
-			return attempt{}, NewProblem(ProblemClaimExpired, "transaction", "the claim's blockhash is no longer valid: prepare it again")
-		}
-		return attempt{}, NewProblem(ProblemClaimWouldFail, "transaction", "the claim would fail: %v; the wallet needs lamports for the fee and for its token account", result.Err)
+	switch {
+	case result.Err == nil:
+		return nil
+	case result.Err.Name == "BlockhashNotFound":
+		return NewProblem(ProblemClaimExpired, "transaction", "the claim's blockhash is no longer valid: prepare it again")
 	}
-	signed, err := chain.CoSign(tx, s.cfg.Keys.Lane.Key(p.lane.c), s.cfg.Keys.Operator)
+	return NewProblem(ProblemClaimWouldFail, "transaction", "the claim would fail: %v; the wallet needs lamports for the fee and for its token account", result.Err)
+}
+
+// signClaim adds our signatures: the lane's key and the vault's owner.
+func (s *Service) signClaim(tx []byte, l lane) ([]byte, error) {
+	signed, err := chain.CoSign(tx, s.cfg.Keys.Lane.Key(l.c), s.cfg.Keys.Operator)
 	if err != nil {
-		return attempt{}, fmt.Errorf("sign a claim: %w", err)
+		return nil, fmt.Errorf("sign a claim: %w", err)
 	}
-	return readBack(signed, []step{{p.lane, p.content}}, p.blockhash)
+	return signed, nil
 }
 
 // persistClaim checks the debt again and commits the claim as persist does. A
 // claim whose content is in flight already, in another message of the same
-// wallet, puts nothing in flight a second time: at most one of them lands.
-func (s *Service) persistClaim(ctx context.Context, a attempt, p prepared) error {
+// wallet, puts nothing in flight a second time: at most one of them lands. An
+// offer that comes back with its wallet's signature is live already; from now on
+// we send it too.
+func (s *Service) persistClaim(ctx context.Context, a *attempt, p prepared) error {
 	err := s.asSigner(ctx, func(tx pgx.Tx, number int64) error {
-		open, err := lockLane(ctx, tx, p.lane)
+		open, err := lockLanes(ctx, tx, []lane{p.lane})
 		if err != nil {
 			return err
 		}
-		if !open {
+		if !open[p.lane.name] {
 			return NewProblem(ProblemClaimExpired, "transaction", "position %d of %s is passed: prepare the claim again", p.lane.position, p.lane.name)
 		}
-		hash := p.content.Hash()
-		if err := checkRoom(ctx, tx, p); err != nil {
+		if adopted, err := adoptOffer(ctx, tx, a); err != nil || adopted {
 			return err
 		}
-		var known bool
-		if err := tx.QueryRow(ctx, selectContentKnown, hash[:]).Scan(&known); err != nil {
-			return fmt.Errorf("look for the claim's content: %w", err)
+		if err := checkRoom(ctx, tx, a, p); err != nil {
+			return err
 		}
-		if !known {
-			owed, err := ledger.Lock(ctx, tx, ledger.Owed(p.wallet), ledger.InFlight(p.wallet)) // both move below
-			if err != nil {
+		if err := checkDebt(ctx, tx, p); err != nil {
+			return err
+		}
+		if a.isOffer() {
+			if err := s.storePrepared(ctx, tx, p); err != nil {
 				return err
 			}
-			if left := owed[ledger.Owed(p.wallet)]; left.Cmp(p.amount) < 0 {
-				return NewProblem(ProblemClaimExpired, "transaction", "wallet %s is owed %s base units now, the claim is for %s: prepare it again", p.wallet, left, p.amount)
-			}
 		}
-		debt := []payment{{p.wallet, p.content.Movements[0].Destination, p.amount}}
-		if err := s.storeContent(ctx, tx, chain.KindClaim, a.steps[0], debt); err != nil {
-			return err
-		}
-		return insertAttempt(ctx, tx, a, number, s.now())
+		return s.insertAttempts(ctx, tx, []*attempt{a}, number)
 	})
-	if errors.Is(err, errNotLeader) {
-		return s.notReady()
-	}
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) && pg.Code == "23505" && pg.ConstraintName == "attempts_pkey" {
 		return errHandedIn
 	}
-	return err
+	return s.claimError(err)
 }
 
 // errHandedIn reports a claim that another request has persisted meanwhile.
 var errHandedIn = errors.New("the claim was handed in already")
 
-// Every live attempt is sent again in each pass, at our cost, and a wallet can
-// make any number of messages that carry one content: so many stand at once.
-const (
-	maxLiveOfContent = 2
-	maxLiveOfLane    = 16
-)
+// checkDebt checks that the wallet is owed what the claim is for, or that the very
+// claim is on its way: a wallet has one at a time.
+func checkDebt(ctx context.Context, tx pgx.Tx, p prepared) error {
+	o, ok, err := findOpenClaim(ctx, tx, p.wallet)
+	switch {
+	case err != nil:
+		return err
+	case ok && o.content.Hash() == p.content.Hash():
+		return nil
+	case ok && !o.signature.IsZero():
+		return o.pending(p.wallet)
+	case ok:
+		return NewProblem(ProblemClaimExpired, "transaction", "another claim of wallet %s was made meanwhile, for position %d of %s: prepare it again to have that one",
+			p.wallet, o.lane.position, o.lane.name)
+	}
+	owed, err := ledger.Lock(ctx, tx, ledger.Owed(p.wallet), ledger.InFlight(p.wallet)) // both move with the content
+	if err != nil {
+		return err
+	}
+	if left := owed[ledger.Owed(p.wallet)]; left.Cmp(p.amount) < 0 {
+		return NewProblem(ProblemClaimExpired, "transaction", "wallet %s is owed %s base units now, the claim is for %s: prepare it again", p.wallet, left, p.amount)
+	}
+	return nil
+}
+
+// maxLiveOfContent is how many transactions of one claim that its wallet has signed
+// may live at once: a wallet can make any number of messages with one content.
+const maxLiveOfContent = 2
 
 // checkRoom refuses a claim that would be one live attempt too many; the lane is
-// locked.
-func checkRoom(ctx context.Context, tx pgx.Tx, p prepared) error {
+// locked. Other wallets' claims for the position take no room from this one.
+func checkRoom(ctx context.Context, tx pgx.Tx, a *attempt, p prepared) error {
 	hash := p.content.Hash()
-	var same, all int
-	if err := tx.QueryRow(ctx, countLiveClaims, p.lane.name, int64(p.lane.position), hash[:]).Scan(&same, &all); err != nil {
+	var signed, offered, offers int
+	if err := tx.QueryRow(ctx, countLiveClaims, hash[:]).Scan(&signed, &offered, &offers); err != nil {
 		return fmt.Errorf("count live claims: %w", err)
 	}
 	switch {
-	case same >= maxLiveOfContent:
-		return NewProblem(ProblemBusy, "transaction", "%d transactions of this claim are on their way: one of them lands, or all expire", same).after(claimRetry)
-	case all >= maxLiveOfLane:
-		return NewProblem(ProblemBusy, "transaction", "position %d of %s is taken by %d other claims: prepare the claim again", p.lane.position, p.lane.name, all).after(claimRetry)
+	case !a.isOffer() && signed >= maxLiveOfContent:
+		return NewProblem(ProblemBusy, "transaction", "%d transactions of this claim are on their way: one of them lands, or all expire", signed).after(claimRetry)
+	case a.isOffer() && (offered >= maxOffersOfContent || offers >= maxOffers):
+		return NewProblem(ProblemBusy, "account", "%d claims are signed for wallets that have not sent them: try again, or hand the claim in signed by the wallet", offers).after(claimRetry)
 	}
 	return nil
 }
@@ -262,11 +309,10 @@ func checkRoom(ctx context.Context, tx pgx.Tx, p prepared) error {
 const claimRetry = 5 * time.Second
 
 const countLiveClaims = `
-SELECT count(*) FILTER (WHERE c.hash = $3), count(*)
-FROM contents c JOIN attempt_steps p ON p.content = c.hash JOIN attempts a ON a.message = p.message
-WHERE c.lane = $1 AND c.position = $2 AND a.state = 'live'`
-
-const selectContentKnown = `SELECT EXISTS (SELECT 1 FROM contents WHERE hash = $1)`
+SELECT count(*) FILTER (WHERE NOT a.offered), count(*) FILTER (WHERE a.offered),
+    (SELECT count(*) FROM attempts WHERE state = 'live' AND offered)
+FROM attempt_steps p JOIN attempts a ON a.message = p.message
+WHERE p.content = $1 AND a.state = 'live'`
 
 // ClaimStatus tells what became of the claim whose message bytes have that
 // hash: those that were prepared, or, once handed in, those that the wallet
@@ -304,7 +350,8 @@ func (s *Service) claimOf(ctx context.Context, sql string, message ionet.Hash) (
 // A content that won was paid by whichever of its messages landed.
 const selectSubmitted = `
 SELECT p.payee, p.amount,
-    CASE WHEN c.state = 'won' THEN 'paid' WHEN c.state = 'lost' THEN 'superseded' WHEN a.state = 'dead' THEN 'expired' ELSE 'pending' END,
+    CASE WHEN c.state = 'won' THEN 'paid' WHEN c.state = 'lost' THEN 'superseded' WHEN a.state = 'dead' THEN 'expired'
+        WHEN a.offered THEN 'offered' ELSE 'pending' END,
     coalesce(c.signature, a.signature), coalesce(c.slot, 0), a.reason
 FROM attempts a JOIN attempt_steps t ON t.message = a.message JOIN contents c ON c.hash = t.content JOIN payments p ON p.content = c.hash
 WHERE a.message = $1`

@@ -3,12 +3,11 @@ package settlement
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
+	"time"
 
-	"golang.org/x/sync/errgroup"
-
+	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/chain"
 )
 
@@ -29,9 +28,9 @@ func (s *Service) tend(ctx context.Context) ([]attempt, error) {
 	}
 	// Claims come last: outsiders decide how many there are.
 	slices.SortStableFunc(all, func(a, b attempt) int { return cmp.Compare(claimRank(a), claimRank(b)) })
-	var open []*attempt
-	var claims errgroup.Group
-	claims.SetLimit(claimSenders)
+	now := s.now()
+	var open, due []*attempt
+	sentAt := map[ionet.Hash]time.Time{}
 	for i := range all {
 		a := &all[i]
 		if head.BlockHeight > a.blockhash.LastValidHeight {
@@ -42,18 +41,20 @@ func (s *Service) tend(ctx context.Context) ([]attempt, error) {
 			}
 			if dead {
 				if err := s.bury(ctx, *a); err != nil {
-					return nil, errors.Join(err, claims.Wait())
+					return nil, err
 				}
 				continue
 			}
-		} else if a.kind == chain.KindClaim {
-			claims.Go(func() error { return s.send(ctx, a) })
-		} else if err := s.send(ctx, a); err != nil {
-			return nil, err
+		} else if last := s.sentAt[a.message]; last.IsZero() || now.Sub(last) >= s.cfg.ResendEvery {
+			due = append(due, a)
+			sentAt[a.message] = now
+		} else {
+			sentAt[a.message] = last
 		}
 		open = append(open, a)
 	}
-	if err := claims.Wait(); err != nil {
+	s.sentAt = sentAt
+	if err := s.sendAll(ctx, due); err != nil {
 		return nil, err
 	}
 	live := make([]attempt, len(open))
@@ -63,9 +64,6 @@ func (s *Service) tend(ctx context.Context) ([]attempt, error) {
 	s.metrics.attempts.Set(float64(len(live)))
 	return live, nil
 }
-
-// claimSenders is how many claims are sent at once.
-const claimSenders = 8
 
 func claimRank(a attempt) int {
 	if a.kind == chain.KindClaim {
