@@ -35,7 +35,7 @@ func TestMaxPayees(t *testing.T) {
 		{KindPayout, 1, longMemo, 3, 53},
 		{KindPayout, 1, longMemo, 5, 51},
 		{KindWithdrawal, 1, "io1 withdrawal id=000102030405060708090a0b0c0d0e0f sum=9223372036854775807", 0, 1},
-		{KindUnlock, 1, "io1 unlock category=seed tranche=24 sum=9223372036854775807", 0, 8},
+		{KindUnlock, 1, "io1 unlock category=seed tranche=24 sum=9223372036854775807", 0, 7},
 		{KindClaim, 0, "io1 claim wallet=x sum=1", 0, 1},
 		{KindClaim, 0, "io1 claim wallet=x sum=1", 2, 1},
 		{KindPayout, 1, "not a memo", 0, 0},
