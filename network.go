@@ -26,6 +26,8 @@ type Network struct {
 	Schedule     ScheduleInfo `toml:"schedule"`
 	Keys         NetworkKeys  `toml:"keys"`
 	Vaults       Vaults       `toml:"vaults"`
+	Authorities  Authorities  `toml:"authorities"`
+	Multisigs    []Multisig   `toml:"multisig,omitempty"`
 	Allocation   []Allocation `toml:"allocation"`
 	Lanes        []Lane       `toml:"lane"`
 
@@ -46,8 +48,8 @@ type ScheduleInfo struct {
 
 // NetworkKeys are the public keys of the service.
 type NetworkKeys struct {
-	Operator Key `toml:"operator"` // fee payer, mint authority, owner of the reward vault
-	Fees     Key `toml:"fees"`     // owner of the fee vault
+	Operator Key `toml:"operator"` // fee payer; mint authority and owner of the reward vault, unless these are multisigs
+	Fees     Key `toml:"fees"`     // owner of the fee vault, unless that is a multisig
 	Service  Key `toml:"service"`  // signs acks and checkpoints
 	Lane     Key `toml:"lane"`     // base of the lane addresses, signs their opening, nothing else
 }
@@ -108,6 +110,9 @@ func ParseNetwork(file []byte) (*Network, error) {
 	}
 	if err := n.check(); err != nil {
 		return nil, fmt.Errorf("network file: %w", err)
+	}
+	if len(n.Multisigs) == 0 {
+		n.Multisigs = nil
 	}
 	n.id = HashOf(file)
 	return &n, nil
@@ -181,6 +186,7 @@ func (n *Network) check() error {
 		{"cluster", n.Cluster}, {"mint", n.Mint},
 		{"keys.operator", n.Keys.Operator}, {"keys.fees", n.Keys.Fees}, {"keys.service", n.Keys.Service}, {"keys.lane", n.Keys.Lane},
 		{"vaults.reward", n.Vaults.Reward}, {"vaults.fee", n.Vaults.Fee},
+		{"authorities.mint", n.Authorities.Mint}, {"authorities.reward", n.Authorities.Reward}, {"authorities.fee", n.Authorities.Fee},
 	} {
 		if k.key.IsZero() {
 			return fmt.Errorf("%s is missing", k.name)
@@ -205,10 +211,10 @@ func (n *Network) check() error {
 	if err := n.Clock().Check(); err != nil {
 		return err
 	}
-	if accounts := 3 + len(n.Allocation) + len(n.Lanes); accounts > maxAccounts {
-		return fmt.Errorf("mint, vaults, allocation and lanes are %d accounts, more than %d", accounts, maxAccounts)
+	if accounts := 3 + len(n.Multisigs) + len(n.Allocation) + len(n.Lanes); accounts > maxAccounts {
+		return fmt.Errorf("mint, vaults, multisigs, allocation and lanes are %d accounts, more than %d", accounts, maxAccounts)
 	}
-	return errors.Join(n.checkAllocation(), n.checkLanes())
+	return errors.Join(n.checkAuthorities(), n.checkAllocation(), n.checkLanes())
 }
 
 func (n *Network) checkAllocation() error {

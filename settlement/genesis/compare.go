@@ -77,6 +77,14 @@ func rows(was, is *ionet.Network) []row {
 		{"keys.service", was.Keys.Service.String(), is.Keys.Service.String(), serviceFile},
 		{"keys.lane", was.Keys.Lane.String(), is.Keys.Lane.String(), laneFile},
 	}
+	for _, r := range []struct {
+		name    string
+		was, is ionet.Key
+	}{
+		{"mint", was.Authorities.Mint, is.Authorities.Mint}, {"reward", was.Authorities.Reward, is.Authorities.Reward}, {"fee", was.Authorities.Fee, is.Authorities.Fee},
+	} {
+		list = append(list, row{"authorities." + r.name, authorityText(was, r.was), authorityText(is, r.is), "--" + r.name + "-authority"})
+	}
 	for i := range min(len(was.Allocation), len(is.Allocation)) {
 		a, b := was.Allocation[i], is.Allocation[i]
 		key := "allocation of " + a.Category

@@ -35,6 +35,9 @@ type Config struct {
 	Schedule     emissions.Params            // a schedule of one's own, beside which Profile is empty
 	Reading      string                      // of the allocation's percentages; emissions.OfCap
 	Unlocks      map[string]emissions.Unlock // by category; those left out as emissions.Allocate has them
+	Mint         Authority                   // who mints; the operator
+	Reward       Authority                   // who owns the reward vault; the operator
+	Fee          Authority                   // who owns the fee vault; the key of the fees
 	Policy       []byte                      // policy file of epoch 1; emissions.DefaultPolicy()
 	ScheduleName string                      // what errors call Schedule; "schedule"
 	PolicyName   string                      // what errors call Policy; "--policy"
@@ -104,6 +107,14 @@ func (c *Config) follow(n *ionet.Network) {
 	}
 	if c.Profile == "" && c.Schedule == (emissions.Params{}) {
 		c.Schedule = emissions.ParamsOf(n.Schedule)
+	}
+	for _, a := range []struct {
+		say *Authority
+		was ionet.Key
+	}{{&c.Mint, n.Authorities.Mint}, {&c.Reward, n.Authorities.Reward}, {&c.Fee, n.Authorities.Fee}} {
+		if s, ok := n.Multisig(a.was); ok && a.say.isZero() {
+			*a.say = Authority{M: s.M, Members: s.Members}
+		}
 	}
 }
 
@@ -300,8 +311,10 @@ func (d design) network(keys Keys) (ionet.Network, error) {
 		Start: d.Start.Unix(), EpochSeconds: d.EpochSeconds, Samples: d.Samples, Policy: ionet.HashOf(d.Policy),
 		Schedule: d.Schedule.Info(schedule.Hash()),
 		Keys:     ionet.NetworkKeys{Operator: operator, Fees: fees, Service: chain.PublicOf(keys.Service), Lane: lane},
-		Vaults:   ionet.Vaults{Reward: chain.TokenAccount(operator, mint), Fee: chain.TokenAccount(fees, mint)},
 	}
+	authorities := d.authorities(operator, fees)
+	n.Authorities, n.Multisigs = authorities.Authorities, authorities.multisigs
+	n.Vaults = ionet.Vaults{Reward: chain.TokenAccount(n.Authorities.Reward, mint), Fee: chain.TokenAccount(n.Authorities.Fee, mint)}
 	for _, s := range d.shares {
 		owner := chain.PublicOf(keys.Allocation[s.Category])
 		n.Allocation = append(n.Allocation, ionet.Allocation{
