@@ -56,6 +56,8 @@ const (
 	ClaimExpired       = "claim-expired"
 	NotYourClaim       = "not-your-claim"
 	UnknownClaim       = "unknown-claim"
+	ClaimWouldFail     = "claim-would-fail"
+	ClaimPending       = "claim-pending"
 	MalformedPolicy    = "malformed-policy"
 	PolicyVersion      = "policy-version"
 	PolicyEpoch        = "policy-epoch"

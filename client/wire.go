@@ -255,6 +255,7 @@ type ClaimSubmission struct {
 // States of a claim.
 const (
 	ClaimIsPrepared   = "prepared"   // not handed in
+	ClaimIsOffered    = "offered"    // signed by the service alone: the wallet can sign and send it
 	ClaimIsPending    = "pending"    // co-signed and sent, not final
 	ClaimIsPaid       = "paid"       // final on chain
 	ClaimIsSuperseded = "superseded" // another transaction has its position: prepare again
@@ -264,7 +265,7 @@ const (
 // ClaimState is where a claim is.
 type ClaimState struct {
 	Message   ionet.Hash `json:"message"`
-	State     string     `json:"state" enum:"prepared,pending,paid,superseded,expired"`
+	State     string     `json:"state" enum:"prepared,offered,pending,paid,superseded,expired"`
 	Signature string     `json:"signature,omitempty" doc:"Transaction signature, base58"`
 	Slot      uint64     `json:"slot,omitempty"`
 	Reason    string     `json:"reason,omitempty" doc:"Why a node refused it"`

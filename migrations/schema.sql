@@ -21,11 +21,14 @@ CREATE TABLE attempts (
     created_at timestamp with time zone NOT NULL,
     sent integer NOT NULL DEFAULT 0,
     reason text NOT NULL DEFAULT ''::text,
+    offered boolean NOT NULL GENERATED ALWAYS AS ((signature = decode(repeat('00'::text, 64), 'hex'::text))) STORED,
     CONSTRAINT attempts_pkey PRIMARY KEY (message),
     CONSTRAINT attempt_state CHECK ((state = ANY (ARRAY['live'::text, 'won'::text, 'lost'::text, 'dead'::text]))),
     CONSTRAINT message_is_32_bytes CHECK ((octet_length(message) = 32))
 );
+CREATE INDEX attempts_by_signature ON attempts USING btree (signature);
 CREATE INDEX attempts_live ON attempts USING btree (created_at) WHERE (state = 'live'::text);
+CREATE INDEX attempts_offered ON attempts USING btree (created_at) WHERE ((state = 'live'::text) AND offered);
 
 CREATE TABLE beacons (
     slot bigint NOT NULL,
@@ -70,6 +73,7 @@ CREATE TABLE contents (
     CONSTRAINT only_winners_landed CHECK (((state = 'won'::text) OR ((signature IS NULL) AND (slot IS NULL))))
 );
 CREATE INDEX contents_by_position ON contents USING btree (lane, "position");
+CREATE INDEX contents_by_signature ON contents USING btree (signature) WHERE (signature IS NOT NULL);
 CREATE UNIQUE INDEX one_winner_per_position ON contents USING btree (lane, "position") WHERE (state = 'won'::text);
 
 CREATE TABLE delegation_workers (
@@ -90,6 +94,47 @@ CREATE TABLE delegations (
     CONSTRAINT delegation_has_a_life CHECK ((issued < expires))
 );
 CREATE INDEX delegations_by_payee ON delegations USING btree (payee);
+
+CREATE TABLE deposit_references (
+    reference bytea NOT NULL,
+    wallet bytea NOT NULL,
+    nonce bytea NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    asked_at timestamp with time zone NOT NULL,
+    looked_at timestamp with time zone,
+    CONSTRAINT deposit_references_pkey PRIMARY KEY (reference),
+    CONSTRAINT reference_is_32_bytes CHECK ((octet_length(reference) = 32)),
+    CONSTRAINT reference_nonce_is_16_bytes CHECK ((octet_length(nonce) = 16)),
+    CONSTRAINT reference_wallet_is_32_bytes CHECK ((octet_length(wallet) = 32))
+);
+CREATE INDEX deposit_references_asked ON deposit_references USING btree (asked_at);
+CREATE INDEX deposit_references_by_wallet ON deposit_references USING btree (wallet, created_at);
+
+CREATE TABLE deposits (
+    signature bytea NOT NULL,
+    outer_index integer NOT NULL,
+    inner_index integer NOT NULL,
+    sub_index integer NOT NULL,
+    account bytea NOT NULL,
+    mint bytea NOT NULL,
+    amount numeric(20,0) NOT NULL,
+    source bytea,
+    slot bigint NOT NULL,
+    "time" bigint NOT NULL,
+    state text NOT NULL,
+    renter bytea,
+    reference bytea,
+    reason text NOT NULL DEFAULT ''::text,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT deposits_pkey PRIMARY KEY (signature, outer_index, inner_index, sub_index),
+    CONSTRAINT credited_has_renter CHECK (((state = 'credited'::text) = (renter IS NOT NULL))),
+    CONSTRAINT deposit_is_positive CHECK ((amount > (0)::numeric)),
+    CONSTRAINT deposit_state CHECK ((state = ANY (ARRAY['credited'::text, 'suspense'::text]))),
+    CONSTRAINT suspense_has_reason CHECK (((state = 'suspense'::text) = (reason <> ''::text)))
+);
+CREATE INDEX deposits_by_reference ON deposits USING btree (reference) WHERE (reference IS NOT NULL);
+CREATE INDEX deposits_by_renter ON deposits USING btree (renter, slot) WHERE (renter IS NOT NULL);
+CREATE INDEX deposits_by_time ON deposits USING btree (created_at);
 
 CREATE TABLE epochs (
     epoch bigint NOT NULL,
@@ -118,6 +163,20 @@ CREATE TABLE epochs (
     CONSTRAINT published_has_memo CHECK (((state = 'frozen'::text) OR ((memo IS NOT NULL) AND (verdicts_root IS NOT NULL)))),
     CONSTRAINT unsealed_has_inputs CHECK (((state = 'sealed'::text) OR (inputs IS NOT NULL)))
 );
+
+CREATE TABLE halts (
+    id bytea NOT NULL,
+    kind text NOT NULL,
+    object text NOT NULL,
+    detail text NOT NULL,
+    slot bigint NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    resumed_by bytea,
+    CONSTRAINT halts_pkey PRIMARY KEY (id),
+    CONSTRAINT halt_id_is_16_bytes CHECK ((octet_length(id) = 16)),
+    CONSTRAINT halt_kind CHECK ((kind = ANY (ARRAY['debit'::text, 'authority'::text, 'overpaid'::text])))
+);
+CREATE UNIQUE INDEX one_halt_of_an_object ON halts USING btree (kind, object) WHERE (resumed_by IS NULL);
 
 CREATE TABLE held_payees (
     payee bytea NOT NULL,
@@ -189,6 +248,7 @@ CREATE TABLE ledger_balances (
     CONSTRAINT debt_not_negative CHECK (((account ~~ 'vault:%'::text) OR (account = 'overpaid'::text) OR (balance >= 0))),
     CONSTRAINT vault_not_overdrawn CHECK ((((account !~~ 'vault:%'::text) AND (account <> 'overpaid'::text)) OR (balance <= 0)))
 );
+CREATE INDEX ledger_balances_owed ON ledger_balances USING btree (balance DESC, account) WHERE starts_with(account, 'owed:'::text);
 
 CREATE TABLE ledger_entries (
     id bytea NOT NULL,
@@ -235,6 +295,7 @@ CREATE TABLE payments (
     CONSTRAINT payment_is_positive CHECK ((amount > 0)),
     CONSTRAINT payment_state CHECK ((state = ANY (ARRAY['signed'::text, 'paid'::text, 'freed'::text])))
 );
+CREATE UNIQUE INDEX one_open_claim_per_wallet ON payments USING btree (payee) WHERE ((kind = 5) AND (state = 'signed'::text));
 CREATE INDEX payments_by_content ON payments USING btree (content);
 CREATE INDEX payments_by_payee ON payments USING btree (payee, created_at);
 CREATE INDEX payments_by_time ON payments USING btree (created_at, id);
@@ -313,6 +374,19 @@ CREATE TABLE releases (
 );
 CREATE INDEX releases_by_arrival ON releases USING btree (arrival_epoch);
 
+CREATE TABLE resumptions (
+    id bytea NOT NULL,
+    reason text NOT NULL,
+    seen text NOT NULL,
+    asked_at timestamp with time zone NOT NULL,
+    ended_at timestamp with time zone,
+    refused text NOT NULL DEFAULT ''::text,
+    CONSTRAINT resumptions_pkey PRIMARY KEY (id),
+    CONSTRAINT resumption_has_a_reason CHECK ((reason <> ''::text)),
+    CONSTRAINT resumption_id_is_16_bytes CHECK ((octet_length(id) = 16))
+);
+CREATE INDEX resumptions_open ON resumptions USING btree (asked_at) WHERE (ended_at IS NULL);
+
 CREATE TABLE revocations (
     id bytea NOT NULL,
     delegation bytea NOT NULL,
@@ -320,6 +394,13 @@ CREATE TABLE revocations (
     CONSTRAINT revocations_pkey PRIMARY KEY (id)
 );
 CREATE INDEX revocations_by_delegation ON revocations USING btree (delegation, arrival_epoch);
+
+CREATE TABLE scans (
+    account bytea NOT NULL,
+    signature bytea,
+    slot bigint NOT NULL DEFAULT 0,
+    CONSTRAINT scans_pkey PRIMARY KEY (account)
+);
 
 CREATE TABLE statements (
     epoch bigint NOT NULL,
@@ -354,6 +435,26 @@ CREATE TABLE verdicts (
 );
 CREATE INDEX verdicts_by_payee ON verdicts USING btree (payee, epoch);
 CREATE INDEX verdicts_by_worker ON verdicts USING btree (worker, epoch);
+
+CREATE TABLE withdrawals (
+    id bytea NOT NULL,
+    renter bytea NOT NULL,
+    request bytea NOT NULL,
+    envelope bytea NOT NULL,
+    recipient bytea NOT NULL,
+    amount bigint NOT NULL,
+    expires bigint NOT NULL,
+    state text NOT NULL,
+    reason text NOT NULL DEFAULT ''::text,
+    retry_at timestamp with time zone NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT withdrawals_pkey PRIMARY KEY (id),
+    CONSTRAINT one_withdrawal_per_request UNIQUE (renter, request),
+    CONSTRAINT withdrawal_id_is_16_bytes CHECK ((octet_length(id) = 16)),
+    CONSTRAINT withdrawal_is_positive CHECK ((amount > 0)),
+    CONSTRAINT withdrawal_state CHECK ((state = ANY (ARRAY['accepted'::text, 'paid'::text, 'expired'::text])))
+);
+CREATE INDEX withdrawals_due ON withdrawals USING btree (created_at) WHERE (state = 'accepted'::text);
 
 CREATE TABLE workers (
     key bytea NOT NULL,

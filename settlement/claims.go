@@ -31,41 +31,94 @@ type Prepared struct {
 // PrepareClaim makes the transaction with which wallet gets all that it is
 // owed: lifetime earned, less paid, less in flight. The wallet pays the fee and,
 // where it has none, the rent of its token account. The same request gives the
-// same bytes while they can land and the amount is right.
+// same bytes while they can land and the amount is right. A claim that is on its
+// way without a live transaction of the wallet's is made again, over a newer
+// blockhash and for the amount that it has; one with such a transaction is a
+// problem that names it.
 func (s *Service) PrepareClaim(ctx context.Context, wallet ionet.Key) (Prepared, error) {
-	if err := proofs.CheckKey(wallet); err != nil {
-		return Prepared{}, NewProblem(ProblemWeakKey, "wallet", "wallet %s: %v", wallet, err)
+	turn, err := s.claimTurn(wallet)
+	if err != nil {
+		return Prepared{}, err
 	}
-	if !s.view.isReady() {
-		return Prepared{}, s.notReady()
-	}
-	// One wallet's claims are prepared one at a time, so that the same request
-	// gives the same bytes.
-	turn := &s.claims[wallet[0]%claimStripes]
-	turn.Lock()
 	defer turn.Unlock()
-	amount, err := ledger.Balance(ctx, s.pool, ledger.Owed(wallet))
+	c, err := s.claimableBy(ctx, wallet)
 	if err != nil {
 		return Prepared{}, err
 	}
-	if amount.IsZero() || wallet == s.cfg.Network.Keys.Operator {
-		return Prepared{}, NewProblem(ProblemNothingToClaim, "wallet", "wallet %s is owed nothing that is not on its way already", wallet)
-	}
-	free, err := s.claimLanes(ctx, wallet)
-	if err != nil {
-		return Prepared{}, err
-	}
-	blockhash, err := s.claimBlockhash(ctx)
-	if err != nil {
-		return Prepared{}, fmt.Errorf("prepare a claim: %w", err)
-	}
-	for _, l := range free {
-		p, ok, err := s.findPrepared(ctx, wallet, l, amount, blockhash)
+	for _, l := range c.lanes {
+		p, ok, err := s.findPrepared(ctx, c, l)
 		if err != nil || ok {
-			return p, err
+			return p.public(), err
 		}
 	}
-	return s.newClaim(ctx, wallet, free[0], amount, blockhash)
+	p, err := s.buildClaim(c)
+	if err != nil {
+		return Prepared{}, err
+	}
+	if err := s.asLeader(ctx, func(tx pgx.Tx, _ int64) error { return s.storePrepared(ctx, tx, p) }); err != nil {
+		return Prepared{}, s.claimError(err)
+	}
+	return p.public(), nil
+}
+
+// claimTurn checks that a claim of wallet can be prepared and locks its turn: one
+// wallet's claims are prepared one at a time, so that the same request gives the
+// same bytes.
+func (s *Service) claimTurn(wallet ionet.Key) (*sync.Mutex, error) {
+	if err := proofs.CheckKey(wallet); err != nil {
+		return nil, NewProblem(ProblemWeakKey, "wallet", "wallet %s: %v", wallet, err)
+	}
+	if !s.view.isReady() {
+		return nil, s.notReady()
+	}
+	turn := &s.claims[wallet[0]%claimStripes]
+	turn.Lock()
+	return turn, nil
+}
+
+// claimError turns the loss of the lease into the problem that it is for a wallet.
+func (s *Service) claimError(err error) error {
+	if errors.Is(err, errNotLeader) {
+		return s.notReady()
+	}
+	return err
+}
+
+// claimable is what a wallet can claim now, and where.
+type claimable struct {
+	wallet    ionet.Key
+	amount    ionet.Amount
+	lanes     []lane // it may take any of them, the first is the best
+	open      bool   // the claim is on its way already: lanes is the one that it stands on
+	blockhash rpc.Blockhash
+}
+
+// claimableBy finds out what wallet can claim.
+func (s *Service) claimableBy(ctx context.Context, wallet ionet.Key) (claimable, error) {
+	c := claimable{wallet: wallet}
+	o, ok, err := findOpenClaim(ctx, s.pool, wallet)
+	switch {
+	case err != nil:
+		return c, err
+	case ok && !o.signature.IsZero():
+		return c, o.pending(wallet)
+	case ok:
+		c.amount, c.lanes, c.open = o.amount, []lane{o.lane}, true
+	default:
+		if c.amount, err = ledger.Balance(ctx, s.pool, ledger.Owed(wallet)); err != nil {
+			return c, err
+		}
+		if c.amount.IsZero() || wallet == s.cfg.Network.Keys.Operator {
+			return c, NewProblem(ProblemNothingToClaim, "wallet", "wallet %s is owed nothing that is not on its way already", wallet)
+		}
+		if c.lanes, err = s.claimLanes(ctx, wallet); err != nil {
+			return c, err
+		}
+	}
+	if c.blockhash, err = s.claimBlockhash(ctx); err != nil {
+		return c, fmt.Errorf("prepare a claim: %w", err)
+	}
+	return c, nil
 }
 
 // claimStripes is how many wallets may have a claim prepared at once.
@@ -143,67 +196,68 @@ WHERE a.state = 'live'`
 // claimMargin is how many blocks a claim must have left to be handed out again.
 const claimMargin = 75
 
+// A blockhash lives for 150 blocks: the newest one's last valid height tells the
+// height, and with it the least that a claim must have to be handed out again.
+func freshHeight(now rpc.Blockhash) int64 { return int64(now.LastValidHeight) - 150 + claimMargin }
+
 // findPrepared returns the claim that was handed out before, while it can be
 // signed and landed in time.
-func (s *Service) findPrepared(ctx context.Context, wallet ionet.Key, l lane, amount ionet.Amount, now rpc.Blockhash) (Prepared, bool, error) {
-	p := Prepared{Lane: l.name, Position: l.position, Amount: amount}
-	var message []byte
-	var height int64
-	// A blockhash lives for 150 blocks: now's LastValidHeight tells the height.
-	oldest := int64(now.LastValidHeight) - 150 + claimMargin
-	err := s.pool.QueryRow(ctx, selectPrepared, wallet[:], l.name, int64(l.position), amount.Int64(), oldest).Scan(&message, &p.Transaction, &height)
+func (s *Service) findPrepared(ctx context.Context, c claimable, l lane) (prepared, bool, error) {
+	row, err := s.pool.Query(ctx, selectPrepared, c.wallet[:], l.name, int64(l.position), c.amount.Int64(), freshHeight(c.blockhash))
+	if err != nil {
+		return prepared{}, false, fmt.Errorf("look for a prepared claim: %w", err)
+	}
+	p, err := pgx.CollectOneRow(row, scanPrepared)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return Prepared{}, false, nil
+		return prepared{}, false, nil
 	}
 	if err != nil {
-		return Prepared{}, false, fmt.Errorf("look for a prepared claim: %w", err)
+		return prepared{}, false, fmt.Errorf("look for a prepared claim: %w", err)
 	}
-	p.Message, p.LastValidHeight = ionet.Hash(message), uint64(height)
-	return p, true, nil
+	return p, p.lane.c == l.c, nil
 }
 
 const selectPrepared = `
-SELECT message, bytes, last_valid_height FROM prepared_claims
+SELECT ` + preparedColumns + ` FROM prepared_claims
 WHERE wallet = $1 AND lane = $2 AND position = $3 AND amount = $4 AND last_valid_height >= $5
 ORDER BY created_at DESC LIMIT 1`
 
-// newClaim builds and stores a claim for the lane's open position.
-func (s *Service) newClaim(ctx context.Context, wallet ionet.Key, l lane, amount ionet.Amount, blockhash rpc.Blockhash) (Prepared, error) {
-	n := s.cfg.Network
-	plan := chain.Plan{
-		Kind: chain.KindClaim, Version: 0, FeePayer: wallet, Memo: proofs.ClaimMemo{Wallet: wallet, Sum: amount}.String(),
-		Movements: []chain.Movement{{Op: chain.Transfer, Source: n.Vaults.Reward, Destination: chain.TokenAccount(wallet, n.Mint), Amount: amount}},
-		Mint:      n.Mint, Decimals: uint8(n.Decimals), Owners: map[ionet.Key]ionet.Key{n.Vaults.Reward: n.Keys.Operator},
-		CreateDestinationFor: wallet, Blockhash: blockhash.Hash,
-	}
-	steps, err := s.addSteps(&plan, []lane{l})
+// buildClaim makes a claim for the best lane's open position; nobody has signed it.
+func (s *Service) buildClaim(c claimable) (prepared, error) {
+	n, l := s.cfg.Network, c.lanes[0]
+	plan, steps, err := s.plan(draft{
+		kind: chain.KindClaim, lanes: []lane{l}, memo: proofs.ClaimMemo{Wallet: c.wallet, Sum: c.amount}.String(),
+		movements: []chain.Movement{{Op: chain.Transfer, Source: n.Vaults.Reward, Destination: chain.TokenAccount(c.wallet, n.Mint), Amount: c.amount}},
+	})
 	if err != nil {
-		return Prepared{}, fmt.Errorf("prepare a claim: %w", err)
+		return prepared{}, fmt.Errorf("prepare a claim: %w", err)
 	}
+	// The wallet pays, and wallets read version 0.
+	plan.Version, plan.FeePayer, plan.CreateDestinationFor, plan.Blockhash = 0, c.wallet, c.wallet, c.blockhash.Hash
 	plan.Budget = plan.DefaultBudget()
 	message, err := plan.Message()
 	if err != nil {
-		return Prepared{}, fmt.Errorf("prepare a claim: %w", err)
+		return prepared{}, fmt.Errorf("prepare a claim: %w", err)
 	}
 	tx, _, err := chain.SignMessage(message)
 	if err != nil {
-		return Prepared{}, fmt.Errorf("prepare a claim: %w", err)
+		return prepared{}, fmt.Errorf("prepare a claim: %w", err)
 	}
-	p := Prepared{Transaction: tx, Message: ionet.HashOf(message), Lane: l.name, Position: l.position, Amount: amount, LastValidHeight: blockhash.LastValidHeight}
-	content := steps[0].content
-	hash := content.Hash()
-	err = s.asLeader(ctx, func(t pgx.Tx, _ int64) error {
-		_, err := t.Exec(ctx, insertPrepared, p.Message[:], wallet[:], hash[:], l.name, int64(l.position), tx, content.Encode(), amount.Int64(),
-			blockhash.Hash[:], int64(blockhash.LastValidHeight), int64(blockhash.ContextSlot), s.now())
-		return err
-	})
-	if errors.Is(err, errNotLeader) {
-		return Prepared{}, s.notReady()
-	}
+	return prepared{
+		message: ionet.HashOf(message), wallet: c.wallet, tx: tx, content: steps[0].content, lane: l, amount: c.amount, blockhash: c.blockhash,
+	}, nil
+}
+
+// storePrepared remembers a claim by what was handed out, so that it is known again
+// when it comes back signed.
+func (s *Service) storePrepared(ctx context.Context, tx pgx.Tx, p prepared) error {
+	hash := p.content.Hash()
+	_, err := tx.Exec(ctx, insertPrepared, p.message[:], p.wallet[:], hash[:], p.lane.name, int64(p.lane.position), p.tx, p.content.Encode(), p.amount.Int64(),
+		p.blockhash.Hash[:], int64(p.blockhash.LastValidHeight), int64(p.blockhash.ContextSlot), s.now())
 	if err != nil {
-		return Prepared{}, fmt.Errorf("store a prepared claim: %w", err)
+		return fmt.Errorf("store a prepared claim: %w", err)
 	}
-	return p, nil
+	return nil
 }
 
 const insertPrepared = `

@@ -117,10 +117,15 @@ GROUP BY c.lane, c.hash, c.bytes ORDER BY c.lane, c.hash`
 //     for the same position, over a new blockhash;
 //   - a payout with a payee that can't be paid is raced by an empty content. One
 //     of the two wins; if it is the empty one, all its debts are free again;
-//   - a claim without a live attempt of its own expired in its wallet's hands: an
-//     empty content passes it, whatever else is alive on the lane.
+//   - a claim is left to its wallet, which can have it again over a new blockhash,
+//     until it is in the way: then an empty content passes it, whatever else is
+//     alive on the lane.
 func (s *Service) retry(ctx context.Context, lanes []lane, live []attempt) error {
 	debts, err := s.openDebts(ctx)
+	if err != nil {
+		return err
+	}
+	inTheWay, err := s.claimsInTheWay(ctx)
 	if err != nil {
 		return err
 	}
@@ -128,11 +133,12 @@ func (s *Service) retry(ctx context.Context, lanes []lane, live []attempt) error
 	var again []draft
 	for _, d := range debts {
 		l := laneNamed(lanes, d.lane)
+		claim := d.content.Kind == chain.KindClaim
 		_, alive := liveOn(live, l, anyAttempt)
-		_, expected := liveOn(live, l, func(_ attempt, st step) bool { return st.content.Hash() == d.content.Hash() })
 		switch {
 		case d.content.N != l.position: // passed since the lanes were loaded
-		case d.held || d.content.Kind == chain.KindClaim && !expected:
+		case claim && !inTheWay[d.lane]:
+		case claim || d.held:
 			if _, skipping := liveOn(live, l, func(a attempt, _ step) bool { return a.kind == chain.KindSkip }); !skipping && !slices.Contains(skip, l) {
 				skip = append(skip, l)
 			}

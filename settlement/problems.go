@@ -59,6 +59,7 @@ const (
 	ProblemNotYourClaim       = "not-your-claim"
 	ProblemUnknownClaim       = "unknown-claim"
 	ProblemClaimWouldFail     = "claim-would-fail"
+	ProblemClaimPending       = "claim-pending"
 	ProblemMalformedPolicy    = "malformed-policy"
 	ProblemPolicyVersion      = "policy-version"
 	ProblemPolicyEpoch        = "policy-epoch"
@@ -108,6 +109,7 @@ var problemTypes = map[string]struct {
 	ProblemNotYourClaim:       {http.StatusForbidden, "The claim is another wallet's"},
 	ProblemUnknownClaim:       {http.StatusNotFound, "The claim is not known"},
 	ProblemClaimWouldFail:     {http.StatusConflict, "The claim would fail on chain"},
+	ProblemClaimPending:       {http.StatusConflict, "A claim of the wallet is on its way"},
 	ProblemMalformedPolicy:    {http.StatusUnprocessableEntity, "The policy file is not fit"},
 	ProblemPolicyVersion:      {http.StatusConflict, "The policy's version was passed already"},
 	ProblemPolicyEpoch:        {http.StatusUnprocessableEntity, "The policy can't rule from that epoch on"},

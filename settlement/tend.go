@@ -45,6 +45,8 @@ func (s *Service) tend(ctx context.Context) ([]attempt, error) {
 				}
 				continue
 			}
+		} else if a.isOffer() {
+			// Its wallet alone can send it.
 		} else if last := s.sentAt[a.message]; last.IsZero() || now.Sub(last) >= s.cfg.ResendEvery {
 			due = append(due, a)
 			sentAt[a.message] = now
