@@ -69,6 +69,11 @@ func (n *Network) roleOf(key Key) string {
 			return "owner or account of allocation " + a.Category
 		}
 	}
+	for _, s := range n.Multisigs {
+		if key == s.Address || slices.Contains(s.Members, key) {
+			return "a multisig of the network, or a member"
+		}
+	}
 	if name, ok := n.LaneName(key); ok {
 		return "lane " + name
 	}

@@ -30,6 +30,7 @@ type genesisCmd struct {
 	Schedule     string         `placeholder:"SCHEDULE" help:"Emission schedule: hourly (default), monthly, or the TOML file of one of your own, emissions/FORMAT.md section 1.3."`
 	Decimals     *int           `range:"0..8" placeholder:"N" help:"Decimals of the token, 0..8 (default: 8, or those of the schedule's file)."`
 	Allocation   string         `placeholder:"READING" help:"What the published allocation percentages are of: of_cap (default) or of_genesis."`
+	Beneficiary  []string       `sep:"none" placeholder:"CATEGORY=WALLET[:PARTS]" help:"Who gets a category's tokens as they unlock, with ionetd unlocks release; repeat it for more wallets, up to seven a category. Without it only the key of the category moves them."`
 	Unlock       []string       `sep:"none" placeholder:"CATEGORY=UNLOCK" help:"When a category of the genesis supply becomes free: immediate, cliff:M, tranches:A..B or linear:A..B, in months of 730 epochs; repeat it for more."`
 	Start        string         `xor:"start" placeholder:"TIME" help:"First second of epoch 1: a date or RFC 3339 time, such as 2026-12-01 or 2026-12-01T12:00:00Z."`
 	StartIn      *time.Duration `xor:"start" placeholder:"TIME" help:"First second of epoch 1, from when the network file is written (default: 1m)."`
@@ -184,6 +185,9 @@ func (g *genesisCmd) config() (genesis.Config, error) {
 	var err error
 	if c.Unlocks, err = genesis.ParseUnlocks(g.Unlock); err != nil {
 		return c, fmt.Errorf("--unlock: %w", err)
+	}
+	if c.Beneficiaries, err = genesis.ParseBeneficiaries(g.Beneficiary); err != nil {
+		return c, fmt.Errorf("--beneficiary: %w", err)
 	}
 	if g.Policy != "" {
 		c.PolicyName = "--policy " + g.Policy

@@ -21,27 +21,28 @@ import (
 // Config says what network to make. A zero value means what the folder's
 // network file says, and where there is none yet the default named here.
 type Config struct {
-	Dir          string                      // keys, network file, policy file and attempts
-	Name         string                      // 1..32 of a-z 0-9 -; "ionet"
-	Cluster      ionet.Key                   // genesis hash of the cluster; required
-	Start        time.Time                   // of epoch 1, a whole second
-	StartIn      time.Duration               // of epoch 1, from now, where Start is zero; DefaultStartIn
-	EpochSeconds uint32                      // 3600
-	Samples      uint16                      // of an epoch; 60
-	PayLanes     int                         // 4
-	ClaimLanes   int                         // 4
-	Decimals     *int                        // 8
-	Profile      string                      // of the schedule, emissions.ProfileHourly or ProfileMonthly; hourly
-	Schedule     emissions.Params            // a schedule of one's own, beside which Profile is empty
-	Reading      string                      // of the allocation's percentages; emissions.OfCap
-	Unlocks      map[string]emissions.Unlock // by category; those left out as emissions.Allocate has them
-	Mint         Authority                   // who mints; the operator
-	Reward       Authority                   // who owns the reward vault; the operator
-	Fee          Authority                   // who owns the fee vault; the key of the fees
-	Policy       []byte                      // policy file of epoch 1; emissions.DefaultPolicy()
-	ScheduleName string                      // what errors call Schedule; "schedule"
-	PolicyName   string                      // what errors call Policy; "--policy"
-	Now          func() time.Time            // time.Now
+	Dir           string                         // keys, network file, policy file and attempts
+	Name          string                         // 1..32 of a-z 0-9 -; "ionet"
+	Cluster       ionet.Key                      // genesis hash of the cluster; required
+	Start         time.Time                      // of epoch 1, a whole second
+	StartIn       time.Duration                  // of epoch 1, from now, where Start is zero; DefaultStartIn
+	EpochSeconds  uint32                         // 3600
+	Samples       uint16                         // of an epoch; 60
+	PayLanes      int                            // 4
+	ClaimLanes    int                            // 4
+	Decimals      *int                           // 8
+	Profile       string                         // of the schedule, emissions.ProfileHourly or ProfileMonthly; hourly
+	Schedule      emissions.Params               // a schedule of one's own, beside which Profile is empty
+	Reading       string                         // of the allocation's percentages; emissions.OfCap
+	Unlocks       map[string]emissions.Unlock    // by category; those left out as emissions.Allocate has them
+	Mint          Authority                      // who mints; the operator
+	Reward        Authority                      // who owns the reward vault; the operator
+	Fee           Authority                      // who owns the fee vault; the key of the fees
+	Beneficiaries map[string][]ionet.Beneficiary // by category: who gets it as it unlocks; nobody
+	Policy        []byte                         // policy file of epoch 1; emissions.DefaultPolicy()
+	ScheduleName  string                         // what errors call Schedule; "schedule"
+	PolicyName    string                         // what errors call Policy; "--policy"
+	Now           func() time.Time               // time.Now
 
 	// With a chain, a start that is past is refused, and that of a network file
 	// that nothing refers to yet is moved: to Start or StartIn, or to
@@ -82,6 +83,9 @@ func (c Config) resolve(f files) (design, error) {
 	if d.shares, err = c.allocate(f.network); err != nil {
 		return design{}, err
 	}
+	if err := c.checkBeneficiaries(d.shares); err != nil {
+		return design{}, err
+	}
 	return d, d.checkLanes()
 }
 
@@ -108,6 +112,7 @@ func (c *Config) follow(n *ionet.Network) {
 	if c.Profile == "" && c.Schedule == (emissions.Params{}) {
 		c.Schedule = emissions.ParamsOf(n.Schedule)
 	}
+	c.followBeneficiaries(n)
 	for _, a := range []struct {
 		say *Authority
 		was ionet.Key
@@ -319,6 +324,7 @@ func (d design) network(keys Keys) (ionet.Network, error) {
 		owner := chain.PublicOf(keys.Allocation[s.Category])
 		n.Allocation = append(n.Allocation, ionet.Allocation{
 			Category: s.Category, Owner: owner, Account: chain.TokenAccount(owner, mint), Amount: s.Amount, Unlock: s.Unlock.String(),
+			Beneficiaries: d.Beneficiaries[s.Category],
 		})
 	}
 	for _, name := range laneNames(d.PayLanes, d.ClaimLanes) {

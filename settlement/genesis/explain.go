@@ -119,6 +119,7 @@ func (p *Plan) tellAllocation(line func(...any)) {
 		}
 		share := fmt.Sprintf("%s of it, %s of the cap", percent(a.Amount, n.Schedule.Genesis), percent(a.Amount, n.Schedule.Cap))
 		line("  "+a.Category, a.Amount.Tokens(n.Decimals)+" tokens", share, owner, inWords(d.design.shares[i].Unlock))
+		tellBeneficiaries(line, a)
 	}
 	line("  \"Locked\" is a promise of the network file, which auditors read; nothing on the chain holds the tokens back.")
 	line("  Who has the keys " + filepath.Join(d.p.Dir, allocationFile("*")) + " can move them at any time: keep those apart from the service.")
