@@ -34,14 +34,16 @@ var rooms = []room{
 	{path: "publish", may: []string{"", "proofs"}, never: join(database, money, devChain)},
 	{path: "proofs/audit", may: []string{"", "emissions", "proofs", "chain", "chain/rpc", "publish"}, never: join(database, money, devChain, charts)},
 	{path: "settlement/ledger", may: []string{""}, never: join(devChain, nvml)},
-	{path: "settlement", may: []string{"", "emissions", "proofs", "chain", "chain/rpc", "publish", "settlement/ledger"}, never: join(devChain, nvml)},
+	// What holds the keys reaches nothing but those who ask it.
+	{path: "settlement/signer", may: []string{"", "emissions", "proofs", "chain"}, never: join(database, devChain, nvml, charts)},
+	{path: "settlement", may: []string{"", "emissions", "proofs", "chain", "chain/rpc", "publish", "settlement/ledger", "settlement/signer"}, never: join(devChain, nvml)},
 	{path: "settlement/genesis", may: []string{"", "emissions", "proofs", "chain", "chain/rpc", "publish"}, never: join(database, devChain, nvml)},
 	{path: "migrations", never: join(money, devChain)},
 	{path: "client", may: []string{"", "proofs"}, never: join(database, money, devChain, nvml)},
 	{path: "worker", may: []string{"", "proofs", "client"}, never: join(database, money, devChain)},
 	{path: "web", may: []string{"", "emissions", "proofs", "chain", "publish", "client", "settlement", "settlement/ledger"}, never: join(devChain, nvml)},
 
-	{path: "cmd/ionetd", may: []string{"", "internal/commandline", "emissions", "proofs", "chain", "chain/rpc", "publish", "settlement", "settlement/genesis", "settlement/ledger", "migrations", "client", "web"}, never: join(devChain, nvml)},
+	{path: "cmd/ionetd", may: []string{"", "internal/commandline", "emissions", "proofs", "chain", "chain/rpc", "publish", "settlement", "settlement/genesis", "settlement/ledger", "settlement/signer", "migrations", "client", "web"}, never: join(devChain, nvml)},
 	// ionet checks with its own RPC what it is asked to sign.
 	{path: "cmd/ionet", may: []string{"", "internal/commandline", "emissions", "proofs", "chain", "chain/rpc", "client"}, never: join(database, money, devChain, nvml)},
 	{path: "cmd/ionet-worker", may: []string{"", "internal/commandline", "proofs", "chain", "client", "worker"}, never: join(database, money, devChain)},

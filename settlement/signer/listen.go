@@ -1,0 +1,138 @@
+package signer
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"runtime"
+	"time"
+)
+
+// Listen opens where a signer is asked: "unix:<path>", a socket for the owner of this
+// process alone, or "https://host:port" with mutual TLS 1.3 by config.
+//
+// A socket file that nobody listens on any more, such as a killed signer leaves, is
+// replaced; one that somebody listens on is an error.
+func Listen(address string, config *tls.Config) (net.Listener, error) {
+	network, at, err := splitAddress(address)
+	if err != nil {
+		return nil, err
+	}
+	if network == "unix" {
+		return listenUnix(at)
+	}
+	if config == nil || len(config.Certificates) == 0 || config.ClientCAs == nil || config.ClientAuth != tls.RequireAndVerifyClientCert {
+		return nil, errors.New("listen: https needs a certificate and the authority whose clients may ask")
+	}
+	l, err := tls.Listen("tcp", at, config)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	return l, nil
+}
+
+func listenUnix(path string) (net.Listener, error) {
+	if info, err := os.Lstat(path); err == nil {
+		if info.Mode()&os.ModeSocket == 0 {
+			return nil, fmt.Errorf("listen: %s is there and is no socket", path)
+		}
+		if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
+			c.Close()
+			return nil, fmt.Errorf("listen: another process listens on %s", path)
+		}
+		if err := os.Remove(path); err != nil {
+			return nil, fmt.Errorf("listen: %w", err)
+		}
+	}
+	l, err := listenPrivate(path)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	return ownerOnly{l}, nil
+}
+
+// ownerOnly drops connections of other users, where the system tells who connects.
+type ownerOnly struct{ net.Listener }
+
+// Accept waits for a connection of our own user or of root, who can read the keys anyway.
+func (l ownerOnly) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if checkPeer(c) == nil {
+			return c, nil
+		}
+		c.Close()
+	}
+}
+
+// Serve answers at l until ctx ends, and then finishes what was asked.
+func Serve(ctx context.Context, s *Server, l net.Listener) error {
+	server := &http.Server{
+		Handler: Handler(s), ErrorLog: discardLog(), MaxHeaderBytes: 1 << 13,
+		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(l) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve: %w", err)
+	case <-ctx.Done():
+	}
+	wait, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+	defer cancel()
+	if err := server.Shutdown(wait); err != nil {
+		server.Close()
+	}
+	<-failed
+	return nil
+}
+
+// TLSFiles reads what one end of a mutual TLS 1.3 connection needs, PEM: its own
+// certificate and key, and the authority that the other end's certificate is from. The
+// key file must be its owner's alone. The same configuration serves both ends.
+func TLSFiles(certificate, key, authority string) (*tls.Config, error) {
+	if err := checkPrivate(key); err != nil {
+		return nil, err
+	}
+	pair, err := tls.LoadX509KeyPair(certificate, key)
+	if err != nil {
+		return nil, fmt.Errorf("read certificate: %w", err)
+	}
+	pem, err := os.ReadFile(authority)
+	if err != nil {
+		return nil, fmt.Errorf("read authority: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("read authority: %s holds no certificate", authority)
+	}
+	return &tls.Config{
+		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{pair},
+		RootCAs: pool, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert,
+	}, nil
+}
+
+// checkPrivate refuses a key file that others may read.
+func checkPrivate(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("read key: %w", err)
+	}
+	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
+		return fmt.Errorf("read key: %s may be read by others (mode %04o): chmod 600 it", path, info.Mode().Perm())
+	}
+	return nil
+}
+
+// discardLog: what strangers send to a port is no error of ours.
+func discardLog() *log.Logger { return log.New(io.Discard, "", 0) }
