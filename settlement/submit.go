@@ -66,7 +66,7 @@ func (s *Service) SubmitClaim(ctx context.Context, tx []byte) (Claim, error) {
 	if err != nil {
 		return Claim{}, err
 	}
-	if err := s.publishContents(ctx, &a); err != nil {
+	if err := s.publishContents(ctx, a); err != nil {
 		return Claim{}, err
 	}
 	if err := s.persistClaim(ctx, a, p); errors.Is(err, errHandedIn) {
@@ -74,7 +74,7 @@ func (s *Service) SubmitClaim(ctx context.Context, tx []byte) (Claim, error) {
 	} else if err != nil {
 		return Claim{}, err
 	}
-	if err := s.send(ctx, &a); err != nil {
+	if err := s.send(ctx, a); err != nil {
 		// It is persisted: passes resend it whatever happened here.
 		s.log.Warn("sending a claim", "error", err)
 	}
