@@ -1,6 +1,10 @@
 package publish
 
-import "github.com/ionet-settlement/ionet"
+import (
+	"encoding/hex"
+
+	"github.com/ionet-settlement/ionet"
+)
 
 // NetworkName is where the network file with that id lies.
 func NetworkName(id ionet.Hash) string { return "network/" + ionet.Key(id).String() + ".toml" }
@@ -13,3 +17,9 @@ func BookName(root ionet.Hash) string { return "books/" + root.String() + ".zst"
 
 // PolicyName is where the policy file with that hash lies.
 func PolicyName(policy ionet.Hash) string { return "policies/" + policy.String() + ".toml" }
+
+// DepositName is where the file of a deposit reference lies.
+func DepositName(reference ionet.Key) string { return "deposits/" + reference.String() }
+
+// WithdrawalName is where the statement lies that the payment with that id carries out.
+func WithdrawalName(id [16]byte) string { return "withdrawals/" + hex.EncodeToString(id[:]) }

@@ -4,12 +4,13 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/ionet-settlement/ionet/chain"
 )
 
 // Landed returns a finalized transaction with its block time, on which every endpoint
-// must agree: bytes, slot, success and time. It is for what follows from a
+// must agree: bytes, slot, success, token balances and time. It is for what follows from a
 // transaction for ever, which one endpoint alone must not decide. Where one lacks
 // the transaction it is ErrNotFound, where two tell it differently ErrDisagree, and
 // where one does not answer, or knows no time, another error.
@@ -32,9 +33,16 @@ func (c *Client) Landed(ctx context.Context, signature chain.Signature) (*Transa
 			return nil, fmt.Errorf("transaction %s is in slot %d at time %d by %s, in slot %d at time %d by %s: %w", signature, first.Slot, first.Time, one, t.Slot, t.Time, two, ErrDisagree)
 		case (t.Err == nil) != (first.Err == nil) || !bytes.Equal(t.Bytes, first.Bytes):
 			return nil, fmt.Errorf("transaction %s has other bytes or another outcome by %s than by %s: %w", signature, one, two, ErrDisagree)
+		case !slices.EqualFunc(t.PreTokens, first.PreTokens, sameBalance) || !slices.EqualFunc(t.PostTokens, first.PostTokens, sameBalance):
+			return nil, fmt.Errorf("transaction %s changes other balances by %s than by %s: %w", signature, one, two, ErrDisagree)
 		}
 	}
 	return first, nil
+}
+
+// sameBalance leaves out the owner, which some nodes do not tell.
+func sameBalance(a, b TokenBalance) bool {
+	return a.Account == b.Account && a.Mint == b.Mint && a.Amount == b.Amount
 }
 
 // landed reads a transaction from one endpoint; a time that it leaves out there is
