@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"github.com/ionet-settlement/ionet"
+)
+
+// player plays seeds, each from the same beginning.
+type player struct {
+	options
+	admin   string // address of the database server
+	dir     string
+	verbose func(string)
+	world   *world
+	made    int
+}
+
+// play plays one seed and returns the hash of its trace.
+func (p *player) play(ctx context.Context, seed uint64, steps int) (ionet.Hash, error) {
+	if p.world == nil {
+		p.made++
+		w, err := newWorld(ctx, p.admin, filepath.Join(p.dir, fmt.Sprintf("world-%d", p.made)), p.providers)
+		if err != nil {
+			return ionet.Hash{}, err
+		}
+		p.world = w
+	}
+	r, err := p.world.playSeed(ctx, seed, steps, p.dir, p.verbose)
+	if errors.Is(err, errUsed) {
+		p.close(ctx)
+		return p.play(ctx, seed, steps)
+	}
+	if err != nil {
+		return ionet.Hash{}, err
+	}
+	return r.Trace(), nil
+}
+
+// shrink looks for the fewest steps after which a seed fails, halving: with fewer
+// steps a seed makes the same ones, and comes to rest earlier.
+func (p *player) shrink(ctx context.Context, seed uint64, failing int, out io.Writer) int {
+	low := 0 // holds, as far as is known
+	for low+1 < failing && ctx.Err() == nil {
+		middle := (low + failing) / 2
+		_, err := p.play(ctx, seed, middle)
+		if broken := (*Broken)(nil); errors.As(err, &broken) {
+			failing = min(middle, max(broken.Step, 1))
+			fmt.Fprintf(out, "fails after %d steps: %v\n", middle, broken.Cause)
+		} else {
+			low = middle
+		}
+	}
+	return failing
+}
+
+// close ends the world; the next seed makes another.
+func (p *player) close(ctx context.Context) error {
+	if p.world == nil {
+		return nil
+	}
+	w := p.world
+	p.world = nil
+	return w.close(ctx)
+}

@@ -1,0 +1,375 @@
+package main
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/gagliardetto/solana-go"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/chain"
+	"github.com/ionet-settlement/ionet/chain/localnet"
+	"github.com/ionet-settlement/ionet/chain/rpc"
+	"github.com/ionet-settlement/ionet/emissions"
+	"github.com/ionet-settlement/ionet/internal/wires"
+	"github.com/ionet-settlement/ionet/proofs"
+	"github.com/ionet-settlement/ionet/publish"
+	"github.com/ionet-settlement/ionet/settlement"
+	"github.com/ionet-settlement/ionet/settlement/genesis"
+)
+
+// Shape of the network: an epoch is a minute of six samples.
+const (
+	samples       = 6
+	sampleSeconds = 10
+	graceSeconds  = 20
+	finality      = 8 // blocks behind the newest; so many may fork away
+	payLanes      = 3
+	claimLanes    = 3
+	beginning     = 1_800_000_000 // Unix seconds
+)
+
+const policyFile = `version = 1
+first_epoch = 1
+draw = "schedule"
+[samples]
+minimum = 1
+late_after = 1
+late_limit = 2
+[close]
+grace_seconds = 20
+[simulated]
+earn = true
+[binding]
+idle_epochs = 24
+[stake]
+minimum_per_multiplier = "0"
+[fees]
+network_basis_points = 0
+[payout]
+minimum = "0"
+[[pools]]
+name = "community"
+basis_points = 2500
+[[pools]]
+name = "enterprise"
+basis_points = 7500
+[[models]]
+name = "h100"
+pool = "enterprise"
+multiplier_milli = 10000
+match = ["NVIDIA H100 80GB HBM3"]
+[[models]]
+name = "rtx-4090"
+pool = "community"
+multiplier_milli = 1250
+match = ["NVIDIA GeForce RTX 4090"]
+`
+
+// world is the network that every seed begins with: a chain and a database
+// after two epochs in which all providers earned and some were paid.
+type world struct {
+	node      *localnet.Node
+	unix      atomic.Int64 // the chain's clock, seconds
+	clean     *rpc.Client  // a way to the chain that no fault touches
+	net       *genesis.Prepared
+	clock     ionet.Clock
+	dbs       *databases
+	store     string // folder of the published files
+	providers []*provider
+	oracle    *oracle
+	began     int64                   // the clock when the world was ready
+	used      bool                    // a seed ran on its chain
+	accounts  map[ionet.Key]ionet.Key // payees by token account; made when first asked for
+}
+
+// base is the database that every seed's is a copy of.
+const base = "base"
+
+// newWorld makes it, with files under dir and databases beside the one at admin.
+func newWorld(ctx context.Context, admin, dir string, providers int) (_ *world, err error) {
+	w := &world{store: filepath.Join(dir, "store"), dbs: &databases{admin: admin, prefix: fmt.Sprintf("sim_%d_", os.Getpid()), made: map[string]bool{}}}
+	w.unix.Store(beginning)
+	now := func() time.Time { return time.Unix(w.unix.Load(), 0) }
+	w.node, err = localnet.Start(ctx, localnet.Config{SlotTime: -1, FinalityDepth: finality, Now: now})
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, w.close(context.WithoutCancel(ctx)))
+		}
+	}()
+	for _, step := range []func() error{
+		func() error { return w.dbs.create(ctx, base) },
+		func() error { return w.found(ctx, filepath.Join(dir, "keys")) },
+		func() error { return w.register(ctx, providers) },
+		func() error { return w.play(ctx) },
+	} {
+		if err := step(); err != nil {
+			return nil, fmt.Errorf("prepare the world: %w", err)
+		}
+	}
+	w.began = w.unix.Load()
+	return w, nil
+}
+
+func (w *world) close(ctx context.Context) error {
+	if w.clean != nil {
+		w.clean.Close()
+	}
+	return errors.Join(w.dbs.dropAll(ctx), w.node.Close())
+}
+
+// found makes the genesis, with the same keys each time. The chain moves by a slot
+// with each call, so that the same calls see the same blocks.
+func (w *world) found(ctx context.Context, dir string) error {
+	if err := writeKeys(dir); err != nil {
+		return err
+	}
+	schedule, err := emissions.Hourly(8)
+	if err == nil {
+		schedule, err = schedule.Shorten(1000) // to hash it is what Prepare takes time for
+	}
+	if err != nil {
+		return err
+	}
+	w.net, err = genesis.Prepare(ctx, genesis.Config{
+		Dir: dir, Name: "simulation", Cluster: ionet.Key(w.node.GenesisHash()), Start: time.Unix(beginning+2*sampleSeconds, 0), Schedule: schedule,
+		EpochSeconds: samples * sampleSeconds, Samples: samples, PayLanes: payLanes, ClaimLanes: claimLanes, Policy: []byte(policyFile),
+		Now: func() time.Time { return time.Unix(w.unix.Load(), 0) },
+	})
+	if err != nil {
+		return err
+	}
+	w.clock = w.net.Network.Clock()
+	store, err := publish.NewFolder(w.store)
+	if err != nil {
+		return err
+	}
+	var moving wires.Wires
+	var advanced error
+	moving.Hook(func(string) { advanced = errors.Join(advanced, w.node.Advance(1)) })
+	c, err := rpc.New(rpc.Config{Endpoints: []string{w.node.URL()}, Transport: &moving})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if w.clean, err = rpc.New(rpc.Config{Endpoints: []string{w.node.URL()}}); err != nil {
+		return err
+	}
+	for _, key := range []ed25519.PrivateKey{w.net.Keys.Operator, strangerKey()} {
+		if _, err := w.node.Airdrop(solana.PublicKey(chain.PublicOf(key)), 100_000_000_000); err != nil {
+			return err
+		}
+	}
+	err = genesis.Run(ctx, w.net, genesis.Options{Chain: c, Store: store, Airdrop: true, Poll: time.Microsecond})
+	return errors.Join(err, advanced)
+}
+
+// writeKeys puts keys that follow from their names where the genesis looks for them.
+func writeKeys(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	names := []string{"operator", "fees", "service", "lane"}
+	for _, category := range []string{"seed", "series_a", "core", "research", "community"} {
+		names = append(names, "allocation-"+category)
+	}
+	for _, name := range names {
+		if err := chain.WriteKeypair(filepath.Join(dir, name+".json"), keyOf(name)); err != nil {
+			return err
+		}
+	}
+	return chain.WriteSecret(filepath.Join(dir, "lane-secret.json"), chain.Secret(ionet.HashOf([]byte("io/sim/secret"))))
+}
+
+// strangerKey is a key that has lamports, and nothing to do with the network.
+func strangerKey() ed25519.PrivateKey { return keyOf("stranger") }
+
+// config is the configuration of an instance, without its connections.
+func (w *world) config() settlement.Config {
+	n := w.net
+	return settlement.Config{
+		Network: n.Network, NetworkFile: n.NetworkFile, Policy: n.Policy, PolicyFile: n.PolicyFile,
+		Keys:    settlement.Keys{Operator: n.Keys.Operator, Fees: n.Keys.Fees, Service: n.Keys.Service, Lane: n.Keys.Secret},
+		Senders: 1, BlockhashAge: -1, SealRetry: -1, // slots pass here while the clock stands
+		HeldRetry: 30 * time.Second,
+	}
+}
+
+// tick lets seconds pass with two blocks in each, and as many more as are asked for.
+func (w *world) tick(seconds int64, slots int) error {
+	for range seconds {
+		w.unix.Add(1)
+		if err := w.node.Advance(2); err != nil {
+			return err
+		}
+	}
+	return w.node.Advance(slots)
+}
+
+// tickTo lets time pass until unix.
+func (w *world) tickTo(unix int64) error { return w.tick(max(0, unix-w.unix.Load()), 0) }
+
+// register makes the providers, gives their wallets lamports, and opens the token
+// accounts of four of five, as many at a time as fit a transaction.
+func (w *world) register(ctx context.Context, count int) error {
+	var open []ionet.Key
+	for i := range count {
+		p, err := newProvider(w.net.Network, i)
+		if err != nil {
+			return err
+		}
+		w.providers = append(w.providers, p)
+		if _, err := w.node.Airdrop(solana.PublicKey(p.payee()), 1_000_000_000); err != nil {
+			return err
+		}
+		if i%5 > 0 {
+			open = append(open, p.payee())
+		}
+	}
+	stranger := strangerKey()
+	for part := range slices.Chunk(append(open, chain.PublicOf(stranger)), 8) {
+		if err := w.openAccounts(ctx, stranger, part...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openAccounts opens the token accounts of owners at the cost of payer.
+func (w *world) openAccounts(ctx context.Context, payer ed25519.PrivateKey, owners ...ionet.Key) error {
+	hash, err := w.clean.LatestBlockhash(ctx)
+	if err != nil {
+		return err
+	}
+	message, err := chain.AccountCreation{
+		FeePayer: chain.PublicOf(payer), Mint: w.net.Network.Mint, Owners: owners, Blockhash: hash.Hash,
+		Budget: chain.Budget{ComputeUnits: 400_000, LoadedBytes: 4 << 20},
+	}.Message()
+	if err != nil {
+		return err
+	}
+	return w.land(ctx, message, payer)
+}
+
+// land signs a message, sends it and makes a slot of it.
+func (w *world) land(ctx context.Context, message []byte, keys ...ed25519.PrivateKey) error {
+	tx, missing, err := chain.SignMessage(message, keys...)
+	if err != nil {
+		return err
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("sign: key of %s is missing", missing[0])
+	}
+	if err := w.clean.Send(ctx, tx, rpc.SendOptions{}); err != nil {
+		return err
+	}
+	return w.node.Advance(1)
+}
+
+// play settles the first two epochs: all providers prove, and what the first one
+// brought is paid to those who can be paid.
+func (w *world) play(ctx context.Context) error {
+	r := newRun(w, 0, base, w.store)
+	defer r.close()
+	if err := r.start(ctx, r.a); err != nil {
+		return err
+	}
+	// Statements are taken once the epoch lane was read.
+	if err := r.settleUntil(ctx, func() bool { return true }); err != nil {
+		return err
+	}
+	if err := r.enroll(ctx); err != nil {
+		return err
+	}
+	for k := uint64(1); k <= 2; k++ {
+		if err := w.tickTo(w.clock.SampleStart(k, 1) + sampleSeconds - 1); err != nil {
+			return err
+		}
+		if err := r.prove(ctx, k, 1, w.providers); err != nil {
+			return err
+		}
+		if err := w.tickTo(w.clock.EpochEnd(k) + graceSeconds + 5); err != nil {
+			return err
+		}
+		if err := r.settleUntil(ctx, func() bool { return r.status.Sealed >= k }); err != nil {
+			return err
+		}
+		if k == 1 {
+			if err := r.payAll(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	w.oracle = r.oracle
+	return nil
+}
+
+// enroll hands in the registrations of all providers.
+func (r *run) enroll(ctx context.Context) error {
+	for part := range slices.Chunk(r.world.providers, 200) {
+		var list []settlement.Submitted
+		for _, p := range part {
+			list = append(list, settlement.Submitted{Envelope: p.delegation}, settlement.Submitted{Envelope: p.inventory})
+		}
+		if err := r.submit(ctx, list); err != nil {
+			return fmt.Errorf("register providers: %w", err)
+		}
+	}
+	return nil
+}
+
+// submit hands in statements, all of which must pass.
+func (r *run) submit(ctx context.Context, list []settlement.Submitted) error {
+	results, err := r.a.service.Submit(ctx, list)
+	if err != nil {
+		return err
+	}
+	for i, res := range results {
+		if res.Status == settlement.Refused {
+			return fmt.Errorf("%s is refused: %w", list[i].Envelope.Kind, res.Problem)
+		}
+	}
+	return nil
+}
+
+// prove lets providers prove a sample, which must be taken.
+func (r *run) prove(ctx context.Context, k uint64, sample uint16, list []*provider) error {
+	b, err := r.beacon(ctx, k, sample)
+	if err != nil {
+		return err
+	}
+	var all []settlement.Submitted
+	for _, p := range list {
+		e, err := p.uptime(r.world.net.Network, k, sample, b)
+		if err != nil {
+			return err
+		}
+		all = append(all, settlement.Submitted{Envelope: e})
+	}
+	return r.submit(ctx, all)
+}
+
+// beacon returns the first finalized block of a sample.
+func (r *run) beacon(ctx context.Context, k uint64, sample uint16) (proofs.Beacon, error) {
+	start := r.world.clock.SampleStart(k, sample)
+	block, err := r.world.clean.BlockAt(ctx, start, start+sampleSeconds)
+	if err != nil {
+		return proofs.Beacon{}, fmt.Errorf("find the block of sample %d of epoch %d: %w", sample, k, err)
+	}
+	return proofs.Beacon{Slot: block.Slot, Hash: block.Hash, Time: block.Time}, nil
+}
+
+// copyStore makes a run's own copy of the published files.
+func (w *world) copyStore(to string) error {
+	return os.CopyFS(to, os.DirFS(w.store))
+}
