@@ -13,7 +13,7 @@ type Account struct {
 }
 
 // accounts holds every account as of the open slot, and for each write since the
-// finalized slot what was there before (see DESIGN.md, "Views"). An *Account in it
+// oldest kept slot what was there before (see DESIGN.md, "Views"). An *Account in it
 // is never changed, only replaced: readers keep it after the lock is gone.
 type accounts struct {
 	now     map[solana.PublicKey]*Account
@@ -36,12 +36,15 @@ func newAccounts() *accounts {
 }
 
 // at returns the account as it was at the end of slot, or nil. slot must not be
-// older than the finalized one.
+// older than the oldest kept one.
 func (s *accounts) at(key solana.PublicKey, slot uint64) *Account {
-	for _, p := range s.pending[key] { // ascending
-		if p.slot > slot {
-			return p.before
-		}
+	list := s.pending[key] // ascending
+	i := len(list)
+	for i > 0 && list[i-1].slot > slot { // most readers come for the newest
+		i--
+	}
+	if i < len(list) {
+		return list[i].before
 	}
 	return s.now[key]
 }
@@ -109,7 +112,7 @@ func (s *accounts) undo(keys []solana.PublicKey, slot uint64) map[solana.PublicK
 		if n == 0 {
 			delete(s.pending, k)
 		} else {
-			s.pending[k] = p[:n]
+			s.pending[k] = p[:n:n] // a snapshot may hold what follows
 		}
 	}
 	return back

@@ -1,7 +1,6 @@
 package localnet
 
 import (
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
@@ -30,14 +29,21 @@ type bank struct {
 	mu       sync.RWMutex
 	svm      *svm
 	log      *slog.Logger
+	seed     seed
 	now      func() time.Time
-	depth    uint64 // blocks between the open block and the finalized one
+	shift    time.Duration // of now, see SetTime
+	depth    uint64        // blocks between the open block and the finalized one
 	genesis  solana.Hash
 	blocks   []block // by slot
 	byHash   map[solana.Hash]uint64
-	root     uint64 // finalized slot
+	root     uint64            // finalized slot
+	keep     uint64            // for how many slots behind the open one the views are kept
+	kept     uint64            // oldest slot whose accounts are known
+	pins     map[*Front]uint64 // slots that frozen fronts show
 	accounts *accounts
 	history  *history
+	held     []held            // transactions that land later, in their order
+	banned   map[[32]byte]bool // messages that never land
 
 	clockAt     uint64 // slot that the virtual machine's clock shows
 	slotHashAt  uint64 // slot for which its slot hashes were set
@@ -51,6 +57,7 @@ type block struct {
 	parent  uint64
 	height  uint64
 	time    int64
+	root    uint64 // the finalized slot when it was the open one
 	skipped bool
 	txs     []*record
 	touched []solana.PublicKey // accounts written in it, each once
@@ -62,24 +69,11 @@ func (b *bank) open() uint64 { return uint64(len(b.blocks) - 1) }
 // confirmed is the newest sealed slot.
 func (b *bank) confirmed() uint64 { return b.blocks[b.open()].parent }
 
-// slotAt returns the newest slot of a commitment.
-func (b *bank) slotAt(c commitment) uint64 {
-	switch c {
-	case processed:
-		return b.open()
-	case confirmed:
-		return b.confirmed()
-	}
-	return b.root
-}
-
 // start makes the first blocks, so that from the beginning some slot is finalized.
 func (b *bank) start(slotTime time.Duration) error {
-	if _, err := rand.Read(b.genesis[:]); err != nil {
-		return fmt.Errorf("make genesis hash: %w", err)
-	}
+	b.genesis = b.seed.hash("genesis")
 	behind := time.Duration(b.depth+1) * max(slotTime, 0)
-	b.blocks = []block{{hash: b.genesis, time: b.now().Add(-behind).Unix()}}
+	b.blocks = []block{{hash: b.genesis, time: b.time().Add(-behind).Unix()}}
 	b.byHash = map[solana.Hash]uint64{b.genesis: 0}
 	b.push(0)
 	for b.open() <= b.depth {
@@ -93,27 +87,28 @@ func (b *bank) start(slotTime time.Duration) error {
 // push opens a block on parent in the next slot.
 func (b *bank) push(parent uint64) {
 	p := &b.blocks[parent]
-	b.blocks = append(b.blocks, block{parent: parent, height: p.height + 1, time: max(p.time, b.now().Unix())})
+	b.blocks = append(b.blocks, block{parent: parent, height: p.height + 1, time: max(p.time, b.time().Unix()), root: b.root})
 }
+
+// time is the chain's clock, in the open slot's terms.
+func (b *bank) time() time.Time { return b.now().Add(b.shift) }
 
 // advance seals the open block, opens the next and moves the finalized slot.
 func (b *bank) advance() error {
 	slot := b.open()
-	hash, err := b.seal(slot)
-	if err != nil {
-		return err
-	}
+	hash := b.seal(slot)
 	b.blocks[slot].hash = hash
 	b.byHash[hash] = slot
 	b.push(slot)
 	b.finalize()
+	err := b.landHeld()
 	b.wake()
-	return nil
+	return err
 }
 
-// seal makes the hash of a block: over its parent's, its transactions, and chance, so
-// that two forks never share one.
-func (b *bank) seal(slot uint64) (h solana.Hash, err error) {
+// seal makes the hash of a block: over its parent's, its number, its transactions,
+// and the seed. No slot is used twice, so two forks never share one.
+func (b *bank) seal(slot uint64) (h solana.Hash) {
 	d := sha256.New()
 	blk := &b.blocks[slot]
 	parent := b.blocks[blk.parent].hash
@@ -122,13 +117,10 @@ func (b *bank) seal(slot uint64) (h solana.Hash, err error) {
 	for _, r := range blk.txs {
 		d.Write(r.tx.hash[:])
 	}
-	var chance [16]byte
-	if _, err := rand.Read(chance[:]); err != nil {
-		return h, fmt.Errorf("seal slot %d: %w", slot, err)
-	}
+	chance := b.seed.hash("block")
 	d.Write(chance[:])
 	copy(h[:], d.Sum(nil))
-	return h, nil
+	return h
 }
 
 // finalize moves the root to the block that lies depth below the open one. A fork can
@@ -144,9 +136,24 @@ func (b *bank) finalize() {
 			continue
 		}
 		b.root = next
-		b.accounts.settle(blk.touched, next)
-		if next > keptWrites { // subscribers may still come for the newer ones
-			b.blocks[next-keptWrites].touched = nil
+	}
+	b.blocks[b.open()].root = b.root
+	b.forget()
+}
+
+// forget drops the states that no view needs any more: those before the slot that was
+// final keep slots ago, or when the oldest pinned slot was open.
+func (b *bank) forget() {
+	open := b.open()
+	needed := b.blocks[open-min(open, b.keep)].root
+	for _, slot := range b.pins {
+		needed = min(needed, b.blocks[slot].root)
+	}
+	for b.kept < needed {
+		b.kept++
+		b.accounts.settle(b.blocks[b.kept].touched, b.kept)
+		if b.kept > keptWrites { // subscribers may still come for the newer ones
+			b.blocks[b.kept-keptWrites].touched = nil
 		}
 	}
 }
@@ -224,44 +231,15 @@ func (b *bank) write(key solana.PublicKey, a *Account) {
 	}
 }
 
-// set replaces an account in the open slot, in the virtual machine and here.
-func (b *bank) set(key solana.PublicKey, a *Account) error {
-	if err := b.svm.set(map[solana.PublicKey]*Account{key: a}); err != nil {
-		return fmt.Errorf("set account %s: %w", key, err)
+// set replaces accounts in the open slot, in the virtual machine and here; nil
+// removes one.
+func (b *bank) set(list map[solana.PublicKey]*Account) error {
+	if err := b.svm.set(list); err != nil {
+		return fmt.Errorf("set %d accounts: %w", len(list), err)
 	}
-	b.write(key, a)
-	b.wake()
-	return nil
-}
-
-// fork abandons the newest n slots, the open one among them: their transactions and
-// account writes are undone, their hashes are unknown from now on, and the chain goes
-// on in a new slot above them.
-func (b *bank) fork(n int) error {
-	if n < 1 || uint64(n) > b.open()-b.root {
-		return fmt.Errorf("fork %d slots: only the %d above the finalized one can be undone", n, b.open()-b.root)
+	for k, a := range list {
+		b.write(k, a)
 	}
-	base := b.open() - uint64(n)
-	for b.blocks[base].skipped {
-		base--
-	}
-	var touched []solana.PublicKey
-	for s := base + 1; s < uint64(len(b.blocks)); s++ {
-		blk := &b.blocks[s]
-		touched = append(touched, blk.touched...)
-		if blk.hash != (solana.Hash{}) {
-			delete(b.byHash, blk.hash)
-		}
-	}
-	for s := b.open(); s > base; s-- {
-		b.history.drop(b.blocks[s].txs)
-		b.blocks[s] = block{parent: base, height: b.blocks[base].height, time: b.blocks[base].time, skipped: true}
-	}
-	if err := b.svm.set(b.accounts.undo(touched, base)); err != nil {
-		return fmt.Errorf("put accounts back to slot %d: %w", base, err)
-	}
-	b.clockAt, b.slotHashAt = 0, 0
-	b.push(base)
 	b.wake()
 	return nil
 }

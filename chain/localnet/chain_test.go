@@ -117,7 +117,7 @@ func ask(t testing.TB, n *Node, result any, method string, args ...any) *rpcErro
 		Result json.RawMessage
 		Error  *rpcError
 	}
-	if err := json.Unmarshal(n.answer(body, n.call), &answer); err != nil {
+	if err := json.Unmarshal(n.own().answer(body, n.own().call), &answer); err != nil {
 		t.Fatal(err)
 	}
 	if answer.Error != nil {

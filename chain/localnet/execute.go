@@ -21,12 +21,29 @@ func (b *bank) admit(t *wireTx, slot uint64) *txError {
 	return nil
 }
 
+// land runs a transaction in the open slot, with forced as its outcome if there is
+// one. What can't land is dropped in silence.
+func (b *bank) land(t *wireTx, forced *txError) error {
+	if b.banned[t.hash] {
+		b.log.Debug("drop a transaction", "signature", t.id(), "reason", "it never lands")
+		return nil
+	}
+	r, dropped, err := b.execute(t, forced)
+	if err == nil && r == nil {
+		b.log.Debug("drop a transaction", "signature", t.id(), "reason", dropped)
+	}
+	return err
+}
+
 // execute runs a transaction in the open slot. A transaction that can't be charged,
 // or isn't admitted, leaves no trace: it returns a nil record and the reason.
-func (b *bank) execute(t *wireTx) (*record, *txError, error) {
+func (b *bank) execute(t *wireTx, forced *txError) (*record, *txError, error) {
 	slot := b.open()
 	if err := b.admit(t, slot); err != nil {
 		return nil, err, nil
+	}
+	if forced != nil {
+		return b.fail(t, forced)
 	}
 	if err := b.setTime(slot, t); err != nil {
 		return nil, nil, err
@@ -57,9 +74,7 @@ func (b *bank) execute(t *wireTx) (*record, *txError, error) {
 		}
 	}
 	r.post, r.postTok = b.balances(t, nil)
-	b.blocks[slot].txs = append(b.blocks[slot].txs, r)
-	b.history.add(r)
-	b.wake()
+	b.record(r)
 	return r, nil, nil
 }
 

@@ -20,7 +20,7 @@ func lamportsAt(t testing.TB, n *Node, key solana.PublicKey, c string) uint64 {
 }
 
 func TestEachCommitmentSeesItsOwnState(t *testing.T) {
-	n := ownNode(t, Config{SlotTime: -1, FinalityDepth: 3})
+	n := ownNode(t, Config{SlotTime: -1, FinalityDepth: 3, KeepSlots: -1})
 	payer, to := funded(t, n), newKey(t).PublicKey()
 	n.Advance(4)
 	const step = 10_000_000

@@ -79,7 +79,7 @@ func FuzzAnswer(f *testing.F) {
 		f.Add([]byte(`[{"jsonrpc":"2.0","id":1,"method":"` + m + `","params":[5,{"encoding":"jsonParsed"}]}]`))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		if a := n.answer(body, n.call); a != nil && !json.Valid(a) {
+		if a := n.own().answer(body, n.own().call); a != nil && !json.Valid(a) {
 			t.Errorf("answer is not JSON: %s", a)
 		}
 	})

@@ -11,7 +11,7 @@ import (
 )
 
 // newBank starts the virtual machine and makes the genesis state on it.
-func newBank(ctx context.Context, c Config, faucet solana.PublicKey) (b *bank, err error) {
+func newBank(ctx context.Context, c Config, s seed, faucet solana.PublicKey) (b *bank, err error) {
 	vm, err := startSVM(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("start the local chain: %w", err)
@@ -22,8 +22,15 @@ func newBank(ctx context.Context, c Config, faucet solana.PublicKey) (b *bank, e
 		}
 	}()
 	b = &bank{
-		svm: vm, log: c.Logger, now: c.Now, depth: uint64(c.FinalityDepth), rentPerByte: c.LamportsPerByte,
-		accounts: newAccounts(), history: newHistory(), wake: func() {},
+		svm: vm, log: c.Logger, now: c.Now, depth: uint64(c.FinalityDepth), keep: uint64(c.KeepSlots), rentPerByte: c.LamportsPerByte,
+		accounts: newAccounts(), history: newHistory(), pins: map[*Front]uint64{}, banned: map[[32]byte]bool{}, wake: func() {},
+		seed: s,
+	}
+	if b.now == nil {
+		b.now = time.Now
+		if c.Seed != 0 {
+			b.now = b.seededClock(pace(c.SlotTime))
+		}
 	}
 	if err := b.genesisAccounts(faucet); err != nil {
 		return nil, fmt.Errorf("make the genesis state: %w", err)
@@ -77,4 +84,12 @@ func epochSchedule() []byte {
 	d = append(d, 0)                                       // warm-up
 	d = binary.LittleEndian.AppendUint64(d, 0)             // first normal epoch
 	return binary.LittleEndian.AppendUint64(d, 0)          // first normal slot
+}
+
+// pace is the length of a slot, where no clock runs the usual one.
+func pace(slotTime time.Duration) time.Duration {
+	if slotTime > 0 {
+		return slotTime
+	}
+	return DefaultSlotTime
 }

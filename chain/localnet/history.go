@@ -61,7 +61,7 @@ func (h *history) drop(records []*record) {
 		for _, k := range r.tx.keys {
 			list := h.byAddress[k]
 			if n := len(list); n > 0 && list[n-1] == r {
-				h.byAddress[k] = list[:n-1]
+				h.byAddress[k] = list[: n-1 : n-1] // a snapshot may hold the last one
 			}
 		}
 		h.count--

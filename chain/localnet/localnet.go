@@ -15,12 +15,11 @@
 package localnet
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/http"
 	"sync"
 	"time"
 
@@ -34,17 +33,26 @@ type Config struct {
 	// port+1. The host must be a loopback address. Empty or port 0: a free pair.
 	Listen string
 	// SlotTime is the length of a slot, 200 ms when zero, at least 1 ms. When
-	// negative no clock runs and only Advance makes slots.
+	// negative no clock runs and only Advance makes slots. SetSlotTime changes it.
 	SlotTime time.Duration
 	// FinalityDepth is how many blocks `finalized` lies behind `processed`; 32 when
 	// zero.
 	FinalityDepth int
+	// KeepSlots is by how many slots a front may be behind: so long the chain keeps
+	// what accounts were; 64 when zero, none when negative.
+	KeepSlots int
 	// LamportsPerByte is the rent of an account's byte (its size + 128); 5,080 when
 	// zero. Clients read it from the chain.
 	LamportsPerByte uint64
-	// Now gives block times; time.Now when nil. Only whole seconds are used, and a
-	// block is never older than its parent.
+	// Seed is what genesis hash, blockhashes, the node's keys and all chance among
+	// the faults come from, and the clock where Now is nil: one slot, one SlotTime.
+	// With slots made by hand the same calls give the same bytes. 0: chance.
+	Seed uint64
+	// Now gives block times; time.Now when nil, but see Seed. Only whole seconds are
+	// used, and a block is never older than its parent. SetTime moves it.
 	Now func() time.Time
+	// Admin serves the admin interface at /admin of the node's own front.
+	Admin bool
 	// Logger is told of dropped transactions (debug) and internal errors; nothing is
 	// logged when nil.
 	Logger *slog.Logger
@@ -54,6 +62,7 @@ type Config struct {
 const (
 	DefaultSlotTime        = 200 * time.Millisecond
 	DefaultFinalityDepth   = 32
+	DefaultKeepSlots       = 64
 	DefaultLamportsPerByte = 5_080
 )
 
@@ -61,8 +70,8 @@ func (c *Config) fill() error {
 	if c.SlotTime == 0 {
 		c.SlotTime = DefaultSlotTime
 	}
-	if c.SlotTime > 0 && c.SlotTime < time.Millisecond {
-		return fmt.Errorf("slot time %s is below 1ms", c.SlotTime)
+	if err := checkSlotTime(c.SlotTime); err != nil {
+		return err
 	}
 	if c.FinalityDepth == 0 {
 		c.FinalityDepth = DefaultFinalityDepth
@@ -70,14 +79,22 @@ func (c *Config) fill() error {
 	if c.FinalityDepth < 1 {
 		return fmt.Errorf("finality depth %d is below 1", c.FinalityDepth)
 	}
+	if c.KeepSlots == 0 {
+		c.KeepSlots = DefaultKeepSlots
+	}
+	c.KeepSlots = max(c.KeepSlots, 0)
 	if c.LamportsPerByte == 0 {
 		c.LamportsPerByte = DefaultLamportsPerByte
 	}
-	if c.Now == nil {
-		c.Now = time.Now
-	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return nil
+}
+
+func checkSlotTime(d time.Duration) error {
+	if d > 0 && d < time.Millisecond {
+		return fmt.Errorf("slot time %s is below 1ms", d)
 	}
 	return nil
 }
@@ -89,12 +106,16 @@ type Node struct {
 	faucet   solana.PrivateKey
 	identity solana.PublicKey
 	airdrops uint32 // under the bank's lock
-	address  string // host:port of the RPC
-	wsAddr   string
-	server   *http.Server
-	hub      *hub
+	admin    *admin // nil when it is not served
+	rate     chan time.Duration
+
+	mu     sync.Mutex
+	fronts []*Front // the node's own first
+	steps  []step   // of the script, waiting for their slots
+	chaos  *chaos
 
 	stop    context.CancelFunc
+	ended   context.Context
 	running sync.WaitGroup
 	closed  sync.Once
 	failed  error
@@ -106,60 +127,48 @@ func Start(ctx context.Context, c Config) (_ *Node, err error) {
 	if err := c.fill(); err != nil {
 		return nil, err
 	}
-	n := &Node{log: c.Logger}
-	for _, k := range []*solana.PublicKey{&n.identity, nil} {
-		key, err := solana.NewRandomPrivateKey()
-		if err != nil {
-			return nil, fmt.Errorf("make a key: %w", err)
-		}
-		if k != nil {
-			*k = key.PublicKey()
-		} else {
-			n.faucet = key
-		}
-	}
-	listeners, err := listen(c.Listen)
+	s, err := newSeed(c.Seed)
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			closeAll(listeners)
-		}
-	}()
-	if n.bank, err = newBank(ctx, c, n.faucet.PublicKey()); err != nil {
+	n := &Node{log: c.Logger, identity: s.key("identity").PublicKey(), faucet: s.key("faucet"), rate: make(chan time.Duration, 1)}
+	n.ended, n.stop = context.WithCancel(context.Background())
+	main, err := n.newFront(FrontConfig{Listen: c.Listen})
+	if err != nil {
 		return nil, err
 	}
-	n.address, n.wsAddr = listeners[0].Addr().String(), listeners[len(listeners)-1].Addr().String()
-	n.hub = newHub(n)
-	n.bank.wake = n.hub.wake
-	n.serve(listeners, c.SlotTime)
+	if n.bank, err = newBank(ctx, c, s, n.faucet.PublicKey()); err != nil {
+		closeAll(main.listeners)
+		return nil, err
+	}
+	if c.Admin {
+		n.admin = newAdmin(n)
+	}
+	n.bank.wake = n.wake
+	n.fronts = []*Front{main}
+	main.begin()
+	n.rate <- c.SlotTime
+	n.running.Go(n.tick)
 	return n, nil
 }
 
-// serve starts the goroutines: the HTTP servers, the subscriptions, the slot clock.
-func (n *Node) serve(listeners []net.Listener, slotTime time.Duration) {
-	ctx, stop := context.WithCancel(context.Background())
-	n.stop = stop
-	n.server = &http.Server{Handler: http.HandlerFunc(n.serveHTTP), ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug)}
-	for _, l := range listeners {
-		n.running.Go(func() { n.server.Serve(l) })
-	}
-	n.running.Go(func() { n.hub.run(ctx) })
-	if slotTime > 0 {
-		n.running.Go(func() { n.tick(ctx, slotTime) })
-	}
-}
-
 // tick makes slots at the chain's pace.
-func (n *Node) tick(ctx context.Context, slotTime time.Duration) {
-	t := time.NewTicker(slotTime)
+func (n *Node) tick() {
+	t := time.NewTicker(time.Hour)
 	defer t.Stop()
+	running := false
 	for {
 		select {
-		case <-ctx.Done():
+		case <-n.ended.Done():
 			return
+		case d := <-n.rate:
+			if running = d > 0; running {
+				t.Reset(d)
+			}
 		case <-t.C:
+			if !running {
+				continue
+			}
 			if err := n.Advance(1); err != nil {
 				n.log.Error("advance the slot", "err", err)
 			}
@@ -167,29 +176,74 @@ func (n *Node) tick(ctx context.Context, slotTime time.Duration) {
 	}
 }
 
+// SetSlotTime changes the chain's pace from now on; zero or less stops its clock, so
+// that only Advance makes slots.
+func (n *Node) SetSlotTime(d time.Duration) error {
+	if err := checkSlotTime(d); err != nil {
+		return err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	select {
+	case <-n.rate: // nobody has taken the last one yet
+	default:
+	}
+	n.rate <- d
+	return nil
+}
+
+// SetTime moves the chain's clock, so that the next block is made at t, and later ones
+// as much later as before. Block times never go back: after a step back they stand still.
+func (n *Node) SetTime(t time.Time) {
+	n.bank.mu.Lock()
+	defer n.bank.mu.Unlock()
+	n.bank.shift += t.Sub(n.bank.time())
+}
+
 // Close stops the servers, the clock and the virtual machine. It is safe to call
 // more than once.
 func (n *Node) Close() error {
 	n.closed.Do(func() {
 		n.stop()
-		n.hub.closeAll()
-		err := n.server.Close()
+		n.mu.Lock()
+		fronts := n.fronts
+		n.mu.Unlock()
+		var errs []error
+		for _, f := range fronts {
+			errs = append(errs, f.end())
+		}
 		n.running.Wait()
 		n.bank.mu.Lock()
 		defer n.bank.mu.Unlock()
-		n.failed = errors.Join(err, n.bank.svm.close())
+		n.failed = errors.Join(append(errs, n.bank.svm.close())...)
 	})
 	return n.failed
 }
 
+// own is the node's own front.
+func (n *Node) own() *Front {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.fronts[0]
+}
+
+// wake lets every front tell its subscribers. It is called under the bank's lock.
+func (n *Node) wake() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, f := range n.fronts {
+		f.hub.wake()
+	}
+}
+
 // URL is the address of the JSON-RPC.
-func (n *Node) URL() string { return "http://" + n.address }
+func (n *Node) URL() string { return n.own().URL() }
 
 // WSURL is the address of the websocket: the RPC's port + 1 where that was free, else
 // the RPC's own, which always answers websockets too.
-func (n *Node) WSURL() string { return "ws://" + n.wsAddr }
+func (n *Node) WSURL() string { return n.own().WSURL() }
 
-// GenesisHash names the chain; every start makes another.
+// GenesisHash names the chain; without a seed every start makes another.
 func (n *Node) GenesisHash() solana.Hash { return n.bank.genesis }
 
 // Slot is the open slot.
@@ -199,15 +253,25 @@ func (n *Node) Slot() uint64 {
 	return n.bank.open()
 }
 
-// Advance seals count slots, one after the other.
+// Finalized is the newest finalized slot.
+func (n *Node) Finalized() uint64 {
+	n.bank.mu.RLock()
+	defer n.bank.mu.RUnlock()
+	return n.bank.root
+}
+
+// Advance seals count slots, one after the other, and runs what the script has for
+// them.
 func (n *Node) Advance(count int) error {
 	for range count {
 		n.bank.mu.Lock()
 		err := n.bank.advance()
+		slot := n.bank.open()
 		n.bank.mu.Unlock()
 		if err != nil {
 			return err
 		}
+		n.runScript(slot)
 	}
 	return nil
 }
@@ -215,22 +279,66 @@ func (n *Node) Advance(count int) error {
 // Fork abandons the newest count slots, counted from the open one: their transactions
 // never happened, their accounts are as before, their blockhashes are unknown, their
 // slots are skipped. The chain goes on in a new slot. Finalized slots stay.
-func (n *Node) Fork(count int) error {
+func (n *Node) Fork(count int) error { return n.ForkWith(Fork{Slots: count}) }
+
+// ForkWith is Fork with a plan for the transactions that were abandoned.
+func (n *Node) ForkWith(p Fork) error {
 	n.bank.mu.Lock()
 	defer n.bank.mu.Unlock()
-	return n.bank.fork(count)
+	return n.bank.forkWith(p)
+}
+
+// Release lands every transaction that a fault or a fork holds back, now.
+func (n *Node) Release() error {
+	n.bank.mu.Lock()
+	defer n.bank.mu.Unlock()
+	return n.bank.release()
 }
 
 // SetAccount writes an account in the open slot, past every rule of the runtime. An
 // account with 0 lamports is removed.
 func (n *Node) SetAccount(key solana.PublicKey, a Account) error {
-	n.bank.mu.Lock()
-	defer n.bank.mu.Unlock()
-	if a.Lamports == 0 {
-		return n.bank.set(key, nil)
+	return n.SetAccounts(map[solana.PublicKey]Account{key: a})
+}
+
+// setAtOnce is how many accounts go to the virtual machine in one call.
+const setAtOnce = 1 << 14
+
+// SetAccounts is SetAccount for any number of them. It keeps their data: the caller
+// must not change it afterwards.
+func (n *Node) SetAccounts(list map[solana.PublicKey]Account) error {
+	part := make(map[solana.PublicKey]*Account, min(len(list), setAtOnce))
+	flush := func() error {
+		n.bank.mu.Lock()
+		defer n.bank.mu.Unlock()
+		defer clear(part)
+		return n.bank.set(part)
 	}
-	a.Data = append([]byte{}, a.Data...)
-	return n.bank.set(key, &a)
+	for k, a := range list {
+		part[k] = &a
+		if a.Lamports == 0 {
+			part[k] = nil
+		}
+		if len(part) == setAtOnce {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return flush()
+}
+
+// Account returns an account as of the open slot; nil when there is none.
+func (n *Node) Account(key solana.PublicKey) *Account {
+	n.bank.mu.RLock()
+	defer n.bank.mu.RUnlock()
+	a := n.bank.account(key, n.bank.open())
+	if a == nil {
+		return nil
+	}
+	own := *a
+	own.Data = bytes.Clone(a.Data)
+	return &own
 }
 
 // Airdrop pays lamports from the faucet, by a transaction that has landed when it

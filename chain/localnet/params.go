@@ -27,8 +27,10 @@ const (
 	codeInternal       = -32603
 	codePreflight      = -32002
 	codeSignature      = -32003
+	codeCleanedUp      = -32001
 	codeNotAvailable   = -32004
 	codeSkipped        = -32007
+	codeNoHistory      = -32011
 	codeVersion        = -32015
 	codeContextSlot    = -32016
 	codeFilterNotFound = -32020

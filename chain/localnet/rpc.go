@@ -4,16 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
-	"net/http"
 )
-
-// maxBody bounds a request: a batch of a few hundred calls.
-const maxBody = 4 << 20
 
 // handler answers one method. It returns what goes into "result", or an *rpcError;
 // any other error becomes an internal one.
-type handler func(n *Node, p params) (any, error)
+type handler func(f *Front, p params) (any, error)
 
 // methods is every JSON-RPC method; README.md has the same list with its options.
 var methods = map[string]handler{
@@ -97,43 +92,15 @@ func inContext(slot uint64, value any) withContext {
 	return withContext{rpcContext{apiVersion, slot}, value}
 }
 
-// serveHTTP answers a POST with one call or a batch of them, CORS preflights, and
-// /health; browsers of any origin may ask, as at a validator.
-func (n *Node) serveHTTP(w http.ResponseWriter, r *http.Request) {
-	h := w.Header()
-	h.Set("Access-Control-Allow-Origin", "*")
-	h.Set("Access-Control-Allow-Methods", "POST, GET, OPTIONS")
-	h.Set("Access-Control-Allow-Headers", "*")
-	h.Set("Access-Control-Max-Age", "86400")
-	switch {
-	case r.Method == http.MethodOptions:
-		w.WriteHeader(http.StatusNoContent)
-	case isUpgrade(r):
-		n.serveWS(w, r)
-	case r.Method == http.MethodGet && r.URL.Path == "/health":
-		io.WriteString(w, "ok")
-	case r.Method != http.MethodPost:
-		http.Error(w, "Used HTTP Method is not allowed. POST or OPTIONS is required", http.StatusMethodNotAllowed)
-	default:
-		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-		if err != nil {
-			http.Error(w, "request body is too large or cut", http.StatusRequestEntityTooLarge)
-			return
-		}
-		h.Set("Content-Type", "application/json; charset=utf-8")
-		w.Write(n.answer(body, n.call))
-	}
-}
-
 // caller answers one call; websockets answer more methods than HTTP.
 type caller func(method string, p params) (any, error)
 
 // answer answers a body: an object by an object, an array by an array. A notification
 // (a call without id) has no answer; nil means that there is nothing to say.
-func (n *Node) answer(body []byte, call caller) []byte {
+func (f *Front) answer(body []byte, call caller) []byte {
 	body = bytes.TrimSpace(body)
 	if len(body) == 0 || body[0] != '[' {
-		return encodeAnswer(n.answerOne(body, call))
+		return encodeAnswer(f.answerOne(body, call))
 	}
 	var batch []json.RawMessage
 	if err := json.Unmarshal(body, &batch); err != nil {
@@ -144,7 +111,7 @@ func (n *Node) answer(body []byte, call caller) []byte {
 	}
 	var answers []any
 	for _, one := range batch {
-		if a := n.answerOne(one, call); a != nil {
+		if a := f.answerOne(one, call); a != nil {
 			answers = append(answers, a)
 		}
 	}
@@ -161,7 +128,7 @@ func encodeAnswer(a any) []byte {
 	return encode(a)
 }
 
-func (n *Node) answerOne(body []byte, call caller) any {
+func (f *Front) answerOne(body []byte, call caller) any {
 	var req request
 	if err := json.Unmarshal(body, &req); err != nil {
 		var syntax *json.SyntaxError
@@ -188,19 +155,19 @@ func (n *Node) answerOne(body []byte, call caller) any {
 	}
 	var rpcErr *rpcError
 	if !errors.As(err, &rpcErr) {
-		n.log.Error("answer a call", "method", req.Method, "err", err)
+		f.n.log.Error("answer a call", "method", req.Method, "err", err)
 		rpcErr = rpcErrorf(codeInternal, "Internal error: %v", err)
 	}
 	return failed(req.ID, rpcErr)
 }
 
-func (n *Node) call(method string, p params) (any, error) {
-	n.log.Debug("call", "method", method)
+func (f *Front) call(method string, p params) (any, error) {
+	f.n.log.Debug("call", "method", method)
 	h, ok := methods[method]
 	if !ok {
 		return nil, rpcErrorf(codeMethod, "Method not found")
 	}
-	return h(n, p)
+	return h(f, p)
 }
 
 func failed(id json.RawMessage, err *rpcError) failure { return failure{"2.0", err, orNull(id)} }
@@ -224,16 +191,6 @@ func encode(v any) []byte {
 	return b.Bytes()
 }
 
-// slotFor returns the slot that a call reads, or -32016 when the caller has seen a
-// newer one. The bank's lock must be held.
-func (n *Node) slotFor(c contextConfig) (uint64, error) {
-	slot := n.bank.slotAt(c.Commitment)
-	if c.MinContextSlot != nil && slot < *c.MinContextSlot {
-		return 0, &rpcError{codeContextSlot, "Minimum context slot has not been reached", map[string]uint64{"contextSlot": slot}}
-	}
-	return slot, nil
-}
-
 // notBelowConfirmed refuses `processed` for the methods that read sealed blocks only.
 func (c contextConfig) notBelowConfirmed() error {
 	if c.Commitment == processed {
@@ -242,17 +199,18 @@ func (c contextConfig) notBelowConfirmed() error {
 	return nil
 }
 
-// read runs f on the state that a call's config asks for, under the read lock.
-func (n *Node) read(p params, config int, f func(slot uint64) (any, error)) (any, error) {
+// read runs do on the state that a call's config asks for, under the read lock.
+func (f *Front) read(p params, config int, do func(v *view, slot uint64) (any, error)) (any, error) {
 	var c contextConfig
 	if err := p.optional(config, &c); err != nil {
 		return nil, err
 	}
-	n.bank.mu.RLock()
-	defer n.bank.mu.RUnlock()
-	slot, err := n.slotFor(c)
+	f.n.bank.mu.RLock()
+	defer f.n.bank.mu.RUnlock()
+	v := f.view()
+	slot, err := v.slotFor(c)
 	if err != nil {
 		return nil, err
 	}
-	return f(slot)
+	return do(v, slot)
 }

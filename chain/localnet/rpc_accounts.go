@@ -21,7 +21,7 @@ type dataSlice struct {
 	Length int `json:"length"`
 }
 
-func getAccountInfo(n *Node, p params) (any, error) {
+func getAccountInfo(f *Front, p params) (any, error) {
 	key, err := p.key(0)
 	if err != nil {
 		return nil, err
@@ -30,13 +30,13 @@ func getAccountInfo(n *Node, p params) (any, error) {
 	if err := p.optional(1, &c); err != nil {
 		return nil, err
 	}
-	return n.read(p, 1, func(slot uint64) (any, error) {
-		v, err := n.bank.show(key, n.bank.account(key, slot), slot, c)
-		return inContext(slot, v), err
+	return f.read(p, 1, func(v *view, slot uint64) (any, error) {
+		shown, err := v.show(key, v.account(key, slot), slot, c)
+		return v.context(slot, shown), err
 	})
 }
 
-func getMultipleAccounts(n *Node, p params) (any, error) {
+func getMultipleAccounts(f *Front, p params) (any, error) {
 	var texts []string
 	if err := p.into(0, &texts); err != nil {
 		return nil, err
@@ -48,39 +48,39 @@ func getMultipleAccounts(n *Node, p params) (any, error) {
 	if err := p.optional(1, &c); err != nil {
 		return nil, err
 	}
-	return n.read(p, 1, func(slot uint64) (any, error) {
+	return f.read(p, 1, func(v *view, slot uint64) (any, error) {
 		list := make([]any, len(texts))
 		for i, t := range texts {
 			key, err := parseKey(t)
 			if err != nil {
 				return nil, err
 			}
-			if list[i], err = n.bank.show(key, n.bank.account(key, slot), slot, c); err != nil {
+			if list[i], err = v.show(key, v.account(key, slot), slot, c); err != nil {
 				return nil, err
 			}
 		}
-		return inContext(slot, list), nil
+		return v.context(slot, list), nil
 	})
 }
 
-func getBalance(n *Node, p params) (any, error) {
+func getBalance(f *Front, p params) (any, error) {
 	key, err := p.key(0)
 	if err != nil {
 		return nil, err
 	}
-	return n.read(p, 1, func(slot uint64) (any, error) {
+	return f.read(p, 1, func(v *view, slot uint64) (any, error) {
 		var lamports uint64
-		if a := n.bank.accounts.at(key, slot); a != nil {
+		if a := v.account(key, slot); a != nil {
 			lamports = a.Lamports
 		}
-		return inContext(slot, lamports), nil
+		return v.context(slot, lamports), nil
 	})
 }
 
 // rentOverhead is what the runtime adds to an account's size before it counts rent.
 const rentOverhead = 128
 
-func getMinimumBalance(n *Node, p params) (any, error) {
+func getMinimumBalance(f *Front, p params) (any, error) {
 	var size uint64
 	if err := p.into(0, &size); err != nil {
 		return nil, err
@@ -88,7 +88,7 @@ func getMinimumBalance(n *Node, p params) (any, error) {
 	if size > 10<<20 {
 		return nil, invalid("data length %d, at most 10485760", size)
 	}
-	return (size + rentOverhead) * n.bank.rentPerByte, nil
+	return (size + rentOverhead) * f.n.bank.rentPerByte, nil
 }
 
 // keyedAccount is an account in a list.
@@ -104,7 +104,7 @@ type programConfig struct {
 	Filters     []accountFilter `json:"filters"`
 }
 
-func getProgramAccounts(n *Node, p params) (any, error) {
+func getProgramAccounts(f *Front, p params) (any, error) {
 	owner, err := p.key(0)
 	if err != nil {
 		return nil, err
@@ -116,14 +116,14 @@ func getProgramAccounts(n *Node, p params) (any, error) {
 	if len(c.Filters) > 4 {
 		return nil, rpcErrorf(codeParams, "Too many filters provided; max 4")
 	}
-	return n.read(p, 1, func(slot uint64) (any, error) {
-		list, err := n.bank.showAll(n.bank.accounts.ownedBy(owner, slot), slot, c.accountConfig, func(a *Account) bool {
+	return f.read(p, 1, func(v *view, slot uint64) (any, error) {
+		list, err := v.showAll(v.ownedBy(owner, slot), slot, c.accountConfig, func(a *Account) bool {
 			return matchAll(c.Filters, a)
 		})
 		if err != nil || !c.WithContext {
 			return list, err
 		}
-		return inContext(slot, list), nil
+		return v.context(slot, list), nil
 	})
 }
 

@@ -2,17 +2,23 @@ package localnet
 
 // blockAt returns the block of a slot that has reached a commitment, or the error of a
 // validator that lacks it.
-func (b *bank) blockAt(slot uint64, c commitment) (*block, error) {
-	if slot > b.slotAt(c) {
+func (v *view) blockAt(slot uint64, c commitment) (*block, error) {
+	if err := v.hasHistory(); err != nil {
+		return nil, err
+	}
+	if slot > v.slotAt(c) {
 		return nil, rpcErrorf(codeNotAvailable, "Block not available for slot %d", slot)
 	}
-	if b.blocks[slot].skipped {
+	if slot < v.seen.HistoryFrom {
+		return nil, rpcErrorf(codeCleanedUp, "Block %d cleaned up, does not exist on node. First available block: %d", slot, v.seen.HistoryFrom)
+	}
+	if v.blocks[slot].skipped {
 		return nil, rpcErrorf(codeSkipped, "Slot %d was skipped, or missing due to ledger jump to recent snapshot", slot)
 	}
-	return &b.blocks[slot], nil
+	return &v.blocks[slot], nil
 }
 
-func getBlock(n *Node, p params) (any, error) {
+func getBlock(f *Front, p params) (any, error) {
 	var slot uint64
 	if err := p.into(0, &slot); err != nil {
 		return nil, err
@@ -21,13 +27,14 @@ func getBlock(n *Node, p params) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	n.bank.mu.RLock()
-	defer n.bank.mu.RUnlock()
-	blk, err := n.bank.blockAt(slot, c.Commitment)
+	f.n.bank.mu.RLock()
+	defer f.n.bank.mu.RUnlock()
+	v := f.view()
+	blk, err := v.blockAt(slot, c.Commitment)
 	if err != nil {
 		return nil, err
 	}
-	return n.bank.showBlock(blk, c, nil)
+	return v.showBlock(blk, c, nil)
 }
 
 // showBlock shows a block with those of its transactions that keep accepts; nil: all.
@@ -69,7 +76,7 @@ func (b *bank) showBlock(blk *block, c txConfig, keep func(*record) bool) (any, 
 // maxBlocks is the longest range of slots that getBlocks answers.
 const maxBlocks = 500_000
 
-func getBlocks(n *Node, p params) (any, error) {
+func getBlocks(f *Front, p params) (any, error) {
 	var from uint64
 	if err := p.into(0, &from); err != nil {
 		return nil, err
@@ -84,10 +91,10 @@ func getBlocks(n *Node, p params) (any, error) {
 	} else if len(p) > 2 {
 		config = 2
 	}
-	return n.listBlocks(p, config, from, to, maxBlocks)
+	return f.listBlocks(p, config, from, to, maxBlocks)
 }
 
-func getBlocksWithLimit(n *Node, p params) (any, error) {
+func getBlocksWithLimit(f *Front, p params) (any, error) {
 	var from, limit uint64
 	if err := p.into(0, &from); err != nil {
 		return nil, err
@@ -98,10 +105,10 @@ func getBlocksWithLimit(n *Node, p params) (any, error) {
 	if limit > maxBlocks {
 		return nil, rpcErrorf(codeParams, "Limit too large; max %d", maxBlocks)
 	}
-	return n.listBlocks(p, 2, from, nil, limit)
+	return f.listBlocks(p, 2, from, nil, limit)
 }
 
-func (n *Node) listBlocks(p params, config int, from uint64, to *uint64, limit uint64) (any, error) {
+func (f *Front) listBlocks(p params, config int, from uint64, to *uint64, limit uint64) (any, error) {
 	var c contextConfig
 	if err := p.optional(config, &c); err != nil {
 		return nil, err
@@ -109,7 +116,7 @@ func (n *Node) listBlocks(p params, config int, from uint64, to *uint64, limit u
 	if err := c.notBelowConfirmed(); err != nil {
 		return nil, err
 	}
-	return n.read(p, config, func(slot uint64) (any, error) {
+	return f.read(p, config, func(v *view, slot uint64) (any, error) {
 		last := slot
 		if to != nil {
 			last = min(last, *to)
@@ -118,8 +125,8 @@ func (n *Node) listBlocks(p params, config int, from uint64, to *uint64, limit u
 			}
 		}
 		slots := []uint64{}
-		for s := from; s <= last && uint64(len(slots)) < limit; s++ {
-			if !n.bank.blocks[s].skipped {
+		for s := max(from, v.seen.HistoryFrom); s <= last && uint64(len(slots)) < limit; s++ {
+			if !v.blocks[s].skipped {
 				slots = append(slots, s)
 			}
 		}
@@ -127,14 +134,15 @@ func (n *Node) listBlocks(p params, config int, from uint64, to *uint64, limit u
 	})
 }
 
-func getBlockTime(n *Node, p params) (any, error) {
+func getBlockTime(f *Front, p params) (any, error) {
 	var slot uint64
 	if err := p.into(0, &slot); err != nil {
 		return nil, err
 	}
-	n.bank.mu.RLock()
-	defer n.bank.mu.RUnlock()
-	blk, err := n.bank.blockAt(slot, confirmed)
+	f.n.bank.mu.RLock()
+	defer f.n.bank.mu.RUnlock()
+	v := f.view()
+	blk, err := v.blockAt(slot, confirmed)
 	if err != nil {
 		return nil, err
 	}
@@ -142,7 +150,7 @@ func getBlockTime(n *Node, p params) (any, error) {
 }
 
 // getBlockCommitment: nobody votes here, so no stake stands behind a block.
-func getBlockCommitment(n *Node, p params) (any, error) {
+func getBlockCommitment(f *Front, p params) (any, error) {
 	var slot uint64
 	if err := p.into(0, &slot); err != nil {
 		return nil, err

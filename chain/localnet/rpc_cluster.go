@@ -9,24 +9,24 @@ import (
 // apiVersion is the validator version whose RPC this follows.
 const apiVersion = "4.0.0"
 
-func getVersion(*Node, params) (any, error) {
+func getVersion(*Front, params) (any, error) {
 	return map[string]any{"solana-core": apiVersion, "feature-set": 0}, nil
 }
 
-func getHealth(*Node, params) (any, error) { return "ok", nil }
+func getHealth(*Front, params) (any, error) { return "ok", nil }
 
-func getGenesisHash(n *Node, _ params) (any, error) { return n.bank.genesis, nil }
+func getGenesisHash(f *Front, _ params) (any, error) { return f.n.bank.genesis, nil }
 
-func getIdentity(n *Node, _ params) (any, error) {
-	return map[string]any{"identity": n.identity}, nil
+func getIdentity(f *Front, _ params) (any, error) {
+	return map[string]any{"identity": f.n.identity}, nil
 }
 
-func getSlotLeader(n *Node, p params) (any, error) {
-	return n.read(p, 0, func(uint64) (any, error) { return n.identity, nil })
+func getSlotLeader(f *Front, p params) (any, error) {
+	return f.read(p, 0, func(*view, uint64) (any, error) { return f.n.identity, nil })
 }
 
 // getSlotLeaders: one leader makes every block.
-func getSlotLeaders(n *Node, p params) (any, error) {
+func getSlotLeaders(f *Front, p params) (any, error) {
 	var start, limit uint64
 	if err := p.into(0, &start); err != nil {
 		return nil, err
@@ -39,85 +39,80 @@ func getSlotLeaders(n *Node, p params) (any, error) {
 	}
 	leaders := make([]solana.PublicKey, limit)
 	for i := range leaders {
-		leaders[i] = n.identity
+		leaders[i] = f.n.identity
 	}
 	return leaders, nil
 }
 
 // getAgGenesisCert: finality here is that of TowerBFT, so there is no such certificate.
-func getAgGenesisCert(*Node, params) (any, error) { return nil, nil }
+func getAgGenesisCert(*Front, params) (any, error) { return nil, nil }
 
-func getSlot(n *Node, p params) (any, error) {
-	return n.read(p, 0, func(slot uint64) (any, error) { return slot, nil })
+func getSlot(f *Front, p params) (any, error) {
+	return f.read(p, 0, func(v *view, slot uint64) (any, error) { return v.claimed(slot), nil })
 }
 
-func getBlockHeight(n *Node, p params) (any, error) {
-	return n.read(p, 0, func(slot uint64) (any, error) { return n.bank.blocks[slot].height, nil })
+func getBlockHeight(f *Front, p params) (any, error) {
+	return f.read(p, 0, func(v *view, slot uint64) (any, error) { return v.claimed(v.blocks[slot].height), nil })
 }
 
-func getTransactionCount(n *Node, p params) (any, error) {
-	return n.read(p, 0, func(slot uint64) (any, error) {
-		count := n.bank.history.count
-		for s := slot + 1; s <= n.bank.open(); s++ {
-			count -= uint64(len(n.bank.blocks[s].txs))
-		}
-		return count, nil
+func getTransactionCount(f *Front, p params) (any, error) {
+	return f.read(p, 0, func(v *view, slot uint64) (any, error) {
+		return v.transactions(slot), nil
 	})
 }
 
-func getEpochInfo(n *Node, p params) (any, error) {
-	return n.read(p, 0, func(slot uint64) (any, error) {
-		count := n.bank.history.count
-		for s := slot + 1; s <= n.bank.open(); s++ {
-			count -= uint64(len(n.bank.blocks[s].txs))
-		}
+func getEpochInfo(f *Front, p params) (any, error) {
+	return f.read(p, 0, func(v *view, slot uint64) (any, error) {
+		said := v.claimed(slot)
 		return map[string]uint64{
-			"absoluteSlot": slot, "blockHeight": n.bank.blocks[slot].height, "epoch": slot / slotsPerEpoch,
-			"slotIndex": slot % slotsPerEpoch, "slotsInEpoch": slotsPerEpoch, "transactionCount": count,
+			"absoluteSlot": said, "blockHeight": v.claimed(v.blocks[slot].height), "epoch": said / slotsPerEpoch,
+			"slotIndex": said % slotsPerEpoch, "slotsInEpoch": slotsPerEpoch, "transactionCount": v.transactions(slot),
 		}, nil
 	})
 }
 
-func getEpochSchedule(*Node, params) (any, error) {
+func getEpochSchedule(*Front, params) (any, error) {
 	return map[string]any{
 		"slotsPerEpoch": slotsPerEpoch, "leaderScheduleSlotOffset": slotsPerEpoch,
 		"warmup": false, "firstNormalEpoch": 0, "firstNormalSlot": 0,
 	}, nil
 }
 
-func getClusterNodes(n *Node, _ params) (any, error) {
+func getClusterNodes(f *Front, _ params) (any, error) {
 	return []any{map[string]any{
-		"pubkey": n.identity, "rpc": n.address, "pubsub": n.address, "gossip": nil, "tpu": nil,
+		"pubkey": f.n.identity, "rpc": f.address, "pubsub": f.address, "gossip": nil, "tpu": nil,
 		"tpuQuic": nil, "version": apiVersion, "featureSet": 0, "shredVersion": 0,
 	}}, nil
 }
 
 // getVoteAccounts: nobody votes here.
-func getVoteAccounts(*Node, params) (any, error) {
+func getVoteAccounts(*Front, params) (any, error) {
 	return map[string]any{"current": []any{}, "delinquent": []any{}}, nil
 }
 
-func getFirstAvailableBlock(*Node, params) (any, error) { return 0, nil }
+func getFirstAvailableBlock(f *Front, p params) (any, error) {
+	return f.read(p, 0, func(v *view, _ uint64) (any, error) { return v.seen.HistoryFrom, nil })
+}
 
-func getLatestBlockhash(n *Node, p params) (any, error) {
-	return n.read(p, 0, func(slot uint64) (any, error) {
-		hash, last := n.bank.hashFor(slot)
-		return inContext(slot, map[string]any{"blockhash": hash, "lastValidBlockHeight": last}), nil
+func getLatestBlockhash(f *Front, p params) (any, error) {
+	return f.read(p, 0, func(v *view, slot uint64) (any, error) {
+		hash, last := v.hashFor(slot)
+		return v.context(slot, map[string]any{"blockhash": hash, "lastValidBlockHeight": last}), nil
 	})
 }
 
-func isBlockhashValid(n *Node, p params) (any, error) {
+func isBlockhashValid(f *Front, p params) (any, error) {
 	k, err := p.key(0)
 	if err != nil {
 		return nil, err
 	}
-	return n.read(p, 1, func(slot uint64) (any, error) {
-		return inContext(slot, n.bank.knows(solana.Hash(k), slot)), nil
+	return f.read(p, 1, func(v *view, slot uint64) (any, error) {
+		return v.context(slot, v.knows(solana.Hash(k), slot)), nil
 	})
 }
 
 // getFeeForMessage answers null when the message's blockhash has expired.
-func getFeeForMessage(n *Node, p params) (any, error) {
+func getFeeForMessage(f *Front, p params) (any, error) {
 	var s string
 	if err := p.into(0, &s); err != nil {
 		return nil, err
@@ -130,17 +125,17 @@ func getFeeForMessage(n *Node, p params) (any, error) {
 	if err != nil {
 		return nil, invalid("message: %v", err)
 	}
-	return n.read(p, 1, func(slot uint64) (any, error) {
-		if !n.bank.knows(m.RecentBlockhash, slot) {
-			return inContext(slot, nil), nil
+	return f.read(p, 1, func(v *view, slot uint64) (any, error) {
+		if !v.knows(m.RecentBlockhash, slot) {
+			return v.context(slot, nil), nil
 		}
-		return inContext(slot, messageFee(m)), nil
+		return v.context(slot, messageFee(m)), nil
 	})
 }
 
 // getRecentPrioritizationFees answers, for each of the newest 150 slots, the lowest
 // price of a transaction that wrote all the given addresses; 0 when there is none.
-func getRecentPrioritizationFees(n *Node, p params) (any, error) {
+func getRecentPrioritizationFees(f *Front, p params) (any, error) {
 	var texts []string
 	if err := p.optional(0, &texts); err != nil {
 		return nil, err
@@ -156,15 +151,16 @@ func getRecentPrioritizationFees(n *Node, p params) (any, error) {
 		}
 		keys = append(keys, k)
 	}
-	n.bank.mu.RLock()
-	defer n.bank.mu.RUnlock()
+	f.n.bank.mu.RLock()
+	defer f.n.bank.mu.RUnlock()
+	v := f.view()
 	type fee struct {
 		Slot uint64 `json:"slot"`
 		Fee  uint64 `json:"prioritizationFee"`
 	}
 	fees := []fee{}
-	for s := n.bank.confirmed(); s > 0 && len(fees) < 150; s = n.bank.blocks[s].parent {
-		fees = append(fees, fee{s, lowestPrice(n.bank.blocks[s].txs, keys)})
+	for s := v.confirmed(); s > 0 && len(fees) < 150; s = v.blocks[s].parent {
+		fees = append(fees, fee{s, lowestPrice(v.blocks[s].txs, keys)})
 	}
 	slices.Reverse(fees)
 	return fees, nil
@@ -194,37 +190,37 @@ func writesAll(t *wireTx, keys []solana.PublicKey) bool {
 }
 
 // getRecentPerformanceSamples answers one sample, over the newest slots.
-func getRecentPerformanceSamples(n *Node, _ params) (any, error) {
-	n.bank.mu.RLock()
-	defer n.bank.mu.RUnlock()
+func getRecentPerformanceSamples(f *Front, _ params) (any, error) {
+	f.n.bank.mu.RLock()
+	defer f.n.bank.mu.RUnlock()
 	const window = 300
-	last := n.bank.confirmed()
+	last := f.view().confirmed()
 	first := last - min(last, window)
 	var count int
 	for s := first + 1; s <= last; s++ {
-		count += len(n.bank.blocks[s].txs)
+		count += len(f.n.bank.blocks[s].txs)
 	}
 	return []any{map[string]any{
 		"slot": last, "numSlots": last - first, "numTransactions": count, "numNonVoteTransactions": count,
-		"samplePeriodSecs": max(1, n.bank.blocks[last].time-n.bank.blocks[first].time),
+		"samplePeriodSecs": max(1, f.n.bank.blocks[last].time-f.n.bank.blocks[first].time),
 	}}, nil
 }
 
 // getSupply counts what genesis made; nothing circulates but the faucet's gifts.
-func getSupply(n *Node, p params) (any, error) {
-	return n.read(p, 0, func(slot uint64) (any, error) {
+func getSupply(f *Front, p params) (any, error) {
+	return f.read(p, 0, func(v *view, slot uint64) (any, error) {
 		var total, held uint64
-		for k := range n.bank.accounts.now {
-			if a := n.bank.accounts.at(k, slot); a != nil {
+		for k := range v.accounts.now {
+			if a := v.account(k, slot); a != nil {
 				total = addSaturating(total, a.Lamports)
 			}
 		}
-		if a := n.bank.accounts.at(n.faucet.PublicKey(), slot); a != nil {
+		if a := v.account(f.n.faucet.PublicKey(), slot); a != nil {
 			held = a.Lamports
 		}
-		return inContext(slot, map[string]any{
+		return v.context(slot, map[string]any{
 			"total": total, "circulating": total - held, "nonCirculating": held,
-			"nonCirculatingAccounts": []any{n.faucet.PublicKey()},
+			"nonCirculatingAccounts": []any{f.n.faucet.PublicKey()},
 		}), nil
 	})
 }

@@ -8,17 +8,6 @@ import (
 	"github.com/gagliardetto/solana-go"
 )
 
-// statusOf names the commitment that a slot has reached.
-func (b *bank) statusOf(slot uint64) commitment {
-	switch {
-	case slot <= b.root:
-		return finalized
-	case slot <= b.confirmed():
-		return confirmed
-	}
-	return processed
-}
-
 // showErr is {"Ok":null} or {"Err":...}, the older form of an error.
 func showErr(err *txError) map[string]any {
 	if err == nil {
@@ -27,7 +16,7 @@ func showErr(err *txError) map[string]any {
 	return map[string]any{"Err": err}
 }
 
-func getSignatureStatuses(n *Node, p params) (any, error) {
+func getSignatureStatuses(f *Front, p params) (any, error) {
 	var texts []string
 	if err := p.into(0, &texts); err != nil {
 		return nil, err
@@ -41,30 +30,40 @@ func getSignatureStatuses(n *Node, p params) (any, error) {
 	if err := p.optional(1, &c); err != nil {
 		return nil, err
 	}
-	n.bank.mu.RLock()
-	defer n.bank.mu.RUnlock()
-	open := n.bank.open()
+	f.n.bank.mu.RLock()
+	defer f.n.bank.mu.RUnlock()
+	v := f.view()
+	if c.Search {
+		if err := v.hasHistory(); err != nil {
+			return nil, err
+		}
+	}
+	reach := uint64(rememberedSlots)
+	if v.seen.StatusSlots != nil {
+		reach = *v.seen.StatusSlots
+	}
+	open := v.open()
 	list := make([]any, len(texts))
 	for i, t := range texts {
 		sig, err := parseSignature(t)
 		if err != nil {
 			return nil, err
 		}
-		r := n.bank.history.byID[sig]
-		if r == nil || (!c.Search && r.slot+rememberedSlots < open) {
+		r := v.find(sig)
+		if r == nil || (!c.Search && (reach == 0 || r.slot+reach < open)) {
 			continue
 		}
-		status := n.bank.statusOf(r.slot)
+		status := v.statusOf(r.slot)
 		var confirmations any
 		if status != finalized {
-			confirmations = n.bank.blocks[open].height - n.bank.blocks[r.slot].height
+			confirmations = v.blocks[open].height - v.blocks[r.slot].height
 		}
 		list[i] = map[string]any{
 			"slot": r.slot, "confirmations": confirmations, "err": r.err,
 			"status": showErr(r.err), "confirmationStatus": status.String(),
 		}
 	}
-	return inContext(open, list), nil
+	return v.context(open, list), nil
 }
 
 // signaturesConfig is what getSignaturesForAddress takes.
@@ -77,7 +76,7 @@ type signaturesConfig struct {
 
 const maxSignatures = 1000
 
-func getSignaturesForAddress(n *Node, p params) (any, error) {
+func getSignaturesForAddress(f *Front, p params) (any, error) {
 	key, err := p.key(0)
 	if err != nil {
 		return nil, err
@@ -96,20 +95,23 @@ func getSignaturesForAddress(n *Node, p params) (any, error) {
 	if limit < 1 || limit > maxSignatures {
 		return nil, rpcErrorf(codeParams, "Invalid limit; max %d", maxSignatures)
 	}
-	return n.read(p, 1, func(slot uint64) (any, error) {
-		before, err := n.bank.history.filter(c.Before)
+	return f.read(p, 1, func(v *view, slot uint64) (any, error) {
+		if err := v.hasHistory(); err != nil {
+			return nil, err
+		}
+		before, err := v.filter(c.Before)
 		if err != nil {
 			return nil, err
 		}
-		until, err := n.bank.history.filter(c.Until)
+		until, err := v.filter(c.Until)
 		if err != nil {
 			return nil, err
 		}
 		list := []any{}
-		for _, r := range n.bank.history.newest(key, slot, before, until, limit) {
+		for _, r := range v.newest(key, slot, before, until, limit) {
 			list = append(list, map[string]any{
 				"signature": r.tx.id(), "slot": r.slot, "err": r.err, "memo": memoOf(r.tx),
-				"blockTime": n.bank.blocks[r.slot].time, "confirmationStatus": n.bank.statusOf(r.slot).String(),
+				"blockTime": v.blocks[r.slot].time, "confirmationStatus": v.statusOf(r.slot).String(),
 			})
 		}
 		return list, nil
@@ -118,7 +120,7 @@ func getSignaturesForAddress(n *Node, p params) (any, error) {
 
 // filter finds the transaction that `before` or `until` names: -32020 when there is
 // none, so that a page never silently begins at the wrong place.
-func (h *history) filter(text string) (*record, error) {
+func (v *view) filter(text string) (*record, error) {
 	if text == "" {
 		return nil, nil
 	}
@@ -126,8 +128,8 @@ func (h *history) filter(text string) (*record, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := h.byID[sig]
-	if r == nil {
+	r := v.history.byID[sig]
+	if r == nil || r.slot > v.tip || r.slot < v.seen.HistoryFrom {
 		return nil, rpcErrorf(codeFilterNotFound, "Transaction %s was not found", sig)
 	}
 	return r, nil
@@ -140,18 +142,20 @@ func (r *record) newer(o *record) bool {
 
 // newest returns up to limit records of an address, newest first: at or before slot,
 // older than before and newer than until, both optional.
-func (h *history) newest(key solana.PublicKey, slot uint64, before, until *record, limit int) []*record {
+func (v *view) newest(key solana.PublicKey, slot uint64, before, until *record, limit int) []*record {
 	var found []*record
-	list := h.byAddress[key]
+	list := v.history.byAddress[key]
 	for i := len(list) - 1; i >= 0 && len(found) < limit; i-- {
 		r := list[i]
 		if r.slot > slot || (before != nil && !before.newer(r)) {
 			continue
 		}
-		if until != nil && !r.newer(until) {
+		if until != nil && !r.newer(until) || r.slot < v.seen.HistoryFrom {
 			break
 		}
-		found = append(found, r)
+		if r = v.tell(r.tx.id(), r); r != nil {
+			found = append(found, r)
+		}
 	}
 	return found
 }
@@ -197,7 +201,7 @@ func (p params) txConfigAt(i int) (c txConfig, err error) {
 	return c, err
 }
 
-func getTransaction(n *Node, p params) (any, error) {
+func getTransaction(f *Front, p params) (any, error) {
 	var text string
 	if err := p.into(0, &text); err != nil {
 		return nil, err
@@ -210,17 +214,21 @@ func getTransaction(n *Node, p params) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	n.bank.mu.RLock()
-	defer n.bank.mu.RUnlock()
-	r := n.bank.history.byID[sig]
-	if r == nil || r.slot > n.bank.slotAt(c.Commitment) {
+	f.n.bank.mu.RLock()
+	defer f.n.bank.mu.RUnlock()
+	v := f.view()
+	if err := v.hasHistory(); err != nil {
+		return nil, err
+	}
+	r := v.find(sig)
+	if r == nil || r.tx == nil || r.slot > v.slotAt(c.Commitment) {
 		return nil, nil
 	}
 	shown, err := showTx(r, c)
 	if err != nil {
 		return nil, err
 	}
-	shown["slot"], shown["blockTime"] = r.slot, n.bank.blocks[r.slot].time
+	shown["slot"], shown["blockTime"] = r.slot, v.blocks[r.slot].time
 	shown["transactionIndex"] = r.index
 	return shown, nil
 }

@@ -41,7 +41,12 @@ func decodeTx(p params, encoding string) (*wireTx, error) {
 // runs it in the open slot and answers its signature. As with a validator, the answer
 // says nothing of success: what can't land once preflight is over, or with preflight
 // skipped, is dropped in silence.
-func sendTransaction(n *Node, p params) (any, error) {
+func sendTransaction(f *Front, p params) (any, error) {
+	return f.send(p, f.n.land)
+}
+
+// send checks a transaction and hands it to land, under the bank's lock.
+func (f *Front) send(p params, land func(*wireTx) error) (any, error) {
 	var c sendConfig
 	if err := p.optional(1, &c); err != nil {
 		return nil, err
@@ -51,8 +56,8 @@ func sendTransaction(n *Node, p params) (any, error) {
 		return nil, err
 	}
 	valid := t.verify()
-	n.bank.mu.Lock()
-	defer n.bank.mu.Unlock()
+	f.n.bank.mu.Lock()
+	defer f.n.bank.mu.Unlock()
 	var at contextConfig
 	if c.Preflight != nil {
 		at.Commitment = *c.Preflight
@@ -61,7 +66,7 @@ func sendTransaction(n *Node, p params) (any, error) {
 		at.Commitment = processed
 	}
 	at.MinContextSlot = c.MinContextSlot
-	slot, err := n.slotFor(at)
+	slot, err := f.view().slotFor(at)
 	if err != nil {
 		return nil, err
 	}
@@ -69,15 +74,15 @@ func sendTransaction(n *Node, p params) (any, error) {
 		if !valid {
 			return nil, rpcErrorf(codeSignature, "Transaction signature verification failure")
 		}
-		if err := n.preflight(t, slot); err != nil {
+		if err := f.n.preflight(t, slot); err != nil {
 			return nil, err
 		}
 	}
 	if !valid {
-		n.log.Debug("drop a transaction", "signature", t.id(), "reason", errSignatureFailure)
+		f.n.log.Debug("drop a transaction", "signature", t.id(), "reason", errSignatureFailure)
 		return t.id(), nil
 	}
-	return t.id(), n.land(t)
+	return t.id(), land(t)
 }
 
 // preflight simulates t and turns a failure into -32002.
@@ -90,20 +95,11 @@ func (n *Node) preflight(t *wireTx, slot uint64) error {
 	if len(s.Logs) > 0 {
 		message += " "
 	}
-	return &rpcError{codePreflight, message, n.simulated(s, t, simulateConfig{})}
+	return &rpcError{codePreflight, message, n.bank.simulated(s, t, simulateConfig{})}
 }
 
 // land executes t in the open slot. The bank's lock must be held.
-func (n *Node) land(t *wireTx) error {
-	r, dropped, err := n.bank.execute(t)
-	if err != nil {
-		return err
-	}
-	if r == nil {
-		n.log.Debug("drop a transaction", "signature", t.id(), "reason", dropped)
-	}
-	return nil
-}
+func (n *Node) land(t *wireTx) error { return n.bank.land(t, nil) }
 
 // simulateConfig is what simulateTransaction takes.
 type simulateConfig struct {
@@ -118,7 +114,7 @@ type simulateConfig struct {
 	} `json:"accounts"`
 }
 
-func simulateTransaction(n *Node, p params) (any, error) {
+func simulateTransaction(f *Front, p params) (any, error) {
 	var c simulateConfig
 	if err := p.optional(1, &c); err != nil {
 		return nil, err
@@ -133,28 +129,29 @@ func simulateTransaction(n *Node, p params) (any, error) {
 	if c.SigVerify && !t.verify() {
 		return nil, rpcErrorf(codeSignature, "Transaction signature verification failure")
 	}
-	n.bank.mu.Lock()
-	defer n.bank.mu.Unlock()
-	slot, err := n.slotFor(c.contextConfig)
+	f.n.bank.mu.Lock()
+	defer f.n.bank.mu.Unlock()
+	v := f.view()
+	slot, err := v.slotFor(c.contextConfig)
 	if err != nil {
 		return nil, err
 	}
 	if c.Replace {
-		if t, err = t.withBlockhash(first(n.bank.hashFor(slot))); err != nil {
+		if t, err = t.withBlockhash(first(v.hashFor(slot))); err != nil {
 			return nil, err
 		}
 	}
-	s, err := n.bank.simulate(t, slot, !c.Replace)
+	s, err := v.simulate(t, slot, !c.Replace)
 	if err != nil {
 		return nil, err
 	}
-	result := n.simulated(s, t, c)
+	result := v.simulated(s, t, c)
 	if c.Accounts != nil {
-		if result["accounts"], err = n.simulatedAccounts(s, c); err != nil {
+		if result["accounts"], err = v.simulatedAccounts(s, c); err != nil {
 			return nil, err
 		}
 	}
-	return inContext(slot, result), nil
+	return v.context(slot, result), nil
 }
 
 func first[T, U any](v T, _ U) T { return v }
@@ -170,11 +167,11 @@ func (t *wireTx) withBlockhash(h solana.Hash) (*wireTx, error) {
 }
 
 // simulated is a simulation as the RPC shows it, the accounts asked for apart.
-func (n *Node) simulated(s *simulation, t *wireTx, c simulateConfig) map[string]any {
+func (b *bank) simulated(s *simulation, t *wireTx, c simulateConfig) map[string]any {
 	result := map[string]any{
 		"err": s.err, "logs": s.Logs, "unitsConsumed": s.Units, "accounts": nil,
 		"returnData": showReturned(s.outcome), "innerInstructions": nil, "replacementBlockhash": nil,
-		"loadedAccountsDataSize": n.bank.loadedSize(t, s.slot),
+		"loadedAccountsDataSize": b.loadedSize(t, s.slot),
 		"fee":                    nil, "preBalances": nil, "postBalances": nil, "preTokenBalances": nil, "postTokenBalances": nil,
 		"loadedAddresses": showLoaded(t),
 	}
@@ -187,7 +184,7 @@ func (n *Node) simulated(s *simulation, t *wireTx, c simulateConfig) map[string]
 		result["innerInstructions"] = showInner(t, s.outcome, showInnerParsed)
 	}
 	if c.Replace {
-		hash, last := n.bank.hashFor(s.slot)
+		hash, last := b.hashFor(s.slot)
 		result["replacementBlockhash"] = map[string]any{"blockhash": hash, "lastValidBlockHeight": last}
 	}
 	return result
@@ -227,7 +224,7 @@ func (b *bank) loadedSize(t *wireTx, slot uint64) int {
 }
 
 // simulatedAccounts shows the accounts asked for as the transaction would leave them.
-func (n *Node) simulatedAccounts(s *simulation, c simulateConfig) (any, error) {
+func (b *bank) simulatedAccounts(s *simulation, c simulateConfig) (any, error) {
 	if s.err != nil {
 		return make([]any, len(c.Accounts.Addresses)), nil
 	}
@@ -246,9 +243,9 @@ func (n *Node) simulatedAccounts(s *simulation, c simulateConfig) (any, error) {
 		}
 		a, written := s.post[key]
 		if !written {
-			a = n.bank.account(key, s.slot)
+			a = b.account(key, s.slot)
 		}
-		if list[i], err = n.bank.show(key, a, s.slot, accountConfig{Encoding: encoding}); err != nil {
+		if list[i], err = b.show(key, a, s.slot, accountConfig{Encoding: encoding}); err != nil {
 			return nil, err
 		}
 	}
@@ -256,7 +253,7 @@ func (n *Node) simulatedAccounts(s *simulation, c simulateConfig) (any, error) {
 }
 
 // requestAirdrop sends lamports from the faucet by a transaction like any other.
-func requestAirdrop(n *Node, p params) (any, error) {
+func requestAirdrop(f *Front, p params) (any, error) {
 	key, err := p.key(0)
 	if err != nil {
 		return nil, err
@@ -274,5 +271,5 @@ func requestAirdrop(n *Node, p params) (any, error) {
 			return nil, invalid("parameter 2: %v", err)
 		}
 	}
-	return n.airdrop(key, lamports, c.Blockhash)
+	return f.n.airdrop(key, lamports, c.Blockhash)
 }

@@ -26,7 +26,7 @@ func TestEnvelope(t *testing.T) {
 		{"named parameters", `{"jsonrpc":"2.0","id":1,"method":"getSlot","params":{}}`, "{\"jsonrpc\":\"2.0\",\"error\":{\"code\":-32602,\"message\":\"`params` should be an array\"},\"id\":1}"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if got := strings.TrimSpace(string(n.answer([]byte(c.body), n.call))); got != c.want {
+			if got := strings.TrimSpace(string(n.own().answer([]byte(c.body), n.own().call))); got != c.want {
 				t.Errorf("got  %s\nwant %s", got, c.want)
 			}
 		})

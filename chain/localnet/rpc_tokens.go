@@ -41,8 +41,8 @@ func decimal(base uint64, decimals int) string {
 }
 
 // tokenAccountAt returns a token account and its mint's decimals.
-func (b *bank) tokenAccountAt(key solana.PublicKey, slot uint64) (t tokenAccount, decimals uint8, err error) {
-	a := b.accounts.at(key, slot)
+func (v *view) tokenAccountAt(key solana.PublicKey, slot uint64) (t tokenAccount, decimals uint8, err error) {
+	a := v.account(key, slot)
 	if a == nil {
 		return t, 0, invalid("could not find account")
 	}
@@ -50,12 +50,15 @@ func (b *bank) tokenAccountAt(key solana.PublicKey, slot uint64) (t tokenAccount
 	if !ok {
 		return t, 0, invalid("not a Token account")
 	}
-	m, err := b.mintAt(t.mint, slot)
+	m, err := v.mintAt(t.mint, slot)
 	return t, m.decimals, err
 }
 
 func (b *bank) mintAt(key solana.PublicKey, slot uint64) (mint, error) {
-	a := b.accounts.at(key, slot)
+	return mintIn(b.accounts.at(key, slot))
+}
+
+func mintIn(a *Account) (mint, error) {
 	if a == nil {
 		return mint{}, invalid("could not find mint")
 	}
@@ -66,30 +69,30 @@ func (b *bank) mintAt(key solana.PublicKey, slot uint64) (mint, error) {
 	return m, nil
 }
 
-func getTokenAccountBalance(n *Node, p params) (any, error) {
+func getTokenAccountBalance(f *Front, p params) (any, error) {
 	key, err := p.key(0)
 	if err != nil {
 		return nil, err
 	}
-	return n.read(p, 1, func(slot uint64) (any, error) {
-		t, decimals, err := n.bank.tokenAccountAt(key, slot)
-		return inContext(slot, showAmount(t.amount, decimals)), err
+	return f.read(p, 1, func(v *view, slot uint64) (any, error) {
+		t, decimals, err := v.tokenAccountAt(key, slot)
+		return v.context(slot, showAmount(t.amount, decimals)), err
 	})
 }
 
-func getTokenSupply(n *Node, p params) (any, error) {
+func getTokenSupply(f *Front, p params) (any, error) {
 	key, err := p.key(0)
 	if err != nil {
 		return nil, err
 	}
-	return n.read(p, 1, func(slot uint64) (any, error) {
-		m, err := n.bank.mintAt(key, slot)
-		return inContext(slot, showAmount(m.supply, m.decimals)), err
+	return f.read(p, 1, func(v *view, slot uint64) (any, error) {
+		m, err := v.mintAt(key, slot)
+		return v.context(slot, showAmount(m.supply, m.decimals)), err
 	})
 }
 
 // getTokenLargestAccounts answers the 20 largest accounts of a mint, largest first.
-func getTokenLargestAccounts(n *Node, p params) (any, error) {
+func getTokenLargestAccounts(f *Front, p params) (any, error) {
 	key, err := p.key(0)
 	if err != nil {
 		return nil, err
@@ -99,13 +102,13 @@ func getTokenLargestAccounts(n *Node, p params) (any, error) {
 		tokenAmount
 		amount uint64
 	}
-	return n.read(p, 1, func(slot uint64) (any, error) {
-		m, err := n.bank.mintAt(key, slot)
+	return f.read(p, 1, func(v *view, slot uint64) (any, error) {
+		m, err := v.mintAt(key, slot)
 		if err != nil {
 			return nil, err
 		}
 		list := []holder{}
-		for k, a := range n.bank.accounts.ownedBy(n.bank.accounts.at(key, slot).Owner, slot) {
+		for k, a := range v.ownedBy(v.account(key, slot).Owner, slot) {
 			if t, ok := readTokenAccount(a); ok && t.mint == key {
 				list = append(list, holder{k, showAmount(t.amount, m.decimals), t.amount})
 			}
@@ -116,20 +119,20 @@ func getTokenLargestAccounts(n *Node, p params) (any, error) {
 			}
 			return bytes.Compare(list[i].Address[:], list[j].Address[:]) < 0
 		})
-		return inContext(slot, list[:min(len(list), 20)]), nil
+		return v.context(slot, list[:min(len(list), 20)]), nil
 	})
 }
 
-func getTokenAccountsByOwner(n *Node, p params) (any, error) {
-	return n.tokenAccounts(p, func(t tokenAccount, k solana.PublicKey) bool { return t.owner == k })
+func getTokenAccountsByOwner(f *Front, p params) (any, error) {
+	return f.tokenAccounts(p, func(t tokenAccount, k solana.PublicKey) bool { return t.owner == k })
 }
 
-func getTokenAccountsByDelegate(n *Node, p params) (any, error) {
-	return n.tokenAccounts(p, func(t tokenAccount, k solana.PublicKey) bool { return t.delegate != nil && *t.delegate == k })
+func getTokenAccountsByDelegate(f *Front, p params) (any, error) {
+	return f.tokenAccounts(p, func(t tokenAccount, k solana.PublicKey) bool { return t.delegate != nil && *t.delegate == k })
 }
 
 // tokenAccounts lists the token accounts of a wallet, by mint or by token program.
-func (n *Node) tokenAccounts(p params, match func(tokenAccount, solana.PublicKey) bool) (any, error) {
+func (f *Front) tokenAccounts(p params, match func(tokenAccount, solana.PublicKey) bool) (any, error) {
 	wallet, err := p.key(0)
 	if err != nil {
 		return nil, err
@@ -145,21 +148,21 @@ func (n *Node) tokenAccounts(p params, match func(tokenAccount, solana.PublicKey
 	if err := p.optional(2, &c); err != nil {
 		return nil, err
 	}
-	return n.read(p, 2, func(slot uint64) (any, error) {
-		mint, program, err := n.bank.tokenProgram(by.Mint, by.Program, slot)
+	return f.read(p, 2, func(v *view, slot uint64) (any, error) {
+		mint, program, err := v.tokenProgram(by.Mint, by.Program, slot)
 		if err != nil {
 			return nil, err
 		}
-		list, err := n.bank.showAll(n.bank.accounts.ownedBy(program, slot), slot, c, func(a *Account) bool {
+		list, err := v.showAll(v.ownedBy(program, slot), slot, c, func(a *Account) bool {
 			t, ok := readTokenAccount(a)
 			return ok && match(t, wallet) && (mint == nil || t.mint == *mint)
 		})
-		return inContext(slot, list), err
+		return v.context(slot, list), err
 	})
 }
 
 // tokenProgram reads the filter {mint} or {programId} of the token account lists.
-func (b *bank) tokenProgram(mintText, programText string, slot uint64) (mint *solana.PublicKey, program solana.PublicKey, err error) {
+func (v *view) tokenProgram(mintText, programText string, slot uint64) (mint *solana.PublicKey, program solana.PublicKey, err error) {
 	if mintText == "" {
 		program, err = parseKey(programText)
 		if err == nil && !isToken(program) {
@@ -171,8 +174,8 @@ func (b *bank) tokenProgram(mintText, programText string, slot uint64) (mint *so
 	if err != nil {
 		return nil, program, err
 	}
-	if _, err := b.mintAt(key, slot); err != nil {
+	if _, err := v.mintAt(key, slot); err != nil {
 		return nil, program, err
 	}
-	return &key, b.accounts.at(key, slot).Owner, nil
+	return &key, v.account(key, slot).Owner, nil
 }

@@ -8,11 +8,11 @@ import (
 )
 
 // poller returns what is new since it was last asked; see subscription.
-type poller = func(*bank) (news []any, done bool)
+type poller = func(*view) (news []any, done bool)
 
 // subscriptions make the poller of each kind. They are called under the bank's read
 // lock, and what happened before is not news.
-var subscriptions = map[string]func(*bank, params) (poller, error){
+var subscriptions = map[string]func(*view, params) (poller, error){
 	"account":   subscribeAccount,
 	"program":   subscribeProgram,
 	"logs":      subscribeLogs,
@@ -23,7 +23,7 @@ var subscriptions = map[string]func(*bank, params) (poller, error){
 }
 
 // subscribeAccount tells of an account whenever it is another one at the commitment.
-func subscribeAccount(b *bank, p params) (poller, error) {
+func subscribeAccount(v *view, p params) (poller, error) {
 	key, err := p.key(0)
 	if err != nil {
 		return nil, err
@@ -32,10 +32,10 @@ func subscribeAccount(b *bank, p params) (poller, error) {
 	if err := p.optional(1, &c); err != nil {
 		return nil, err
 	}
-	last := b.accounts.at(key, b.slotAt(c.Commitment))
-	return func(b *bank) ([]any, bool) {
-		slot := b.slotAt(c.Commitment)
-		a := b.accounts.at(key, slot)
+	last := v.account(key, v.slotAt(c.Commitment))
+	return func(v *view) ([]any, bool) {
+		slot := v.slotAt(c.Commitment)
+		a := v.account(key, slot)
 		if a == last {
 			return nil, false
 		}
@@ -43,7 +43,7 @@ func subscribeAccount(b *bank, p params) (poller, error) {
 		if a == nil {
 			a = &Account{} // closed: a validator shows it empty once
 		}
-		return []any{inContext(slot, b.showOrFail(key, a, slot, c))}, false
+		return []any{v.context(slot, v.showOrFail(key, a, slot, c))}, false
 	}, nil
 }
 
@@ -59,7 +59,7 @@ func (b *bank) showOrFail(key solana.PublicKey, a *Account, slot uint64, c accou
 }
 
 // subscribeProgram tells of each account of a program that was written.
-func subscribeProgram(b *bank, p params) (poller, error) {
+func subscribeProgram(v *view, p params) (poller, error) {
 	owner, err := p.key(0)
 	if err != nil {
 		return nil, err
@@ -68,32 +68,32 @@ func subscribeProgram(b *bank, p params) (poller, error) {
 	if err := p.optional(1, &c); err != nil {
 		return nil, err
 	}
-	from := b.slotAt(c.Commitment)
-	seen := b.writtenIn(from, from)
-	return func(b *bank) ([]any, bool) {
-		slot := b.slotAt(c.Commitment)
+	from := v.slotAt(c.Commitment)
+	seen := v.writtenIn(from, from)
+	return func(v *view) ([]any, bool) {
+		slot := v.slotAt(c.Commitment)
 		if slot < from {
 			return nil, false // a fork took the commitment back for a while
 		}
 		var news []any
-		for k, a := range b.writtenIn(from, slot) {
+		for k, a := range v.writtenIn(from, slot) {
 			if last, ok := seen[k]; (ok && last == a) || a == nil || a.Owner != owner || !matchAll(c.Filters, a) {
 				continue
 			}
-			news = append(news, inContext(slot, keyedAccount{k, b.showOrFail(k, a, slot, c.accountConfig)}))
+			news = append(news, v.context(slot, keyedAccount{k, v.showOrFail(k, a, slot, c.accountConfig)}))
 		}
-		from, seen = slot, b.writtenIn(slot, slot)
+		from, seen = slot, v.writtenIn(slot, slot)
 		return news, false
 	}, nil
 }
 
 // writtenIn returns the accounts written in the slots first to last, as they are at
 // the end of last.
-func (b *bank) writtenIn(first, last uint64) map[solana.PublicKey]*Account {
+func (v *view) writtenIn(first, last uint64) map[solana.PublicKey]*Account {
 	written := map[solana.PublicKey]*Account{}
 	for s := first; s <= last; s++ {
-		for _, k := range b.blocks[s].touched {
-			written[k] = b.accounts.at(k, last)
+		for _, k := range v.blocks[s].touched {
+			written[k] = v.account(k, last)
 		}
 	}
 	return written
@@ -106,20 +106,20 @@ type cursor struct {
 }
 
 // end is the place behind the newest transaction of slot.
-func (b *bank) end(slot uint64) cursor { return cursor{slot, len(b.blocks[slot].txs)} }
+func (v *view) end(slot uint64) cursor { return cursor{slot, len(v.blocks[slot].txs)} }
 
 // next returns the transactions from the cursor to the end of slot, and moves it there.
-func (c *cursor) next(b *bank, slot uint64) []*record {
+func (c *cursor) next(v *view, slot uint64) []*record {
 	var found []*record
 	for s := c.slot; s <= slot; s++ {
-		txs := b.blocks[s].txs
+		txs := v.blocks[s].txs
 		if s == c.slot {
 			txs = txs[min(c.index, len(txs)):]
 		}
 		found = append(found, txs...)
 	}
 	if slot >= c.slot {
-		*c = b.end(slot)
+		*c = v.end(slot)
 	}
 	return found
 }
@@ -151,7 +151,7 @@ func mentions(p params, field string) (*solana.PublicKey, error) {
 }
 
 // subscribeLogs tells the log lines of each transaction that the filter takes.
-func subscribeLogs(b *bank, p params) (poller, error) {
+func subscribeLogs(v *view, p params) (poller, error) {
 	key, err := mentions(p, "mentions")
 	if err != nil {
 		return nil, err
@@ -160,11 +160,11 @@ func subscribeLogs(b *bank, p params) (poller, error) {
 	if err := p.optional(1, &c); err != nil {
 		return nil, err
 	}
-	at := b.end(b.slotAt(c.Commitment))
-	return func(b *bank) (news []any, done bool) {
-		for _, r := range at.next(b, b.slotAt(c.Commitment)) {
+	at := v.end(v.slotAt(c.Commitment))
+	return func(v *view) (news []any, done bool) {
+		for _, r := range at.next(v, v.slotAt(c.Commitment)) {
 			if key == nil || r.tx.has(*key) {
-				news = append(news, inContext(r.slot, map[string]any{"signature": r.tx.id(), "err": r.err, "logs": r.Logs}))
+				news = append(news, v.context(r.slot, map[string]any{"signature": r.tx.id(), "err": r.err, "logs": r.Logs}))
 			}
 		}
 		return news, false
@@ -172,7 +172,7 @@ func subscribeLogs(b *bank, p params) (poller, error) {
 }
 
 // subscribeSignature tells once that a transaction has reached the commitment.
-func subscribeSignature(_ *bank, p params) (poller, error) {
+func subscribeSignature(_ *view, p params) (poller, error) {
 	var text string
 	if err := p.into(0, &text); err != nil {
 		return nil, err
@@ -185,47 +185,47 @@ func subscribeSignature(_ *bank, p params) (poller, error) {
 	if err := p.optional(1, &c); err != nil {
 		return nil, err
 	}
-	return func(b *bank) ([]any, bool) {
-		slot := b.slotAt(c.Commitment)
-		r := b.history.byID[sig]
+	return func(v *view) ([]any, bool) {
+		slot := v.slotAt(c.Commitment)
+		r := v.find(sig)
 		if r == nil || r.slot > slot {
 			return nil, false
 		}
-		return []any{inContext(slot, map[string]any{"err": r.err})}, true
+		return []any{v.context(slot, map[string]any{"err": r.err})}, true
 	}, nil
 }
 
 // subscribeSlot tells of each new slot.
-func subscribeSlot(b *bank, _ params) (poller, error) {
-	last := b.open()
-	return func(b *bank) (news []any, done bool) {
-		for s := last + 1; s <= b.open(); s++ {
-			if !b.blocks[s].skipped {
-				news = append(news, map[string]uint64{"slot": s, "parent": b.blocks[s].parent, "root": b.root})
+func subscribeSlot(v *view, _ params) (poller, error) {
+	last := v.open()
+	return func(v *view) (news []any, done bool) {
+		for s := last + 1; s <= v.open(); s++ {
+			if !v.blocks[s].skipped {
+				news = append(news, map[string]uint64{"slot": s, "parent": v.blocks[s].parent, "root": v.final()})
 			}
 		}
-		last = b.open()
+		last = v.open()
 		return news, false
 	}, nil
 }
 
 // subscribeRoot tells of each newly finalized slot.
-func subscribeRoot(b *bank, _ params) (poller, error) {
-	last := b.root
-	return func(b *bank) (news []any, done bool) {
-		for s := last + 1; s <= b.root; s++ {
-			if !b.blocks[s].skipped {
+func subscribeRoot(v *view, _ params) (poller, error) {
+	last := v.final()
+	return func(v *view) (news []any, done bool) {
+		for s := last + 1; s <= v.final(); s++ {
+			if !v.blocks[s].skipped {
 				news = append(news, s)
 			}
 		}
-		last = b.root
+		last = v.final()
 		return news, false
 	}, nil
 }
 
 // subscribeBlock tells of each block that reaches the commitment, with those of its
 // transactions that mention an address, or all.
-func subscribeBlock(b *bank, p params) (poller, error) {
+func subscribeBlock(v *view, p params) (poller, error) {
 	key, err := mentions(p, "mentionsAccountOrProgram")
 	if err != nil {
 		return nil, err
@@ -236,20 +236,20 @@ func subscribeBlock(b *bank, p params) (poller, error) {
 	}
 	c.Rewards = p.blockRewards()
 	keep := func(r *record) bool { return key == nil || r.tx.has(*key) }
-	last := b.slotAt(c.Commitment)
-	return func(b *bank) (news []any, done bool) {
-		slot := b.slotAt(c.Commitment)
+	last := v.slotAt(c.Commitment)
+	return func(v *view) (news []any, done bool) {
+		slot := v.slotAt(c.Commitment)
 		for s := last + 1; s <= slot; s++ {
-			if b.blocks[s].skipped {
+			if v.blocks[s].skipped {
 				continue
 			}
 			var failure any
-			block, err := b.showBlock(&b.blocks[s], c, keep)
+			block, err := v.showBlock(&v.blocks[s], c, keep)
 			var rpcErr *rpcError
 			if errors.As(err, &rpcErr) { // as an error inside the notice
 				block, failure = nil, map[string]string{"error": rpcErr.Message}
 			}
-			news = append(news, inContext(s, map[string]any{"slot": s, "block": block, "err": failure}))
+			news = append(news, v.context(s, map[string]any{"slot": s, "block": block, "err": failure}))
 		}
 		last = max(last, slot)
 		return news, false

@@ -3,7 +3,10 @@ package localnet
 import (
 	"context"
 	"encoding/json"
+	"maps"
+	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,22 +23,26 @@ const (
 	writeWait        = 10 * time.Second
 )
 
-// hub tells subscribers of changes. One goroutine polls every subscription after each
+// hub tells a front's subscribers of changes. One goroutine polls every subscription after each
 // change of the bank; changes that come while it works are taken together.
 type hub struct {
-	n      *Node
+	f      *Front
 	signal chan struct{}
 
 	mu     sync.Mutex
 	conns  map[*conn]struct{}
 	lastID uint64
 	closed bool
+	faults Notices
+	dice   *rand.Rand
 }
 
 // conn is one websocket. Its subscriptions are the hub's, under the hub's lock.
 type conn struct {
 	ws   *websocket.Conn
 	out  chan []byte
+	late [][]byte // notices that come behind those of the next change
+	told int      // notices sent
 	subs map[uint64]*subscription
 }
 
@@ -43,11 +50,11 @@ type conn struct {
 // is new since the last time, and whether it has said all that it will ever say.
 type subscription struct {
 	notification string
-	poll         func(*bank) (news []any, done bool)
+	poll         poller
 }
 
-func newHub(n *Node) *hub {
-	return &hub{n: n, signal: make(chan struct{}, 1), conns: map[*conn]struct{}{}}
+func newHub(f *Front) *hub {
+	return &hub{f: f, signal: make(chan struct{}, 1), conns: map[*conn]struct{}{}}
 }
 
 // wake is called under the bank's lock: it must not block.
@@ -73,17 +80,24 @@ func (h *hub) run(ctx context.Context) {
 func (h *hub) tell() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.n.bank.mu.RLock()
-	defer h.n.bank.mu.RUnlock()
+	h.f.n.bank.mu.RLock()
+	defer h.f.n.bank.mu.RUnlock()
+	v := h.f.view()
 	for c := range h.conns {
-		for id, s := range c.subs {
-			news, done := s.poll(h.n.bank)
-			for _, v := range news {
-				h.queue(c, encode(notice{"2.0", s.notification, noticeParams{v, id}}))
+		late := c.late
+		c.late = nil
+		for _, id := range slices.Sorted(maps.Keys(c.subs)) {
+			s := c.subs[id]
+			news, done := s.poll(v)
+			for _, said := range news {
+				h.notify(c, encode(notice{"2.0", s.notification, noticeParams{said, id}}))
 			}
 			if done {
 				delete(c.subs, id)
 			}
+		}
+		for _, b := range late {
+			h.queue(c, b)
 		}
 	}
 }
@@ -120,6 +134,15 @@ func (h *hub) remove(c *conn) {
 	}
 }
 
+// cut ends every connection; clients may come again.
+func (h *hub) cut() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for c := range h.conns {
+		h.remove(c)
+	}
+}
+
 func (h *hub) closeAll() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -135,32 +158,32 @@ func isUpgrade(r *http.Request) bool { return websocket.IsWebSocketUpgrade(r) }
 var upgrader = websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
 
 // serveWS serves one websocket until the client or the node ends it.
-func (n *Node) serveWS(w http.ResponseWriter, r *http.Request) {
+func (f *Front) serveWS(w http.ResponseWriter, r *http.Request) {
 	ws, err := upgrader.Upgrade(w, r, nil)
 	if err != nil {
 		return // the client has its answer
 	}
 	ws.SetReadLimit(maxBody)
 	c := &conn{ws: ws, out: make(chan []byte, outQueue), subs: map[uint64]*subscription{}}
-	n.hub.mu.Lock()
-	if n.hub.closed {
-		n.hub.mu.Unlock()
+	f.hub.mu.Lock()
+	if f.hub.closed {
+		f.hub.mu.Unlock()
 		ws.Close()
 		return
 	}
-	n.hub.conns[c] = struct{}{}
-	n.hub.mu.Unlock()
-	n.running.Go(c.write)
+	f.hub.conns[c] = struct{}{}
+	f.hub.mu.Unlock()
+	f.n.running.Go(c.write)
 	for {
 		_, body, err := ws.ReadMessage()
 		if err != nil {
 			break
 		}
-		n.handle(c, body)
+		f.handle(c, body)
 	}
-	n.hub.mu.Lock()
-	n.hub.remove(c)
-	n.hub.mu.Unlock()
+	f.hub.mu.Lock()
+	f.hub.remove(c)
+	f.hub.mu.Unlock()
 }
 
 // write sends what is queued until the queue is closed.
@@ -178,54 +201,54 @@ func (c *conn) write() {
 
 // handle answers one message. A new subscription begins to speak only when its number
 // is on the way to the client.
-func (n *Node) handle(c *conn, body []byte) {
+func (f *Front) handle(c *conn, body []byte) {
 	var begin []func()
-	answer := n.answer(body, func(method string, p params) (any, error) {
-		id, start, err := n.subscribe(c, method, p)
+	answer := f.answer(body, func(method string, p params) (any, error) {
+		id, start, err := f.subscribe(c, method, p)
 		if start != nil {
 			begin = append(begin, start)
 		}
 		return id, err
 	})
-	n.hub.mu.Lock()
-	defer n.hub.mu.Unlock()
+	f.hub.mu.Lock()
+	defer f.hub.mu.Unlock()
 	if answer != nil {
-		n.hub.queue(c, answer)
+		f.hub.queue(c, answer)
 	}
 	for _, start := range begin {
 		start()
 	}
-	n.hub.wake()
+	f.hub.wake()
 }
 
 // subscribe answers a ...Subscribe or ...Unsubscribe call.
-func (n *Node) subscribe(c *conn, method string, p params) (result any, begin func(), err error) {
-	n.log.Debug("call", "method", method)
+func (f *Front) subscribe(c *conn, method string, p params) (result any, begin func(), err error) {
+	f.n.log.Debug("call", "method", method)
 	if kind, ok := strings.CutSuffix(method, "Unsubscribe"); ok && subscriptions[kind] != nil {
-		err := n.unsubscribe(c, p)
+		err := f.unsubscribe(c, p)
 		return err == nil, nil, err
 	}
 	kind, ok := strings.CutSuffix(method, "Subscribe")
 	if !ok || subscriptions[kind] == nil {
 		return nil, nil, rpcErrorf(codeMethod, "Method not found")
 	}
-	n.hub.mu.Lock()
-	defer n.hub.mu.Unlock()
+	f.hub.mu.Lock()
+	defer f.hub.mu.Unlock()
 	if len(c.subs) >= maxSubscriptions {
 		return nil, nil, rpcErrorf(codeInternal, "Internal Error: Subscription refused. Node subscription limit reached")
 	}
-	n.bank.mu.RLock()
-	defer n.bank.mu.RUnlock()
-	poll, err := subscriptions[kind](n.bank, p)
+	f.n.bank.mu.RLock()
+	defer f.n.bank.mu.RUnlock()
+	poll, err := subscriptions[kind](f.view(), p)
 	if err != nil {
 		return nil, nil, err
 	}
-	n.hub.lastID++
-	id := n.hub.lastID
+	f.hub.lastID++
+	id := f.hub.lastID
 	return id, func() { c.subs[id] = &subscription{kind + "Notification", poll} }, nil
 }
 
-func (n *Node) unsubscribe(c *conn, p params) error {
+func (f *Front) unsubscribe(c *conn, p params) error {
 	var id json.Number
 	if err := p.into(0, &id); err != nil {
 		return err
@@ -234,8 +257,8 @@ func (n *Node) unsubscribe(c *conn, p params) error {
 	if err != nil {
 		return invalid("%q is not a subscription", id)
 	}
-	n.hub.mu.Lock()
-	defer n.hub.mu.Unlock()
+	f.hub.mu.Lock()
+	defer f.hub.mu.Unlock()
 	if _, ok := c.subs[uint64(number)]; !ok {
 		return rpcErrorf(codeParams, "Invalid subscription id.")
 	}
