@@ -120,7 +120,11 @@ func (s *Service) payDue(ctx context.Context, pool *lanePool) error {
 	if err != nil {
 		return err
 	}
-	if len(due) == 0 && !pool.busy {
+	claimed, err := s.claimsWanted(ctx)
+	if err != nil {
+		return err
+	}
+	if len(due) == 0 && claimed == 0 && !pool.busy {
 		return s.asLeader(ctx, func(tx pgx.Tx, _ int64) error {
 			_, err := tx.Exec(ctx, closeRuns, now, s.now())
 			return err
@@ -153,12 +157,7 @@ func (s *Service) duePayees(ctx context.Context, now time.Time, limit int) ([]pa
 		return nil, err
 	}
 	minimum := max(policy.Payout.Minimum.Int64(), 1)
-	held, err := s.heldPayees(ctx, now)
-	if err != nil {
-		return nil, err
-	}
-	prefix := strings.TrimSuffix(ledger.Owed(ionet.Key{}).String(), ionet.Key{}.String())
-	rows, err := s.pool.Query(ctx, selectDue, prefix, minimum, limit+len(held))
+	rows, err := s.pool.Query(ctx, selectDue, minimum, limit, now)
 	if err != nil {
 		return nil, fmt.Errorf("load payees: %w", err)
 	}
@@ -166,12 +165,12 @@ func (s *Service) duePayees(ctx context.Context, now time.Time, limit int) ([]pa
 	var name string
 	var balance int64
 	_, err = pgx.ForEachRow(rows, []any{&name, &balance}, func() error {
-		payee, err := ionet.ParseKey(name[len(prefix):])
+		payee, err := ionet.ParseKey(strings.TrimPrefix(name, owedPrefix))
 		if err != nil {
 			return err
 		}
 		amount, err := ionet.NewAmount(uint64(balance))
-		if err == nil && !held[payee] && len(due) < limit {
+		if err == nil {
 			due = append(due, payment{payee, chain.TokenAccount(payee, s.cfg.Network.Mint), amount})
 		}
 		return err
@@ -182,29 +181,15 @@ func (s *Service) duePayees(ctx context.Context, now time.Time, limit int) ([]pa
 	return due, nil
 }
 
+// owedPrefix begins the names of ledger.Owed; the query has it in itself, because
+// the index that answers it is on those accounts alone.
+const owedPrefix = "owed:"
+
 const selectDue = `
-SELECT account, balance FROM ledger_balances
-WHERE starts_with(account, $1) AND balance >= $2
-ORDER BY balance DESC, account LIMIT $3`
-
-func (s *Service) heldPayees(ctx context.Context, now time.Time) (map[ionet.Key]bool, error) {
-	rows, err := s.pool.Query(ctx, selectHeld, now)
-	if err != nil {
-		return nil, fmt.Errorf("load held payees: %w", err)
-	}
-	held := map[ionet.Key]bool{}
-	var payee []byte
-	_, err = pgx.ForEachRow(rows, []any{&payee}, func() error {
-		held[ionet.Key(payee)] = true
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("load held payees: %w", err)
-	}
-	return held, nil
-}
-
-const selectHeld = `SELECT payee FROM held_payees WHERE retry_at > $1`
+SELECT b.account, b.balance FROM ledger_balances b
+WHERE starts_with(b.account, 'owed:') AND b.balance >= $1
+  AND NOT EXISTS (SELECT 1 FROM held_payees h WHERE h.owed = b.account AND h.retry_at > $3)
+ORDER BY b.balance DESC, b.account LIMIT $2`
 
 // checkPayable looks at the payees' token accounts; who can't be paid now is
 // held with the reason, and leaves the list.
@@ -212,33 +197,44 @@ func (s *Service) checkPayable(ctx context.Context, due []payment) ([]payment, e
 	if len(due) == 0 {
 		return nil, nil
 	}
-	keys := make([]ionet.Key, len(due))
-	for i, p := range due {
-		keys[i] = p.account
-	}
-	accounts, _, err := s.cfg.Chain.Accounts(ctx, keys, rpc.Confirmed, 0)
+	accounts, err := s.payeeAccounts(ctx, due)
 	if err != nil {
 		return nil, fmt.Errorf("read the payees' accounts: %w", err)
 	}
-	var payable []payment
+	var payable, held []payment
+	var reasons []string
 	for i, p := range due {
-		reason := s.whyUnpayable(accounts[i])
-		if p.account == s.cfg.Network.Vaults.Reward {
-			reason = "the payout wallet is the operator: its token account is the vault itself"
-		}
-		if reason != "" {
-			if err := s.holdNow(ctx, p.payee, reason); err != nil {
-				return nil, err
-			}
+		reason := s.whyUnpayable(p, accounts[i])
+		if reason == "" {
+			payable = append(payable, p)
 			continue
 		}
-		payable = append(payable, p)
+		held, reasons = append(held, p), append(reasons, reason)
 	}
-	return payable, nil
+	return payable, s.holdAll(ctx, held, reasons)
 }
 
-// whyUnpayable returns why a token account can't take a transfer, "" where it can.
-func (s *Service) whyUnpayable(a rpc.Account) string {
+// payeeAccounts reads the payees' token accounts at confirmed, 100 in a call.
+func (s *Service) payeeAccounts(ctx context.Context, list []payment) ([]rpc.Account, error) {
+	const part = 100
+	accounts := make([]rpc.Account, len(list))
+	errs := make([]error, (len(list)+part-1)/part)
+	s.each(len(errs), func(i int) {
+		some := list[i*part : min((i+1)*part, len(list))]
+		keys := make([]ionet.Key, len(some))
+		for j, p := range some {
+			keys[j] = p.account
+		}
+		var read []rpc.Account
+		read, _, errs[i] = s.cfg.Chain.Accounts(ctx, keys, rpc.Confirmed, 0)
+		copy(accounts[i*part:], read)
+	})
+	return accounts, errors.Join(errs...)
+}
+
+// whyUnpayable returns why a payee's token account can't take a transfer now, ""
+// where it can.
+func (s *Service) whyUnpayable(p payment, a rpc.Account) string {
 	state, err := chain.ParseTokenAccount(a.Owner, a.Data)
 	switch {
 	case !a.Exists() || errors.Is(err, chain.ErrNoAccount):
@@ -247,32 +243,57 @@ func (s *Service) whyUnpayable(a rpc.Account) string {
 		return err.Error()
 	case state.Mint != s.cfg.Network.Mint:
 		return fmt.Sprintf("the token account is of mint %s", state.Mint)
+	case p.account == s.cfg.Network.Vaults.Reward || p.account == s.cfg.Network.Vaults.Fee:
+		return "the payout wallet is the network's own: its token account is a vault"
+	case state.Owner != p.payee:
+		return fmt.Sprintf("the token account belongs to %s now, not to the payout wallet", state.Owner)
 	case state.Frozen:
 		return "the token account is frozen"
 	}
 	return ""
 }
 
-// holdNow holds a payee in a transaction of its own.
+// holdNow is holdAll for one.
 func (s *Service) holdNow(ctx context.Context, payee ionet.Key, reason string) error {
-	err := s.asLeader(ctx, func(tx pgx.Tx, _ int64) error { return s.holdPayee(ctx, tx, payee, reason) })
-	if err == nil {
-		s.emit(Event{Kind: EventHeld, Payee: payee, Detail: reason})
-	}
-	return err
+	return s.holdAll(ctx, []payment{{payee: payee}}, []string{reason})
 }
 
-// holdPayee leaves a payee out of payouts for a while. What it is owed stays.
-func (s *Service) holdPayee(ctx context.Context, tx pgx.Tx, payee ionet.Key, reason string) error {
-	if _, err := tx.Exec(ctx, insertHeld, payee[:], reason, s.now().Add(s.cfg.HeldRetry)); err != nil {
-		return fmt.Errorf("hold payee %s: %w", payee, err)
+// holdAll leaves payees out of payouts for a while, in a transaction of its own. What
+// they are owed stays.
+func (s *Service) holdAll(ctx context.Context, list []payment, reasons []string) error {
+	if len(list) == 0 {
+		return nil
+	}
+	payees := make([]ionet.Key, len(list))
+	for i, p := range list {
+		payees[i] = p.payee
+	}
+	err := s.asLeader(ctx, func(tx pgx.Tx, _ int64) error { return s.holdPayees(ctx, tx, payees, reasons) })
+	if err != nil {
+		return err
+	}
+	for i, payee := range payees {
+		s.emit(Event{Kind: EventHeld, Payee: payee, Detail: reasons[i]})
+	}
+	return nil
+}
+
+func (s *Service) holdPayees(ctx context.Context, tx pgx.Tx, payees []ionet.Key, reasons []string) error {
+	var keys [][]byte
+	var owed []string
+	for _, p := range payees {
+		keys, owed = append(keys, p[:]), append(owed, ledger.Owed(p).String())
+	}
+	if _, err := tx.Exec(ctx, insertHeld, keys, owed, reasons, s.now().Add(s.cfg.HeldRetry)); err != nil {
+		return fmt.Errorf("hold payees: %w", err)
 	}
 	return nil
 }
 
 const insertHeld = `
-INSERT INTO held_payees (payee, reason, retry_at) VALUES ($1, $2, $3)
-ON CONFLICT (payee) DO UPDATE SET reason = excluded.reason, retry_at = excluded.retry_at`
+INSERT INTO held_payees (payee, owed, reason, retry_at)
+SELECT t.payee, t.owed, t.reason, $4 FROM unnest($1::bytea[], $2::text[], $3::text[]) AS t (payee, owed, reason) ORDER BY t.payee
+ON CONFLICT (payee) DO UPDATE SET owed = excluded.owed, reason = excluded.reason, retry_at = excluded.retry_at`
 
 func (s *Service) payoutDraft(l lane, batch [16]byte, list []payment) (draft, error) {
 	sum, err := debtOf(list)

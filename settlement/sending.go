@@ -82,7 +82,7 @@ func (s *Service) noteRefusal(ctx context.Context, a *attempt, why *rpc.Transact
 			return fmt.Errorf("note a refusal: %w", err)
 		}
 		if broken {
-			return s.holdPayee(ctx, tx, payee, a.reason)
+			return s.holdPayees(ctx, tx, []ionet.Key{payee}, []string{a.reason})
 		}
 		return nil
 	})

@@ -3,6 +3,7 @@ package settlement
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -56,7 +57,11 @@ func (s *Service) tend(ctx context.Context) ([]attempt, error) {
 		open = append(open, a)
 	}
 	s.sentAt = sentAt
-	if err := s.sendAll(ctx, due); err != nil {
+	claims := slices.IndexFunc(due, func(a *attempt) bool { return a.kind == chain.KindClaim })
+	if claims < 0 {
+		claims = len(due)
+	}
+	if err := errors.Join(s.sendAll(ctx, due[:claims]), s.sendAll(ctx, due[claims:])); err != nil {
 		return nil, err
 	}
 	live := make([]attempt, len(open))
