@@ -53,32 +53,6 @@ func TestDeadPayoutIsSignedAgain(t *testing.T) {
 	m.checkBooks()
 }
 
-// A claim that expired in its wallet's hands is passed by an empty content, and
-// its debt is owed again.
-func TestDeadClaimIsFreed(t *testing.T) {
-	m := newMachine(t)
-	m.fenceUp()
-	m.seal(m.alice)
-	owed := m.owed(m.alice)
-	m.wires.dropping(true)
-	c, ok := m.tryClaim(t.Context(), m.alice)
-	if !ok || c.State != ClaimPending || m.owed(m.alice) != 0 {
-		t.Fatalf("claim is %+v, still owed %d", c, m.owed(m.alice))
-	}
-	m.advance(blockhashLife)
-	m.pass()
-	m.wires.dropping(false)
-	m.until("the debt is free again", func() bool { return m.owed(m.alice) == owed })
-	if got, err := m.ClaimStatus(t.Context(), c.Message); err != nil || got.State != ClaimSuperseded {
-		t.Errorf("claim is %+v, %v, want superseded", got, err)
-	}
-	m.claimAll(m.alice)
-	if got := m.onChain(m.alice.payout); got != owed {
-		t.Errorf("alice has %d, earned %d", got, owed)
-	}
-	m.checkBooks()
-}
-
 // The same request gives the same bytes while they can land.
 func TestPrepareClaimIsStable(t *testing.T) {
 	m := newMachine(t)

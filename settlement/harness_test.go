@@ -310,9 +310,7 @@ func (m *machine) claimAll(h *host) {
 		if m.owed(h)+m.balance(ledger.InFlight(h.payout)) == 0 {
 			return
 		}
-		if m.owed(h) > 0 {
-			m.tryClaim(m.t.Context(), h)
-		}
+		m.tryClaim(m.t.Context(), h) // one that died is prepared again
 		m.pass()
 	}
 	m.t.Fatalf("claim of %s does not settle\n%s", h.payout, m.dump())

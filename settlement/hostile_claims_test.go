@@ -97,6 +97,7 @@ func TestClaimVariantsAreBounded(t *testing.T) {
 	m := newMachine(t)
 	w := &swallow{}
 	m.openSwallow(w)
+	m.Service.cfg.Senders = 1
 	m.seal(m.alice, m.bob)
 	m.until("ready", m.view.isReady)
 	p := m.prepare(m.alice)

@@ -86,8 +86,8 @@ func TestLeaseLostDuringPass(t *testing.T) {
 	}
 }
 
-// A claim that died gives its debt back although another transaction is alive on
-// its lane.
+// A claim that was left behind gives its debt back although another transaction is
+// alive on its lane.
 func TestDeadClaimBesideLiveAttempt(t *testing.T) {
 	m := newMachine(t)
 	m.fenceUp()
@@ -97,7 +97,7 @@ func TestDeadClaimBesideLiveAttempt(t *testing.T) {
 	if !ok {
 		t.Fatal("no claim")
 	}
-	m.exec(`UPDATE attempts SET state = 'dead' WHERE message = $1`, c.Message[:])
+	m.exec(`UPDATE attempts SET state = 'dead', created_at = $2 WHERE message = $1`, c.Message[:], m.now().Add(-claimLinger))
 	lanes, err := m.loadLanes(t.Context())
 	if err != nil {
 		t.Fatal(err)
