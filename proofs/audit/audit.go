@@ -39,6 +39,7 @@ type auditor struct {
 	lanes    map[string][]winner // the steps of each lane, in order
 	known    map[string]winner   // the same by signature
 	sealed   uint64              // last sealed epoch
+	retired  bool                // the mint authority was given up
 
 	heard   map[ionet.Key]uint64    // worker -> last epoch in which it or its inventory was heard
 	former  *proofs.Book            // the book of the former epoch; nil where it does not hold
@@ -83,7 +84,7 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 		arrivals: map[ionet.Hash]proofs.Arrival{}, prices: map[observed]ionet.Hash{},
 	}
 	for _, step := range []func(context.Context) error{
-		a.findGenesis, a.walkLanes, a.replayEpochs, a.checkPayments, a.checkVaults, a.checkSigners, a.checkSupply,
+		a.findGenesis, a.walkLanes, a.replayEpochs, a.checkPayments, a.checkReleases, a.checkSeals, a.checkVaults, a.checkSigners, a.checkMultisigUse, a.checkSupply,
 	} {
 		err := step(ctx)
 		if errors.Is(err, errStop) {

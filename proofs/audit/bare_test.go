@@ -53,3 +53,11 @@ func mintTo(o *operator, to ionet.Key, amount uint64) solana.Instruction {
 func burn(o *operator, from, owner ionet.Key, amount uint64) solana.Instruction {
 	return token(o, 15, amount, from, o.n.Mint, owner)
 }
+
+// giveUp sets the mint authority to none.
+func giveUp(o *operator) solana.Instruction {
+	metas := []*solana.AccountMeta{
+		solana.NewAccountMeta(solana.PublicKey(o.n.Mint), true, false), solana.NewAccountMeta(solana.PublicKey(o.n.Keys.Operator), true, true),
+	}
+	return solana.NewInstruction(solana.PublicKey(chain.TokenProgram()), metas, []byte{6, 0, 0})
+}

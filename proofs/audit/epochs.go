@@ -22,6 +22,10 @@ func (a *auditor) replayEpochs(ctx context.Context) error {
 	a.firstPolicy = proofs.PolicyChange{FirstEpoch: 1, Policy: a.network.Policy}
 	for i, w := range steps[1:] {
 		k := uint64(i + 1)
+		if w.content.Kind == chain.KindRetire {
+			a.checkRetire(w)
+			continue
+		}
 		if err := a.replayEpoch(ctx, k, w, steps[i].content.Memo); err != nil {
 			return fmt.Errorf("epoch %d: %w", k, err)
 		}

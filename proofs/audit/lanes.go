@@ -81,19 +81,12 @@ func (a *auditor) checkParties(d *chain.Decoded) error {
 	if p.Kind != chain.KindClaim && p.FeePayer != n.Keys.Operator {
 		return fmt.Errorf("its fee payer is %s, not the operator", p.FeePayer)
 	}
-	if len(p.Movements) > 0 && p.Mint != n.Mint {
+	if !p.Mint.IsZero() && p.Mint != n.Mint {
 		return fmt.Errorf("its token is %s", p.Mint)
 	}
-	for source, owner := range p.Owners {
-		want := n.Keys.Operator // of the mint and the reward vault
-		if source == n.Vaults.Fee {
-			want = n.Keys.Fees
-		}
-		if source != n.Mint && source != n.Vaults.Reward && source != n.Vaults.Fee {
-			return fmt.Errorf("its source is %s, neither mint nor vault", source)
-		}
-		if owner != want {
-			return fmt.Errorf("%s signs for %s", owner, source)
+	for source := range p.Owners {
+		if err := a.checkSource(p, source); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -103,7 +96,7 @@ func (a *auditor) checkParties(d *chain.Decoded) error {
 // published file of its hash.
 func (a *auditor) checkContent(ctx context.Context, w winner, object string) error {
 	c := w.content
-	if !allowed(w.lane, c) {
+	if !allowed(w.lane, c, a.network.Schedule.Epochs) {
 		a.r.find(a.epochOf(w), object, "lane-kind", "a content that this lane may carry", c.Kind)
 	}
 	name := publish.ContentName(c.Hash())
@@ -116,14 +109,16 @@ func (a *auditor) checkContent(ctx context.Context, w winner, object string) err
 	return nil
 }
 
-// allowed is the table of FORMAT.md, section 9.
-func allowed(lane string, c chain.Content) bool {
+// allowed is the table of FORMAT.md, section 9, for a schedule of that many epochs.
+func allowed(lane string, c chain.Content, epochs uint64) bool {
 	prefix, _, numbered := strings.Cut(lane, "-")
 	switch c.Kind {
 	case chain.KindGenesis:
 		return lane == "epoch" && c.N == 0
 	case chain.KindEpoch:
-		return lane == "epoch" && c.N > 0
+		return lane == "epoch" && c.N > 0 && c.N <= epochs
+	case chain.KindRetire:
+		return lane == "epoch" && c.N == epochs+1
 	case chain.KindSeal:
 		return lane == "seal"
 	case chain.KindPayout, chain.KindWithdrawal, chain.KindUnlock:

@@ -99,6 +99,12 @@ func found(t testing.TB, name string) *operator {
 
 func foundUnder(t testing.TB, name string, policy []byte) *operator {
 	t.Helper()
+	return foundWith(t, name, policy, func(*genesis.Config) {})
+}
+
+// foundWith makes a network whose configuration is changed first.
+func foundWith(t testing.TB, name string, policy []byte, change func(*genesis.Config)) *operator {
+	t.Helper()
 	o := &operator{t: t, ctx: t.Context(), dir: t.TempDir(), policy: policy, lanes: map[string]*position{}, balance: map[ionet.Key]uint64{}}
 	var err error
 	if o.chain, err = rpc.New(rpc.Config{Endpoints: []string{node.URL()}}); err != nil {
@@ -112,14 +118,15 @@ func foundUnder(t testing.TB, name string, policy []byte) *operator {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if o.schedule, err = emissions.New(params); err != nil {
-		t.Fatal(err)
-	}
-	o.p, err = genesis.Prepare(o.ctx, genesis.Config{
+	cfg := genesis.Config{
 		Dir: t.TempDir(), Name: name, Cluster: ionet.Key(node.GenesisHash()), Start: time.Unix(unixTime.Add(2), 0),
 		EpochSeconds: 20, Samples: 5, PayLanes: 1, ClaimLanes: 1, Schedule: params, Policy: policy,
-	})
-	if err != nil {
+	}
+	change(&cfg)
+	if o.schedule, err = emissions.New(cfg.Schedule); err != nil {
+		t.Fatal(err)
+	}
+	if o.p, err = genesis.Prepare(o.ctx, cfg); err != nil {
 		t.Fatal(err)
 	}
 	o.n = o.p.Network

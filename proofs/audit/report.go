@@ -40,8 +40,9 @@ type Report struct {
 	Minted    ionet.Amount `json:"minted"`   // by epochs, without genesis
 	Unissued  ionet.Amount `json:"unissued"` // allowed by the schedule, never minted
 	Paid      ionet.Amount `json:"paid"`
-	Burned    ionet.Amount `json:"burned"`  // by anyone, told by the supply
-	Foreign   int          `json:"foreign"` // others' transactions that touch our accounts and change nothing of ours
+	Released  ionet.Amount `json:"released"` // of the genesis supply, to beneficiaries
+	Burned    ionet.Amount `json:"burned"`   // by anyone, told by the supply
+	Foreign   int          `json:"foreign"`  // others' transactions that touch our accounts and change nothing of ours
 	Notes     []string     `json:"notes"`
 	Findings  []Finding    `json:"findings"`
 	Unchecked []Finding    `json:"unchecked"`

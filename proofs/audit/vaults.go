@@ -167,7 +167,7 @@ func (a *auditor) checkSupply(context.Context) error {
 		return nil
 	}
 	n := a.network
-	same(a.r, Genesis, "mint", "mint-authority", n.Keys.Operator, m.Authority)
+	same(a.r, Genesis, "mint", "mint-authority", a.mintAuthority(n.Authorities.Mint), m.Authority)
 	same(a.r, Genesis, "mint", "mint-freeze", ionet.Key{}, m.Freeze)
 	same(a.r, Genesis, "mint", "mint-decimals", n.Decimals, int(m.Decimals))
 	issued, err := n.Schedule.Genesis.Add(a.r.Minted)
