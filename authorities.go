@@ -26,6 +26,14 @@ type Multisig struct {
 // MaxMembers is the most members that a multisig has.
 const MaxMembers = 11
 
+// A transaction of version 1 has 12 signatures, two of them the fee payer's and the
+// one-time key's. A claim is one of version 0, and leaves room for what a wallet
+// adds to it.
+const (
+	maxSigners       = 10
+	maxRewardSigners = 4
+)
+
 // Multisig returns the multisig at that address.
 func (n *Network) Multisig(address Key) (Multisig, bool) {
 	i := slices.IndexFunc(n.Multisigs, func(s Multisig) bool { return s.Address == address })
@@ -77,6 +85,13 @@ func (n *Network) checkAuthorities() error {
 		if err := n.checkMultisig(s); err != nil {
 			return fmt.Errorf("multisig %d: %w", i, err)
 		}
+		most := maxSigners
+		if s.Address == n.Authorities.Reward {
+			most = maxRewardSigners
+		}
+		if s.M > most {
+			return fmt.Errorf("multisig %d: m is %d, more than %d signers fit no transaction that they sign", i, s.M, most)
+		}
 		if used[s.Address] != 1 {
 			return fmt.Errorf("multisig %d is %d of the authorities, not one of them", i, used[s.Address])
 		}
@@ -98,4 +113,3 @@ func (n *Network) checkMultisig(s Multisig) error {
 	}
 	return nil
 }
-

@@ -101,18 +101,32 @@ func TestNetworkRefuses(t *testing.T) {
 		"multisig 0 is 2 of the authorities":                 func(n *Network) { n.Authorities.Reward = n.Authorities.Mint },
 		"multisig 0: want an address, and m":                 func(n *Network) { n.Multisigs[0].M = 4 },
 		"multisig 1: want an address, and m":                 func(n *Network) { n.Multisigs[1].Members = make([]Key, 12) },
-		"there twice, or not in ascending order":             func(n *Network) { n.Multisigs[0].Members[2] = n.Multisigs[0].Members[1] },
-		"is zero, there twice":                               func(n *Network) { n.Multisigs[0].Members[0] = Key{} },
-		"is keys.service or keys.lane":                       func(n *Network) { n.Multisigs[1].Members[0] = n.Keys.Lane },
-		`category "a b" is not 1..32 of a-z 0-9 _`:           func(n *Network) { n.Allocation[0].Category = "a b" },
-		`category "x\x1b[2J" is not 1..32`:                   func(n *Network) { n.Allocation[0].Category = "x\x1b[2J" },
-		"allocation 1 lacks owner, account or unlock":        func(n *Network) { n.Allocation[1].Unlock = "" },
-		"allocation amounts sum to 501":                      func(n *Network) { n.Allocation[1].Amount = MustAmount(301) },
-		`lane 2: name "pay-01" is none of`:                   func(n *Network) { n.Lanes[2].Name = "pay-01" },
-		"lane 3 lacks an address, or repeats a name":         func(n *Network) { n.Lanes[3].Name = "pay-0" },
-		"lane 4 lacks an address":                            func(n *Network) { n.Lanes[4].Address = n.Lanes[0].Address },
-		"lane: want epoch and seal first":                    func(n *Network) { n.Lanes[0], n.Lanes[1] = n.Lanes[1], n.Lanes[0] },
-		"lane: want at least one pay- and one claim-":        func(n *Network) { n.Lanes[4].Name = "pay-2" },
+		"multisig 1: m is 11, more than 10 signers": func(n *Network) {
+			n.Multisigs[1].M = 11
+			n.Multisigs[1].Members = nil
+			for i := range 11 {
+				n.Multisigs[1].Members = append(n.Multisigs[1].Members, Key{0: byte(i + 1)})
+			}
+		},
+		"multisig 2: m is 5, more than 4 signers": func(n *Network) {
+			s := Multisig{Address: Key{31: 30}, M: 5}
+			for i := range 5 {
+				s.Members = append(s.Members, Key{0: byte(i + 1)})
+			}
+			n.Multisigs, n.Authorities.Reward = append(n.Multisigs, s), s.Address
+		},
+		"there twice, or not in ascending order":      func(n *Network) { n.Multisigs[0].Members[2] = n.Multisigs[0].Members[1] },
+		"is zero, there twice":                        func(n *Network) { n.Multisigs[0].Members[0] = Key{} },
+		"is keys.service or keys.lane":                func(n *Network) { n.Multisigs[1].Members[0] = n.Keys.Lane },
+		`category "a b" is not 1..32 of a-z 0-9 _`:    func(n *Network) { n.Allocation[0].Category = "a b" },
+		`category "x\x1b[2J" is not 1..32`:            func(n *Network) { n.Allocation[0].Category = "x\x1b[2J" },
+		"allocation 1 lacks owner, account or unlock": func(n *Network) { n.Allocation[1].Unlock = "" },
+		"allocation amounts sum to 501":               func(n *Network) { n.Allocation[1].Amount = MustAmount(301) },
+		`lane 2: name "pay-01" is none of`:            func(n *Network) { n.Lanes[2].Name = "pay-01" },
+		"lane 3 lacks an address, or repeats a name":  func(n *Network) { n.Lanes[3].Name = "pay-0" },
+		"lane 4 lacks an address":                     func(n *Network) { n.Lanes[4].Address = n.Lanes[0].Address },
+		"lane: want epoch and seal first":             func(n *Network) { n.Lanes[0], n.Lanes[1] = n.Lanes[1], n.Lanes[0] },
+		"lane: want at least one pay- and one claim-": func(n *Network) { n.Lanes[4].Name = "pay-2" },
 	} {
 		n := testNetwork()
 		change(&n)

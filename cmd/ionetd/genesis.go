@@ -25,13 +25,17 @@ type genesisCmd struct {
 	RPC   []string `name:"rpc" required:"" env:"IONET_RPC" placeholder:"URL" help:"Solana JSON-RPC; repeat it for more endpoints."`
 	Store string   `default:"published" env:"IONET_STORE" placeholder:"DIR" help:"Folder of the published files; made if missing (default: ${default})."`
 
-	Name         string         `placeholder:"NAME" help:"Name of the network, 1..32 of a-z 0-9 - (default: ionet)."`
-	Policy       string         `placeholder:"FILE" help:"Policy file of epoch 1 (default: the one that ships with the program, which ionetd policy default prints)."`
-	Schedule     string         `placeholder:"SCHEDULE" help:"Emission schedule: hourly (default), monthly, or the TOML file of one of your own, emissions/FORMAT.md section 1.3."`
-	Decimals     *int           `range:"0..8" placeholder:"N" help:"Decimals of the token, 0..8 (default: 8, or those of the schedule's file)."`
-	Allocation   string         `placeholder:"READING" help:"What the published allocation percentages are of: of_cap (default) or of_genesis."`
-	Beneficiary  []string       `sep:"none" placeholder:"CATEGORY=WALLET[:PARTS]" help:"Who gets a category's tokens as they unlock, with ionetd unlocks release; repeat it for more wallets, up to seven a category. Without it only the key of the category moves them."`
-	Unlock       []string       `sep:"none" placeholder:"CATEGORY=UNLOCK" help:"When a category of the genesis supply becomes free: immediate, cliff:M, tranches:A..B or linear:A..B, in months of 730 epochs; repeat it for more."`
+	Name            string   `placeholder:"NAME" help:"Name of the network, 1..32 of a-z 0-9 - (default: ionet)."`
+	Policy          string   `placeholder:"FILE" help:"Policy file of epoch 1 (default: the one that ships with the program, which ionetd policy default prints)."`
+	Schedule        string   `placeholder:"SCHEDULE" help:"Emission schedule: hourly (default), monthly, or the TOML file of one of your own, emissions/FORMAT.md section 1.3."`
+	Decimals        *int     `range:"0..8" placeholder:"N" help:"Decimals of the token, 0..8 (default: 8, or those of the schedule's file)."`
+	Allocation      string   `placeholder:"READING" help:"What the published allocation percentages are of: of_cap (default) or of_genesis."`
+	Beneficiary     []string `sep:"none" placeholder:"CATEGORY=WALLET[:PARTS]" help:"Who gets a category's tokens as they unlock, with ionetd unlocks release; repeat it for more wallets, up to seven a category. Without it only the key of the category moves them."`
+	Unlock          []string `sep:"none" placeholder:"CATEGORY=UNLOCK" help:"When a category of the genesis supply becomes free: immediate, cliff:M, tranches:A..B or linear:A..B, in months of 730 epochs; repeat it for more."`
+	MintAuthority   string   `placeholder:"MofN:KEY,..." help:"Who mints: m of n public keys together, such as 2of3:KEY,KEY,KEY, each held by a signer of its own; the word operator is the operator's (default: the operator alone)."`
+	RewardAuthority string   `placeholder:"MofN:KEY,..." help:"Who pays from the reward vault (default: the operator alone)."`
+	FeeAuthority    string   `placeholder:"MofN:KEY,..." help:"Who pays from the fee vault (default: the key fees.json alone)."`
+
 	Start        string         `xor:"start" placeholder:"TIME" help:"First second of epoch 1: a date or RFC 3339 time, such as 2026-12-01 or 2026-12-01T12:00:00Z."`
 	StartIn      *time.Duration `xor:"start" placeholder:"TIME" help:"First second of epoch 1, from when the network file is written (default: 1m)."`
 	EpochSeconds *int           `range:"1..4294967295" placeholder:"N" help:"Length of an epoch in seconds, a multiple of the samples (default: 3600)."`
@@ -56,6 +60,10 @@ has passed meanwhile is moved by itself, as if there were no network file yet. A
 The allocation's unlocks are a promise that the network file makes and that auditors read. Nothing on the chain holds
 the tokens back: the keys allocation-*.json in --dir can move them at any time. Keep those apart from the service.
 
+With --mint-authority, --reward-authority or --fee-authority the mint or a vault belongs to an SPL Token multisig. Its
+members make their keys with ionet keygen and name their public halves here; their signers (ionetd signer) sign what their
+own policy allows. Any m of them suffice: one that is down stops nothing where m is less than n. Members never change.
+
 To know whom to send lamports to before anything else is made, make the operator's key first; --plan names it:
   mkdir -p keys && ionet keygen --out keys/operator.json
   ionetd genesis --dir keys --rpc https://api.mainnet-beta.solana.com --start 2026-12-01 --plan
@@ -64,6 +72,7 @@ Examples:
   ionetd genesis --dir keys --store published --rpc http://127.0.0.1:8899 --plan
   ionetd genesis --dir keys --store published --rpc http://127.0.0.1:8899 --airdrop
   ionetd genesis --dir keys --store published --rpc https://api.mainnet-beta.solana.com --start 2026-12-01T00:00:00Z
+  ionetd genesis --rpc http://127.0.0.1:8899 --mint-authority 2of3:KEY,KEY,KEY --reward-authority 2of3:operator,KEY,KEY --plan
   ionetd genesis --rpc http://127.0.0.1:8899 --schedule monthly --allocation of_genesis --unlock research=linear:0..48 --plan`
 }
 
@@ -188,6 +197,17 @@ func (g *genesisCmd) config() (genesis.Config, error) {
 	}
 	if c.Beneficiaries, err = genesis.ParseBeneficiaries(g.Beneficiary); err != nil {
 		return c, fmt.Errorf("--beneficiary: %w", err)
+	}
+	for _, a := range []struct {
+		flag, text string
+		to         *genesis.Authority
+	}{{"--mint-authority", g.MintAuthority, &c.Mint}, {"--reward-authority", g.RewardAuthority, &c.Reward}, {"--fee-authority", g.FeeAuthority, &c.Fee}} {
+		if a.text == "" {
+			continue
+		}
+		if *a.to, err = genesis.ParseAuthority(a.text); err != nil {
+			return c, fmt.Errorf("%s: %w", a.flag, err)
+		}
 	}
 	if g.Policy != "" {
 		c.PolicyName = "--policy " + g.Policy

@@ -84,6 +84,9 @@ func TestCrashAtEveryCall(t *testing.T) {
 func crashAt(t *testing.T, mode string, n int) (crashed bool) {
 	t.Helper()
 	c, store := testConfig(t.TempDir(), fmt.Sprintf("%s-%d", mode, n)), t.TempDir()
+	if mode == "unheard" {
+		withMultisigs(t, &c)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var dead atomic.Bool

@@ -48,12 +48,14 @@ func cost(actions []action) (rent, fees uint64) {
 // decide returns the transactions that make what is missing, in the order in
 // which they are sent; the genesis transaction is the last.
 func (r *run) decide(s survey, hash rpc.Blockhash) ([]action, error) {
-	var mint, accounts, lanes []object
+	var mint, multisigs, accounts, lanes []object
 	for _, o := range s.objects {
 		switch {
 		case o.exists:
 		case o.lane:
 			lanes = append(lanes, o)
+		case o.sigs != nil:
+			multisigs = append(multisigs, o)
 		case !o.owner.IsZero():
 			accounts = append(accounts, o)
 		default:
@@ -68,6 +70,7 @@ func (r *run) decide(s survey, hash rpc.Blockhash) ([]action, error) {
 		waits   bool
 	}{
 		{mint, r.mintMessage, []ed25519.PrivateKey{r.Keys.Operator}, false},
+		{multisigs, r.multisigsMessage, []ed25519.PrivateKey{r.Keys.Operator}, false},
 		{accounts, r.accountsMessage, []ed25519.PrivateKey{r.Keys.Operator}, len(mint) > 0},
 		{lanes, r.lanesMessage, []ed25519.PrivateKey{r.Keys.Operator, r.Keys.Lane}, false},
 	} {
@@ -107,6 +110,16 @@ func (r *run) mintMessage(o []object, hash rpc.Blockhash) ([]byte, error) {
 		FeePayer: r.operator, EpochLane: r.content.Lane, Decimals: uint8(r.Network.Decimals),
 		Lamports: o[0].lacks, Blockhash: hash.Hash, Budget: setUpBudget(1),
 	}.Message()
+}
+
+func (r *run) multisigsMessage(list []object, hash rpc.Blockhash) ([]byte, error) {
+	c := chain.MultisigCreation{FeePayer: r.operator, Blockhash: hash.Hash, Budget: setUpBudget(len(list))}
+	for _, o := range list {
+		s := *o.sigs
+		s.Lamports = o.lacks
+		c.Multisigs = append(c.Multisigs, s)
+	}
+	return c.Message()
 }
 
 func (r *run) accountsMessage(list []object, hash rpc.Blockhash) ([]byte, error) {

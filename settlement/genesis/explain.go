@@ -30,7 +30,7 @@ func (p *Plan) String() string {
 		}
 		fmt.Fprintln(w, cells[len(cells)-1])
 	}
-	for i, part := range []func(func(...any)){p.tellNetwork, p.tellSchedule, p.tellAllocation, p.tellFiles, p.tellAccounts, p.tellTransactions, p.tellCost} {
+	for i, part := range []func(func(...any)){p.tellNetwork, p.tellSchedule, p.tellAllocation, p.tellAuthorities, p.tellFiles, p.tellAccounts, p.tellTransactions, p.tellCost} {
 		if i > 0 {
 			line("")
 		}
@@ -123,6 +123,34 @@ func (p *Plan) tellAllocation(line func(...any)) {
 	}
 	line("  \"Locked\" is a promise of the network file, which auditors read; nothing on the chain holds the tokens back.")
 	line("  Who has the keys " + filepath.Join(d.p.Dir, allocationFile("*")) + " can move them at any time: keep those apart from the service.")
+}
+
+// tellAuthorities says who signs for what, member by member.
+func (p *Plan) tellAuthorities(line func(...any)) {
+	d := p.draft
+	n := d.p.Network
+	line("authorities")
+	for _, a := range []struct {
+		name string
+		key  ionet.Key
+		file string
+	}{
+		{"mint", n.Authorities.Mint, operatorFile}, {"reward vault", n.Authorities.Reward, operatorFile}, {"fee vault", n.Authorities.Fee, feesFile},
+	} {
+		s, ok := n.Multisig(a.key)
+		if !ok {
+			line("  "+a.name, "one key, "+filepath.Join(d.p.Dir, a.file))
+			continue
+		}
+		line("  "+a.name, fmt.Sprintf("any %d of %s:", s.M, count(uint64(len(s.Members)), "member")))
+		for _, k := range s.Members {
+			member := k.String()
+			if k == n.Keys.Operator {
+				member = "the operator, " + filepath.Join(d.p.Dir, operatorFile)
+			}
+			line("", "  "+member)
+		}
+	}
 }
 
 // count renders n things.

@@ -140,7 +140,7 @@ func (r *run) newest(ctx context.Context, folder *publish.Folder) (*attempt, int
 	if err := json.Unmarshal(data, &a); err != nil {
 		return nil, 0, fmt.Errorf("read attempt %s: %w", name, err)
 	}
-	if err := a.check(r.content); err != nil {
+	if err := r.check(&a); err != nil {
 		return nil, 0, fmt.Errorf("read attempt %s: %w", name, err)
 	}
 	return &a, len(names), nil
@@ -148,8 +148,10 @@ func (r *run) newest(ctx context.Context, folder *publish.Folder) (*attempt, int
 
 func attemptName(number int) string { return fmt.Sprintf("attempt-%06d.json", number) }
 
-// check decodes the final bytes, which must give the same content.
-func (a *attempt) check(c chain.Content) error {
+// check decodes the final bytes, which must give the same content and hand the
+// mint to the same authority.
+func (r *run) check(a *attempt) error {
+	c := r.content
 	d, err := chain.Decode(a.Transaction)
 	if err != nil {
 		return err
@@ -158,7 +160,11 @@ func (a *attempt) check(c chain.Content) error {
 	if err != nil {
 		return err
 	}
-	if got.Hash() != c.Hash() || a.Content != c.Hash() || d.Blockhash != a.Blockhash {
+	handed := d.Plan.HandMintTo
+	if handed.IsZero() {
+		handed = r.operator
+	}
+	if got.Hash() != c.Hash() || a.Content != c.Hash() || d.Blockhash != a.Blockhash || handed != r.Network.Authorities.Mint {
 		return errors.New("its bytes are not those of this network's genesis")
 	}
 	return d.VerifySignatures()
@@ -179,6 +185,9 @@ func (r *run) genesisMessage(hash rpc.Blockhash) ([]byte, error) {
 		Kind: c.Kind, FeePayer: r.operator, Steps: []chain.Step{{Lane: c.Lane, From: r.from, To: r.to}}, Movements: c.Movements, Memo: c.Memo,
 		Mint: r.Network.Mint, Decimals: uint8(r.Network.Decimals), Owners: map[ionet.Key]ionet.Key{r.Network.Mint: r.operator},
 		Reference: chain.GenesisReference(r.Network.Mint), Blockhash: hash.Hash,
+	}
+	if to := r.Network.Authorities.Mint; to != r.operator {
+		p.HandMintTo = to // so that no co-signer is needed before there is a network
 	}
 	p.Budget = p.DefaultBudget()
 	return p.Message()
@@ -204,7 +213,7 @@ func (r *run) sign(ctx context.Context, folder *publish.Folder, number int) (*at
 		return nil, fmt.Errorf("sign genesis transaction: %w (missing %v)", err, missing)
 	}
 	a := &attempt{tx, r.content.Hash(), hash.Hash, hash.LastValidHeight, hash.ContextSlot}
-	if err := a.check(r.content); err != nil {
+	if err := r.check(a); err != nil {
 		return nil, err
 	}
 	data, err := json.Marshal(a)

@@ -120,6 +120,9 @@ func (d *Draft) plan(ctx context.Context, c *rpc.Client, store publish.Reader) (
 		if len(a.objects) == 0 {
 			n := d.p.Network
 			what = fmt.Sprintf("mint the genesis supply of %s tokens to %d allocation accounts", n.Schedule.Genesis.Tokens(n.Decimals), len(n.Allocation))
+			if n.Authorities.Mint != n.Keys.Operator {
+				what += ", and give the mint to its multisig"
+			}
 		}
 		p.Transactions = append(p.Transactions, PlannedTransaction{What: what, Signatures: len(a.keys), Rent: a.rent(), Fee: a.fee()})
 	}

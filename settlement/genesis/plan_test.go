@@ -77,6 +77,7 @@ func TestPlanIsWhatARunSpends(t *testing.T) {
 		"small":            func(c *Config) { c.Schedule, c.Decimals = small(), new(int) },
 		"small-of-genesis": func(c *Config) { c.Schedule, c.Decimals, c.Reading = small(), new(int), emissions.OfGenesis },
 		"many-lanes":       func(c *Config) { c.PayLanes, c.ClaimLanes = 12, 11 },
+		"multisigs":        func(c *Config) { withMultisigs(t, c) },
 		"unlocks": func(c *Config) {
 			c.Unlocks = map[string]emissions.Unlock{"research": {Kind: emissions.UnlockLinear, To: 48}, "seed": {Kind: emissions.UnlockCliff, To: 12}}
 		},

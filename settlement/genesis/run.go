@@ -37,7 +37,7 @@ type run struct {
 }
 
 // rents are the lamports of the accounts that we make.
-type rents struct{ mint, account uint64 }
+type rents struct{ mint, account, multisig uint64 }
 
 // sent is a set-up transaction that has left.
 type sent struct {
@@ -74,11 +74,13 @@ func open(ctx context.Context, p *Prepared, o Options) (*run, error) {
 	if cluster != r.Network.Cluster {
 		return nil, fmt.Errorf("the network file is for cluster %s, this is %s: give that cluster's RPC, or a new folder", r.Network.Cluster, cluster)
 	}
-	if r.rent.mint, err = r.Chain.MinimumRent(ctx, chain.MintSize); err != nil {
-		return nil, err
-	}
-	if r.rent.account, err = r.Chain.MinimumRent(ctx, chain.TokenAccountSize); err != nil {
-		return nil, err
+	for _, of := range []struct {
+		rent *uint64
+		size int
+	}{{&r.rent.mint, chain.MintSize}, {&r.rent.account, chain.TokenAccountSize}, {&r.rent.multisig, chain.MultisigSize}} {
+		if *of.rent, err = r.Chain.MinimumRent(ctx, of.size); err != nil {
+			return nil, err
+		}
 	}
 	if r.content, err = genesisContent(r.Network); err != nil {
 		return nil, err

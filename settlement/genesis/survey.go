@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/chain"
@@ -16,16 +17,18 @@ type object struct {
 	address ionet.Key
 	owner   ionet.Key // of a token account
 	lane    bool
-	keys    []string // files of the keys that the address follows from
+	sigs    *chain.NewMultisig // of a multisig
+	keys    []string           // files of the keys that the address follows from
 	exists  bool
 	lacks   uint64 // lamports to be put into it when it is made
 }
 
 // survey is what is there, at confirmed.
 type survey struct {
-	objects []object // mint, token accounts, lanes
-	balance uint64   // lamports of the operator
-	minted  bool     // the epoch lane has left position 0
+	objects []object  // mint, multisigs, token accounts, lanes
+	balance uint64    // lamports of the operator
+	minter  ionet.Key // mint authority, where the mint is there
+	minted  bool      // the epoch lane has left position 0
 }
 
 // isFresh reports whether none of the accounts is there yet.
@@ -40,11 +43,18 @@ func (s survey) isFresh() bool {
 
 // objects lists all accounts of the network, the mint first.
 func objects(n *ionet.Network) []object {
-	list := []object{
-		{name: "mint", address: n.Mint, keys: []string{operatorFile, laneFile}},
-		{name: "reward vault", address: n.Vaults.Reward, owner: n.Keys.Operator, keys: []string{operatorFile, laneFile}},
-		{name: "fee vault", address: n.Vaults.Fee, owner: n.Keys.Fees, keys: []string{feesFile, operatorFile, laneFile}},
+	list := []object{{name: "mint", address: n.Mint, keys: []string{operatorFile, laneFile}}}
+	for i, s := range n.Multisigs {
+		list = append(list, object{name: multisigName(n, s), address: s.Address, keys: []string{operatorFile},
+			sigs: &chain.NewMultisig{Index: i, MultisigState: chain.MultisigState{M: s.M, Members: s.Members}}})
 	}
+	feeKeys := []string{feesFile, operatorFile, laneFile}
+	if n.Authorities.Fee != n.Keys.Fees {
+		feeKeys = feeKeys[1:]
+	}
+	list = append(list,
+		object{name: "reward vault", address: n.Vaults.Reward, owner: n.Authorities.Reward, keys: []string{operatorFile, laneFile}},
+		object{name: "fee vault", address: n.Vaults.Fee, owner: n.Authorities.Fee, keys: feeKeys})
 	for _, a := range n.Allocation {
 		list = append(list, object{name: "allocation " + a.Category, address: a.Account, owner: a.Owner, keys: []string{allocationFile(a.Category), operatorFile, laneFile}})
 	}
@@ -74,6 +84,13 @@ func (r *run) survey(ctx context.Context) (survey, error) {
 		if !o.exists {
 			o.lacks = chain.Missing(r.rentOf(*o), a.Lamports)
 		}
+		if o.address == r.Network.Mint && o.exists {
+			m, err := chain.ParseMint(a.Owner, a.Data)
+			if err != nil {
+				return survey{}, err
+			}
+			s.minter = m.Authority
+		}
 		if o.address == r.content.Lane && o.exists {
 			state, err := chain.ParseLane(a.Owner, a.Data)
 			if err != nil {
@@ -82,11 +99,39 @@ func (r *run) survey(ctx context.Context) (survey, error) {
 			s.minted = state != r.from
 		}
 	}
-	return s, nil
+	return s, r.checkMinter(s)
+}
+
+// checkMinter: the operator mints until genesis has landed; then the network's
+// authority, or nobody, where the schedule is over and the mint given up.
+func (r *run) checkMinter(s survey) error {
+	want := r.operator
+	if s.minted {
+		want = r.Network.Authorities.Mint
+	}
+	if !s.objects[0].exists || s.minter == want || s.minted && s.minter.IsZero() {
+		return nil
+	}
+	return fmt.Errorf("mint %s: its authority is %s, not %s", r.Network.Mint, s.minter, want)
+}
+
+// multisigName tells what the multisig is for and who signs.
+func multisigName(n *ionet.Network, s ionet.Multisig) string {
+	use := "fee"
+	switch s.Address {
+	case n.Authorities.Mint:
+		use = "mint"
+	case n.Authorities.Reward:
+		use = "reward"
+	}
+	return fmt.Sprintf("%s multisig %d of %d", use, s.M, len(s.Members))
 }
 
 func (r *run) rentOf(o object) uint64 {
-	if o.owner.IsZero() {
+	switch {
+	case o.sigs != nil:
+		return r.rent.multisig
+	case o.owner.IsZero():
 		return r.rent.mint
 	}
 	return r.rent.account
@@ -102,10 +147,16 @@ func (r *run) checkObject(o object, a rpc.Account) (bool, error) {
 	case o.lane:
 		_, err := chain.ParseLane(a.Owner, a.Data)
 		return true, err
+	case o.sigs != nil:
+		s, err := chain.ParseMultisig(a.Owner, a.Data)
+		if err == nil && (s.M != o.sigs.M || !slices.Equal(s.Members, o.sigs.Members)) {
+			err = fmt.Errorf("multisig is %d of %v", s.M, s.Members)
+		}
+		return true, err
 	case o.owner.IsZero():
 		m, err := chain.ParseMint(a.Owner, a.Data)
-		if err == nil && (m.Authority != r.operator || int(m.Decimals) != r.Network.Decimals || !m.Freeze.IsZero()) {
-			err = errors.New("mint has another authority or other decimals than the network's, or a freeze authority")
+		if err == nil && (int(m.Decimals) != r.Network.Decimals || !m.Freeze.IsZero()) {
+			err = errors.New("mint has other decimals than the network's, or a freeze authority")
 		}
 		return true, err
 	}
