@@ -78,8 +78,7 @@ func (a *auditor) checkNetwork(ctx context.Context, memo proofs.GenesisMemo) err
 	same(a.r, Genesis, "fee payer of genesis", "operator", n.Keys.Operator, d.FeePayer)
 	same(a.r, Genesis, "minter of genesis", "operator", n.Keys.Operator, d.Plan.Owners[n.Mint])
 	same(a.r, Genesis, "mint", "derivation", chain.MintAddress(n.Keys.Operator, chain.LaneAddress(n.Keys.Lane, "epoch")), n.Mint)
-	same(a.r, Genesis, "reward vault", "derivation", chain.TokenAccount(n.Keys.Operator, n.Mint), n.Vaults.Reward)
-	same(a.r, Genesis, "fee vault", "derivation", chain.TokenAccount(n.Keys.Fees, n.Mint), n.Vaults.Fee)
+	a.checkAuthorities(d)
 	for _, l := range n.Lanes {
 		same(a.r, Genesis, "lane "+l.Name, "derivation", chain.LaneAddress(n.Keys.Lane, l.Name), l.Address)
 	}
@@ -101,7 +100,14 @@ func (a *auditor) checkNetwork(ctx context.Context, memo proofs.GenesisMemo) err
 	for _, l := range n.Lanes {
 		keys = append(keys, l.Address)
 	}
-	return a.snapshot(ctx, keys)
+	for _, s := range n.Multisigs {
+		keys = append(keys, s.Address)
+	}
+	if err := a.snapshot(ctx, keys); err != nil {
+		return err
+	}
+	a.checkMultisigs()
+	return nil
 }
 
 // checkAllocation compares what genesis minted with the network file, and the

@@ -14,13 +14,23 @@ import (
 const (
 	tokenInitializeMint     = 0
 	tokenInitializeAccount  = 1
+	tokenInitializeMultisig = 2
+	tokenTransfer           = 3
 	tokenApprove            = 4
+	tokenRevoke             = 5
 	tokenSetAuthority       = 6
+	tokenMintTo             = 7
+	tokenBurn               = 8
 	tokenCloseAccount       = 9
 	tokenFreezeAccount      = 10
+	tokenThawAccount        = 11
+	tokenTransferChecked    = 12
 	tokenApproveChecked     = 13
+	tokenMintToChecked      = 14
+	tokenBurnChecked        = 15
 	tokenInitializeAccount2 = 16
 	tokenInitializeAccount3 = 18
+	tokenInitializeSigs2    = 19
 	tokenInitializeMint2    = 20
 	tokenAccountSize        = 21
 	tokenImmutableOwner     = 22
@@ -130,7 +140,7 @@ func (t *transaction) beyondSetup() string {
 	for in := range t.tokens {
 		switch in.Data[0] {
 		case tokenInitializeMint, tokenInitializeMint2, tokenInitializeAccount, tokenInitializeAccount2,
-			tokenInitializeAccount3, tokenAccountSize, tokenImmutableOwner:
+			tokenInitializeAccount3, tokenInitializeMultisig, tokenInitializeSigs2, tokenAccountSize, tokenImmutableOwner:
 		default:
 			return fmt.Sprintf("token instruction %d", in.Data[0])
 		}
