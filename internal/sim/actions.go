@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/gagliardetto/solana-go"
 	"github.com/gagliardetto/solana-go/programs/system"
 	"github.com/gagliardetto/solana-go/programs/token"
+	"github.com/jackc/pgx/v5"
 	voi "github.com/oasisprotocol/curve25519-voi/primitives/ed25519"
 
 	"github.com/ionet-settlement/ionet"
@@ -36,10 +38,13 @@ var actions = []action{
 	{"pass b", 8, (*run).passB},
 	{"time", 10, (*run).letTime},
 	{"blocks", 4, (*run).letBlocks},
-	{"prove", 14, (*run).proveSome},
+	{"burst", 12, (*run).burst},
+	{"epoch", 8, (*run).wholeEpoch},
+	{"prove", 8, (*run).proveSome},
 	{"spool", 3, (*run).resubmit},
 	{"prepare", 12, (*run).prepareClaim},
-	{"submit", 10, (*run).submitClaim},
+	{"submit", 8, (*run).submitClaim},
+	{"claim", 12, (*run).claimAtOnce},
 	{"twin", 3, (*run).signTwin},
 	{"payout", 5, (*run).requestPayout},
 	{"replay", 5, (*run).replay},
@@ -49,8 +54,11 @@ var actions = []action{
 	{"hand over", 1, (*run).handOver},
 	{"gift", 3, (*run).gift},
 	{"lamports", 2, (*run).giveLamports},
-	{"fork", 5, (*run).fork},
-	{"endpoint", 7, (*run).changeMood},
+	{"fork", 6, (*run).fork},
+	{"endpoint", 8, (*run).breakEndpoint},
+	{"view", 5, (*run).blindEndpoint},
+	{"lie", 4, (*run).corruptEndpoint},
+	{"heal", 8, (*run).healEndpoint},
 	{"fault", 6, (*run).armFault},
 	{"kill", 2, (*run).kill},
 	{"clock", 2, (*run).jump},
@@ -79,6 +87,37 @@ func (r *run) passOf(ctx context.Context, i *instance) (string, error) {
 	err := r.pass(ctx, i)
 	r.said(err)
 	return started + class(err), nil
+}
+
+// burst makes passes one after the other, as a service does that is left alone.
+func (r *run) burst(ctx context.Context) (string, error) {
+	outcome := ""
+	for range 2 + r.rng.IntN(8) {
+		said, err := r.passA(ctx)
+		if err != nil {
+			return "", err
+		}
+		outcome += said[:1]
+	}
+	return outcome, nil
+}
+
+// wholeEpoch lets workers prove the present sample and time pass until the epoch
+// is due.
+func (r *run) wholeEpoch(ctx context.Context) (string, error) {
+	k, sample, _ := r.world.clock.At(time.Unix(r.world.unix.Load(), 0))
+	if err := r.world.tickTo(r.world.clock.SampleStart(k, sample) + sampleSeconds - 1); err != nil {
+		return "", err
+	}
+	proved, err := r.proveSome(ctx)
+	if err != nil {
+		return "", err
+	}
+	if err := r.world.tickTo(r.world.clock.EpochEnd(k) + graceSeconds + 1); err != nil {
+		return "", err
+	}
+	outcome, err := r.passA(ctx)
+	return fmt.Sprintf("%d: %s, %s", k, proved, outcome), err
 }
 
 // letTime lets up to an epoch pass.
@@ -207,7 +246,10 @@ func (r *run) prepareClaim(ctx context.Context) (string, error) {
 	if i == nil {
 		return "nobody listens", nil
 	}
-	p := r.world.providers[r.rng.IntN(len(r.world.providers))]
+	p, err := r.claimant(ctx)
+	if err != nil {
+		return "", err
+	}
 	prepared, err := i.service.PrepareClaim(ctx, p.payee())
 	if err != nil {
 		r.said(err)
@@ -215,6 +257,42 @@ func (r *run) prepareClaim(ctx context.Context) (string, error) {
 	}
 	r.claims = append(r.claims, &claim{provider: p, prepared: prepared})
 	return fmt.Sprintf("%d: %s on %s %d", p.number, prepared.Amount, prepared.Lane, prepared.Position), nil
+}
+
+// claimant draws a provider, mostly one that is owed something.
+func (r *run) claimant(ctx context.Context) (*provider, error) {
+	if r.rng.IntN(8) == 0 {
+		return r.anybody(), nil
+	}
+	var payee string
+	err := r.eyes.QueryRow(ctx, selectOwed, r.rng.Uint64()%1000).Scan(&payee)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return r.anybody(), nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look for a provider who is owed: %w", err)
+	}
+	for _, p := range r.world.providers {
+		if p.payee().String() == payee {
+			return p, nil
+		}
+	}
+	return nil, fmt.Errorf("somebody is owed who is no provider: %s", payee)
+}
+
+const selectOwed = `
+SELECT split_part(account, ':', 2) FROM ledger_balances WHERE starts_with(account, 'owed:') AND balance > 0
+ORDER BY account COLLATE "C" OFFSET $1 % greatest((SELECT count(*) FROM ledger_balances WHERE starts_with(account, 'owed:') AND balance > 0), 1) LIMIT 1`
+
+// claimAtOnce lets a wallet do all of a claim without a pause.
+func (r *run) claimAtOnce(ctx context.Context) (string, error) {
+	before := len(r.claims)
+	prepared, err := r.prepareClaim(ctx)
+	if err != nil || len(r.claims) == before {
+		return prepared, err
+	}
+	submitted, err := r.signAndSubmit(ctx, r.a, r.claims[before])
+	return prepared + ", " + submitted, err
 }
 
 // either returns an instance that lives, mostly the first; nil where none does.
@@ -242,6 +320,14 @@ func (r *run) submitClaim(ctx context.Context) (string, error) {
 	c := r.claims[len(r.claims)-1]
 	if r.rng.IntN(3) == 0 {
 		c = r.claims[r.rng.IntN(len(r.claims))]
+	}
+	return r.signAndSubmit(ctx, i, c)
+}
+
+// signAndSubmit lets a wallet sign its claim, unless it has, and hand it in.
+func (r *run) signAndSubmit(ctx context.Context, i *instance, c *claim) (string, error) {
+	if !i.alive() {
+		return "nobody listens", nil
 	}
 	again := "again "
 	if c.tx == nil {
@@ -436,36 +522,6 @@ func (r *run) giveLamports(ctx context.Context) (string, error) {
 	to := []ionet.Key{n.Vaults.Reward, lane.Address, r.world.net.Keys.Secret.Public(next), n.Mint, n.Keys.Operator}[r.rng.IntN(5)]
 	outcome, err := r.sendAs(ctx, strangerKey(), system.NewTransferInstruction(1+r.rng.Uint64N(5_000_000), solana.PublicKey(chain.PublicOf(strangerKey())), solana.PublicKey(to)).Build())
 	return outcome, err
-}
-
-// fork abandons up to as many blocks as are not final; at times what they held is
-// sent again, by others than us.
-func (r *run) fork(ctx context.Context) (string, error) {
-	n := 1 + r.rng.IntN(finality-1)
-	if err := r.world.node.Fork(n); err != nil {
-		r.said(err)
-		return "refused", nil // the last fork is not over yet
-	}
-	again := 0
-	if r.rng.IntN(2) == 0 {
-		for _, tx := range r.sent[max(0, len(r.sent)-8):] {
-			if r.world.clean.Send(ctx, tx, rpc.SendOptions{SkipPreflight: true}) == nil {
-				again++
-			}
-		}
-	}
-	return fmt.Sprintf("%d blocks, %d sent again", n, again), nil
-}
-
-// changeMood makes an endpoint answer otherwise, most often well.
-func (r *run) changeMood(context.Context) (string, error) {
-	n := r.rng.IntN(len(r.endpoints))
-	m := well
-	if r.rng.IntN(2) == 0 {
-		m = mood(r.rng.IntN(int(moods)))
-	}
-	r.endpoints[n] = m
-	return fmt.Sprintf("%d is %s", n, m), nil
 }
 
 // armFault makes one of an instance's next steps fail, and at times the process

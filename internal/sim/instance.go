@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -60,9 +59,9 @@ func (r *run) start(ctx context.Context, i *instance) (err error) {
 	if i.pool, err = i.wires.Pool(ctx, r.world.dbs.url(r.database), nil); err != nil {
 		return err
 	}
-	urls := make([]string, len(r.endpoints))
-	for n := range urls {
-		urls[n] = fmt.Sprintf("%s/%d", r.world.node.URL(), n)
+	var urls []string
+	for _, f := range r.world.fronts {
+		urls = append(urls, f.URL())
 	}
 	i.rpc, err = rpc.New(rpc.Config{Endpoints: urls, Transport: &line{i}, Pause: time.Microsecond, Rounds: 1})
 	if err != nil {
@@ -89,76 +88,23 @@ func (i *instance) stop() {
 	i.service, i.pool, i.rpc = nil, nil, nil
 }
 
-// mood is how an endpoint answers.
-type mood int
-
-const (
-	well   mood = iota
-	down        // no connection
-	busy        // 429
-	ill         // 503 with a page of HTML
-	cut         // half an answer
-	lossy       // what is sent takes effect, the answer is lost
-	hollow      // what is sent is accepted and forgotten
-	moods
-)
-
-func (m mood) String() string {
-	return [...]string{"well", "down", "busy", "ill", "cut", "lossy", "hollow"}[m]
-}
-
-// line is an instance's way to the chain: the endpoints with their moods, and
-// behind them the wires that count steps.
+// line is an instance's way to the chain. It keeps what is sent: once bytes have
+// left, anybody may send them again.
 type line struct{ i *instance }
 
-var errDown = errors.New("connection refused by the simulation")
-
-// RoundTrip makes one call of an endpoint, whose number is its path.
+// RoundTrip makes one call over the instance's wires.
 func (l *line) RoundTrip(q *http.Request) (*http.Response, error) {
-	r := l.i.run
 	body, err := io.ReadAll(q.Body)
 	if err != nil {
 		return nil, err
 	}
 	q.Body.Close()
-	n := int(q.URL.Path[len(q.URL.Path)-1] - '0')
-	m := r.endpoints[n]
-	sends := bytes.Contains(body, []byte(`"method":"sendTransaction"`))
-	if sends && m != down && m != busy && m != ill {
-		r.remember(body)
-	}
-	switch m {
-	case down:
-		return nil, errDown
-	case busy:
-		return reply(q, http.StatusTooManyRequests, "slow down"), nil
-	case ill:
-		return reply(q, http.StatusServiceUnavailable, "<html><body>503</body></html>"), nil
-	case hollow:
-		if sends {
-			return reply(q, http.StatusOK, `{"jsonrpc":"2.0","id":1,"result":"forgotten"}`), nil
-		}
+	if bytes.Contains(body, []byte(`"method":"sendTransaction"`)) {
+		l.i.run.remember(body)
 	}
 	again := q.Clone(q.Context())
-	again.URL.Path = ""
 	again.Body = io.NopCloser(bytes.NewReader(body))
-	resp, err := l.i.wires.RoundTrip(again)
-	if err != nil || m == well || m == hollow || m == lossy && !sends {
-		return resp, err
-	}
-	heard, err := io.ReadAll(resp.Body)
-	resp.Body.Close()
-	if m == lossy || err != nil {
-		return nil, errDown
-	}
-	return reply(q, http.StatusOK, string(heard[:len(heard)/2])), nil
-}
-
-func reply(q *http.Request, status int, body string) *http.Response {
-	return &http.Response{
-		StatusCode: status, Status: http.StatusText(status), Header: http.Header{"Content-Type": {"application/json"}},
-		Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body)), Request: q,
-	}
+	return l.i.wires.RoundTrip(again)
 }
 
 // kept is how many of the transactions that were sent are remembered.

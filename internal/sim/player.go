@@ -17,24 +17,18 @@ type player struct {
 	dir     string
 	verbose func(string)
 	world   *world
-	made    int
 }
 
 // play plays one seed and returns the hash of its trace.
 func (p *player) play(ctx context.Context, seed uint64, steps int) (ionet.Hash, error) {
 	if p.world == nil {
-		p.made++
-		w, err := newWorld(ctx, p.admin, filepath.Join(p.dir, fmt.Sprintf("world-%d", p.made)), p.providers)
+		w, err := newWorld(ctx, p.admin, filepath.Join(p.dir, "world"), p.providers)
 		if err != nil {
 			return ionet.Hash{}, err
 		}
 		p.world = w
 	}
 	r, err := p.world.playSeed(ctx, seed, steps, p.dir, p.verbose)
-	if errors.Is(err, errUsed) {
-		p.close(ctx)
-		return p.play(ctx, seed, steps)
-	}
 	if err != nil {
 		return ionet.Hash{}, err
 	}
@@ -58,7 +52,7 @@ func (p *player) shrink(ctx context.Context, seed uint64, failing int, out io.Wr
 	return failing
 }
 
-// close ends the world; the next seed makes another.
+// close ends the world.
 func (p *player) close(ctx context.Context) error {
 	if p.world == nil {
 		return nil

@@ -25,7 +25,11 @@ const maxPasses = 400
 // rest ends all faults, brings the network to where nothing is on its way, pays
 // everybody who can be paid, and holds all books against each other.
 func (r *run) rest(ctx context.Context) error {
-	r.endpoints = [2]mood{}
+	for _, f := range r.world.fronts {
+		if err := f.Heal(); err != nil {
+			return err
+		}
+	}
 	r.b.stop()
 	r.a.skew = 0
 	if err := r.start(ctx, r.a); err != nil {

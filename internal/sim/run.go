@@ -32,19 +32,18 @@ type run struct {
 	status   settlement.Overview // of a, after its last pass
 	lastErr  error               // of its last pass
 
-	endpoints [2]mood            // of the endpoints that the instances use
-	claims    []*claim           // that wallets were handed
-	sent      [][]byte           // transactions that instances sent, oldest first
-	spool     []spooled          // statements that workers keep until their epoch is sealed
-	proved    map[proof]bool     // who proved which sample
-	backups   []string           // databases
-	previous  map[int]ionet.Hash // last uptime statement, by provider's number
-	halts     string             // why a halt is expected; "": none is
-	step      int                // at hand
-	detail    string             // what else the step at hand heard; no part of the digest
-	lines     []string           // of the trace
-	digest    hash.Hash          // over them
-	verbose   func(line string)  // nil: nobody
+	claims   []*claim           // that wallets were handed
+	sent     [][]byte           // transactions that instances sent, oldest first
+	spool    []spooled          // statements that workers keep until their epoch is sealed
+	proved   map[proof]bool     // who proved which sample
+	backups  []string           // databases
+	previous map[int]ionet.Hash // last uptime statement, by provider's number
+	halts    string             // why a halt is expected; "": none is
+	step     int                // at hand
+	detail   string             // what else the step at hand heard; no part of the digest
+	lines    []string           // of the trace
+	digest   hash.Hash          // over them
+	verbose  func(line string)  // nil: nobody
 }
 
 type proof struct {
@@ -216,7 +215,7 @@ func (r *run) backupName(n int) string { return fmt.Sprintf("%s_backup_%d", r.da
 // playSeed runs a seed from the world's beginning.
 func (w *world) playSeed(ctx context.Context, seed uint64, steps int, dir string, verbose func(string)) (_ *run, err error) {
 	database := fmt.Sprintf("seed_%d", seed)
-	if err := w.rewind(ctx); err != nil {
+	if err := w.rewind(); err != nil {
 		return nil, err
 	}
 	if err := w.dbs.copy(ctx, base, database); err != nil {
@@ -238,14 +237,11 @@ func (w *world) playSeed(ctx context.Context, seed uint64, steps int, dir string
 	return r, r.play(ctx, steps)
 }
 
-// errUsed reports a chain that has gone on since the world was made.
-var errUsed = errors.New("the world was used by another seed")
-
-// rewind puts the chain back to where the world was made.
-func (w *world) rewind(context.Context) error {
-	if w.used {
-		return errUsed
+// rewind puts chain and clock back to where the world was made.
+func (w *world) rewind() error {
+	if err := w.node.Restore(w.snapshot); err != nil {
+		return err
 	}
-	w.used = true
+	w.unix.Store(w.began)
 	return nil
 }

@@ -33,6 +33,7 @@ const (
 	finality      = 8 // blocks behind the newest; so many may fork away
 	payLanes      = 3
 	claimLanes    = 3
+	endpoints     = 2             // of the chain, that instances use
 	beginning     = 1_800_000_000 // Unix seconds
 )
 
@@ -85,8 +86,9 @@ type world struct {
 	store     string // folder of the published files
 	providers []*provider
 	oracle    *oracle
-	began     int64                   // the clock when the world was ready
-	used      bool                    // a seed ran on its chain
+	began     int64 // the clock when the world was ready
+	snapshot  *localnet.Snapshot
+	fronts    []*localnet.Front       // the endpoints that instances use; the node's own is truthful
 	accounts  map[ionet.Key]ionet.Key // payees by token account; made when first asked for
 }
 
@@ -98,7 +100,7 @@ func newWorld(ctx context.Context, admin, dir string, providers int) (_ *world, 
 	w := &world{store: filepath.Join(dir, "store"), dbs: &databases{admin: admin, prefix: fmt.Sprintf("sim_%d_", os.Getpid()), made: map[string]bool{}}}
 	w.unix.Store(beginning)
 	now := func() time.Time { return time.Unix(w.unix.Load(), 0) }
-	w.node, err = localnet.Start(ctx, localnet.Config{SlotTime: -1, FinalityDepth: finality, Now: now})
+	w.node, err = localnet.Start(ctx, localnet.Config{SlotTime: -1, FinalityDepth: finality, Now: now, Seed: 1})
 	if err != nil {
 		return nil, err
 	}
@@ -107,6 +109,13 @@ func newWorld(ctx context.Context, admin, dir string, providers int) (_ *world, 
 			err = errors.Join(err, w.close(context.WithoutCancel(ctx)))
 		}
 	}()
+	for range endpoints {
+		f, err := w.node.Front(localnet.FrontConfig{})
+		if err != nil {
+			return nil, err
+		}
+		w.fronts = append(w.fronts, f)
+	}
 	for _, step := range []func() error{
 		func() error { return w.dbs.create(ctx, base) },
 		func() error { return w.found(ctx, filepath.Join(dir, "keys")) },
@@ -117,7 +126,7 @@ func newWorld(ctx context.Context, admin, dir string, providers int) (_ *world, 
 			return nil, fmt.Errorf("prepare the world: %w", err)
 		}
 	}
-	w.began = w.unix.Load()
+	w.began, w.snapshot = w.unix.Load(), w.node.Snapshot()
 	return w, nil
 }
 
