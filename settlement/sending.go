@@ -164,33 +164,3 @@ func scanAttempt(row pgx.CollectableRow) (attempt, error) {
 	}
 	return a, nil
 }
-
-// isDead applies the dead rule. One lane that still shows the attempt's key is
-// enough: a transaction passes all of its lanes or none.
-func (s *Service) isDead(ctx context.Context, a attempt) (bool, error) {
-	l := a.steps[0].lane
-	err := s.cfg.Chain.CheckDead(ctx, l.address, s.public(l.c), a.blockhash.LastValidHeight)
-	switch {
-	case err == nil:
-		return true, nil
-	case errors.Is(err, rpc.ErrAlive), errors.Is(err, rpc.ErrPassed):
-		return false, nil
-	}
-	return false, fmt.Errorf("%s of %s position %d: %w", a.kind, l.name, l.position, err)
-}
-
-// bury marks an attempt dead: its position may be tried again. Its debts stay
-// in flight until the position's winner is known.
-func (s *Service) bury(ctx context.Context, a attempt) error {
-	err := s.asLeader(ctx, func(tx pgx.Tx, _ int64) error {
-		_, err := tx.Exec(ctx, markDead, a.message[:])
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("bury an attempt: %w", err)
-	}
-	s.log.Info("attempt is dead", "kind", a.kind.String(), "lane", a.steps[0].lane.name, "position", a.steps[0].lane.position, "signature", a.signature.String(), "reason", a.reason)
-	return nil
-}
-
-const markDead = `UPDATE attempts SET state = 'dead' WHERE message = $1 AND state = 'live'`

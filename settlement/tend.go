@@ -1,7 +1,6 @@
 package settlement
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,43 +26,23 @@ func (s *Service) tend(ctx context.Context) ([]attempt, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the finalized height: %w", err)
 	}
-	// Claims come last: outsiders decide how many there are.
-	slices.SortStableFunc(all, func(a, b attempt) int { return cmp.Compare(claimRank(a), claimRank(b)) })
-	now := s.now()
-	var open, due []*attempt
-	sentAt := map[ionet.Hash]time.Time{}
+	var open, expired []*attempt
 	for i := range all {
-		a := &all[i]
-		if head.BlockHeight > a.blockhash.LastValidHeight {
-			dead, err := s.isDead(ctx, *a)
-			if err != nil {
-				// Not known is not dead: the others are tended all the same.
-				s.log.Warn("dead rule could not be applied", "error", err)
-			}
-			if dead {
-				if err := s.bury(ctx, *a); err != nil {
-					return nil, err
-				}
-				continue
-			}
-		} else if a.isOffer() {
-			// Its wallet alone can send it.
-		} else if last := s.sentAt[a.message]; last.IsZero() || now.Sub(last) >= s.cfg.ResendEvery {
-			due = append(due, a)
-			sentAt[a.message] = now
+		if a := &all[i]; head.BlockHeight > a.blockhash.LastValidHeight {
+			expired = append(expired, a)
 		} else {
-			sentAt[a.message] = last
+			open = append(open, a)
 		}
-		open = append(open, a)
 	}
-	s.sentAt = sentAt
-	claims := slices.IndexFunc(due, func(a *attempt) bool { return a.kind == chain.KindClaim })
-	if claims < 0 {
-		claims = len(due)
-	}
-	if err := errors.Join(s.sendAll(ctx, due[:claims]), s.sendAll(ctx, due[claims:])); err != nil {
+	alive, err := s.buryDead(ctx, expired)
+	if err != nil {
 		return nil, err
 	}
+	if err := s.resend(ctx, open); err != nil {
+		return nil, err
+	}
+	open = append(open, alive...)
+	slices.SortStableFunc(open, func(a, b *attempt) int { return a.created.Compare(b.created) })
 	live := make([]attempt, len(open))
 	for i, a := range open {
 		live[i] = *a
@@ -72,11 +51,35 @@ func (s *Service) tend(ctx context.Context) ([]attempt, error) {
 	return live, nil
 }
 
-func claimRank(a attempt) int {
-	if a.kind == chain.KindClaim {
-		return 1
+// maxClaimsSent is how many claims a pass sends again, in turn: each was sent when it
+// was handed in, and outsiders decide how many there are.
+const maxClaimsSent = 32
+
+// resend sends those again that were not sent lately. What we pay for goes first, then
+// the claims that have waited longest.
+func (s *Service) resend(ctx context.Context, open []*attempt) error {
+	now := s.now()
+	sentAt := make(map[ionet.Hash]time.Time, len(open))
+	var ours, claims []*attempt
+	for _, a := range open {
+		last := s.sentAt[a.message]
+		sentAt[a.message] = last
+		switch {
+		case a.isOffer(): // its wallet alone can send it
+		case !last.IsZero() && now.Sub(last) < s.cfg.ResendEvery:
+		case a.kind == chain.KindClaim:
+			claims = append(claims, a)
+		default:
+			ours = append(ours, a)
+		}
 	}
-	return 0
+	slices.SortStableFunc(claims, func(a, b *attempt) int { return sentAt[a.message].Compare(sentAt[b.message]) })
+	claims = claims[:min(len(claims), maxClaimsSent)]
+	for _, a := range slices.Concat(ours, claims) {
+		sentAt[a.message] = now
+	}
+	s.sentAt = sentAt
+	return errors.Join(s.sendAll(ctx, ours), s.sendAll(ctx, claims))
 }
 
 // liveOn returns the oldest live attempt on l's open position that wanted takes.

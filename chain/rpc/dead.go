@@ -81,16 +81,25 @@ func (c *Client) CheckDead(ctx context.Context, lane, from ionet.Key, lastValidH
 		return fmt.Errorf("check attempt: %w", err)
 	}
 	for _, v := range views {
-		state, err := chain.ParseLane(v.Accounts[0].Owner, v.Accounts[0].Data)
-		if err != nil {
-			return fmt.Errorf("check attempt: %s: %w", v.Endpoint, err)
+		if err := v.CheckDead(0, from, lastValidHeight); err != nil {
+			return fmt.Errorf("check attempt: %w", err)
 		}
-		if state != from {
-			return fmt.Errorf("check attempt: %s: %w", v.Endpoint, ErrPassed)
-		}
-		if v.Head.BlockHeight <= lastValidHeight {
-			return fmt.Errorf("check attempt: %s at height %d of %d: %w", v.Endpoint, v.Head.BlockHeight, lastValidHeight, ErrAlive)
-		}
+	}
+	return nil
+}
+
+// CheckDead is the dead rule's part that concerns the view's endpoint, for an attempt
+// on the lane that is account i of the view; the attempt is dead if it is by the
+// views of every endpoint.
+func (v View) CheckDead(i int, from ionet.Key, lastValidHeight uint64) error {
+	state, err := chain.ParseLane(v.Accounts[i].Owner, v.Accounts[i].Data)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s: %w", v.Endpoint, err)
+	case state != from:
+		return fmt.Errorf("%s: %w", v.Endpoint, ErrPassed)
+	case v.Head.BlockHeight <= lastValidHeight:
+		return fmt.Errorf("%s at height %d of %d: %w", v.Endpoint, v.Head.BlockHeight, lastValidHeight, ErrAlive)
 	}
 	return nil
 }
