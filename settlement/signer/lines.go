@@ -28,6 +28,10 @@ const journalTag = "io-signer-journal/1 "
 // maxLine bounds a line: a full batch of fences has 640 entries of some 300 bytes.
 const maxLine = 1 << 20
 
+// hole is a block of a batch that was not written when the disk stopped, though a
+// later one with the newline was.
+var hole = strings.Repeat("\x00", 512)
+
 // line is one batch of the journal.
 type line struct {
 	at       int64 // Unix seconds of the signer's clock
@@ -154,7 +158,7 @@ func readLines(r io.Reader, network ionet.Hash, each func(line) error) (sum chai
 			err = each(l)
 		}
 		if err != nil {
-			if cut := !whole || strings.Contains(text, "\x00"); cut && isLast(in) {
+			if cut := !whole || strings.Contains(text, hole); cut && isLast(in) {
 				return sum, good, nil
 			}
 			return sum, good, fmt.Errorf("line %d: %w", number, err)

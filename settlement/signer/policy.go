@@ -148,7 +148,7 @@ func belongs(kind chain.Kind, lane string) bool {
 	switch kind {
 	case chain.KindFence:
 		return pay || claim
-	case chain.KindEpoch:
+	case chain.KindEpoch, chain.KindRetire:
 		return lane == "epoch"
 	case chain.KindSeal:
 		return lane == "seal"
@@ -187,8 +187,12 @@ func (p *Policy) judgeFees(d *chain.Decoded, v view) *Refusal {
 	return nil
 }
 
+// accountRent bounds the rent of a token account that an unlock makes: what 165 bytes
+// cost when rent was at its highest.
+const accountRent = 2_100_000
+
 // costOf bounds what a transaction takes from its fee payer: fees, which are due
-// where it fails too.
+// where it fails too, and the rent of the accounts that it may make.
 func costOf(d *chain.Decoded) uint64 {
-	return d.Plan.Budget.PriorityLamports + signatureFee*uint64(len(d.Signers))
+	return d.Plan.Budget.PriorityLamports + signatureFee*uint64(len(d.Signers)) + accountRent*uint64(len(d.Plan.Wallets))
 }

@@ -67,6 +67,9 @@ func moneyKeys(n *ionet.Network) []ionet.Key {
 	for _, a := range n.Allocation {
 		keys = append(keys, a.Owner)
 	}
+	for _, m := range n.Multisigs {
+		keys = append(keys, m.Members...)
+	}
 	return keys
 }
 

@@ -1,8 +1,11 @@
 package signer
 
 import (
+	"slices"
+
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/chain"
+	"github.com/ionet-settlement/ionet/emissions"
 	"github.com/ionet-settlement/ionet/proofs"
 )
 
@@ -28,23 +31,27 @@ func (p *Policy) judgePayload(d *chain.Decoded, entries []entry, v view) *Refusa
 	return p.judgeKind(d, memo, sum, entries[0].n, v)
 }
 
-// judgeMovements holds what is the same for every kind: token and owner are the
+// judgeMovements holds what is the same for every kind: token and authority are the
 // network's, and no movement goes to a lane, not even of another transaction.
 func (p *Policy) judgeMovements(plan chain.Plan) *Refusal {
-	if len(plan.Movements) == 0 {
-		return nil
+	if len(plan.Owners) == 0 {
+		return nil // Decode holds that there are no movements then
 	}
 	n := p.Network
-	if plan.Mint != n.Mint || int(plan.Decimals) != n.Decimals {
+	if plan.Mint != n.Mint || plan.Kind != chain.KindRetire && int(plan.Decimals) != n.Decimals {
 		return refuse("token", "movements", "token %s with %d decimals is not this network's", plan.Mint, plan.Decimals)
 	}
-	source := plan.Movements[0].Source
-	owner, known := p.authority(source)
-	if !known {
-		return refuse("source", "movements", "%s is neither the mint nor a vault or allocation of this network", source)
-	}
-	if got := plan.Owners[source]; got != owner {
-		return refuse("source", "movements", "%s is moved by %s, its authority is %s", source, got, owner)
+	for source, got := range plan.Owners { // exactly one
+		authority, known := n.AuthorityOf(source)
+		if !known {
+			return refuse("source", "movements", "%s is neither the mint nor a vault or allocation of this network", source)
+		}
+		if got != authority {
+			return refuse("source", "movements", "%s is moved by %s, its authority is %s", source, got, authority)
+		}
+		if refusal := p.judgeCosigners(plan.Cosigners[authority], authority); refusal != nil {
+			return refusal
+		}
 	}
 	for i, m := range plan.Movements {
 		if _, lane := n.LaneName(m.Destination); lane || m.Destination == n.Mint {
@@ -54,21 +61,18 @@ func (p *Policy) judgeMovements(plan chain.Plan) *Refusal {
 	return nil
 }
 
-// authority returns who signs for the mint, a vault or an allocation account.
-func (p *Policy) authority(source ionet.Key) (ionet.Key, bool) {
-	n := p.Network
-	switch source {
-	case n.Mint, n.Vaults.Reward:
-		return n.Keys.Operator, true
-	case n.Vaults.Fee:
-		return n.Keys.Fees, true
+// judgeCosigners: for a multisig at least m of its members sign, for a key nobody else.
+func (p *Policy) judgeCosigners(cosigners []ionet.Key, authority ionet.Key) *Refusal {
+	s, isMultisig := p.Network.Multisig(authority)
+	if len(cosigners) < s.M {
+		return refuse("cosigners", "signers", "%d members sign for %s, want %d", len(cosigners), authority, s.M)
 	}
-	for _, a := range n.Allocation {
-		if a.Account == source {
-			return a.Owner, true
+	for _, k := range cosigners {
+		if !isMultisig || !slices.Contains(s.Members, k) {
+			return refuse("cosigners", "signers", "%s is no member of multisig %s", k, authority)
 		}
 	}
-	return ionet.Key{}, false
+	return nil
 }
 
 // judgeKind holds each kind's own rules.
@@ -85,7 +89,9 @@ func (p *Policy) judgeKind(d *chain.Decoded, memo proofs.Memo, sum ionet.Amount,
 	case proofs.WithdrawalMemo:
 		return p.judgeWithdrawal(d.Plan, m, sum)
 	case proofs.UnlockMemo:
-		return p.judgeUnlock(d.Plan, m, sum)
+		return p.judgeUnlock(d.Plan, m, sum, v)
+	case proofs.RetireMemo:
+		return p.judgeRetire(d.Plan, m, n, v)
 	}
 	return refuse("kind", "memo", "this signer signs no %s", d.Plan.Kind)
 }
@@ -152,13 +158,56 @@ func (p *Policy) judgeWithdrawal(plan chain.Plan, m proofs.WithdrawalMemo, sum i
 	return sumAgrees(m.Sum, sum)
 }
 
-func (p *Policy) judgeUnlock(plan chain.Plan, m proofs.UnlockMemo, sum ionet.Amount) *Refusal {
-	for _, a := range p.Network.Allocation {
-		if a.Category == m.Category && a.Account == plan.Movements[0].Source {
-			return sumAgrees(m.Sum, sum)
+// judgeUnlock: no more than the category's own schedule has unlocked by a month that
+// is over by the signer's clock, to the beneficiaries that the network file names,
+// each its share. What was released before, the journal's window bounds.
+func (p *Policy) judgeUnlock(plan chain.Plan, m proofs.UnlockMemo, sum ionet.Amount, v view) *Refusal {
+	i := slices.IndexFunc(p.Network.Allocation, func(a ionet.Allocation) bool { return a.Category == m.Category })
+	if i < 0 || p.Network.Allocation[i].Account != plan.Movements[0].Source {
+		return refuse("source", "movements", "%s is not the account of category %s", plan.Movements[0].Source, m.Category)
+	}
+	a := p.Network.Allocation[i]
+	if over := emissions.Month(emissions.Passed(p.Network.Clock(), v.now.Unix())); m.Tranche > over {
+		return refuse("clock", "memo", "the tranche is of month %d, %d are over", m.Tranche, over)
+	}
+	unlock, err := emissions.ParseUnlock(a.Unlock)
+	if err != nil {
+		return refuse("unlock", "memo", "category %s: %v", a.Category, err)
+	}
+	if free := unlock.ByMonth(a.Amount, m.Tranche); sum.Cmp(free) > 0 {
+		return refuse("unlock", "movements", "%s is released, %s of %s are unlocked by month %d", sum, free, a.Category, m.Tranche)
+	}
+	shares, err := emissions.Divide(sum, a.Beneficiaries)
+	if err != nil {
+		return refuse("beneficiaries", "movements", "category %s: %v", a.Category, err)
+	}
+	var want []chain.Movement
+	for i, share := range shares {
+		if !share.IsZero() {
+			to := chain.TokenAccount(a.Beneficiaries[i].Wallet, p.Network.Mint)
+			want = append(want, chain.Movement{Op: chain.Transfer, Source: a.Account, Destination: to, Amount: share})
 		}
 	}
-	return refuse("source", "movements", "%s is not the account of category %s", plan.Movements[0].Source, m.Category)
+	if !slices.Equal(plan.Movements, want) {
+		return refuse("beneficiaries", "movements", "the transfers are not the shares of the beneficiaries of %s", a.Category)
+	}
+	return sumAgrees(m.Sum, sum)
+}
+
+// judgeRetire: the mint is given up at the position after the last epoch, once that is
+// over.
+func (p *Policy) judgeRetire(plan chain.Plan, m proofs.RetireMemo, n uint64, v view) *Refusal {
+	last := p.Schedule.Epochs()
+	if n != last+1 || m.Epoch != last {
+		return refuse("epoch", "memo", "the mint is given up at position %d after epoch %d, not at %d after %d", last+1, last, n, m.Epoch)
+	}
+	if end := p.Network.Clock().EpochEnd(last); v.now.Unix() < end {
+		return refuse("clock", "memo", "epoch %d ends %d seconds from now", last, end-v.now.Unix())
+	}
+	if m.Supply.Cmp(p.Network.Schedule.Genesis) < 0 || m.Supply.Cmp(p.Network.Schedule.Cap) > 0 {
+		return refuse("memo", "memo", "a supply of %s is not between genesis and cap", m.Supply)
+	}
+	return nil
 }
 
 func sumAgrees(said, moved ionet.Amount) *Refusal {
