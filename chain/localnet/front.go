@@ -208,8 +208,8 @@ func (f *Front) Heal() error {
 // serveHTTP answers a POST with one call or a batch of them, CORS preflights, and
 // /health; browsers of any origin may ask, as at a validator.
 func (f *Front) serveHTTP(w http.ResponseWriter, r *http.Request) {
-	if f.n.admin != nil && f.index == 0 && r.URL.Path == "/admin" {
-		http.NotFound(w, r)
+	if f.n.admin && f.index == 0 && r.URL.Path == "/admin" {
+		f.n.serveAdmin(w, r)
 		return
 	}
 	h := w.Header()

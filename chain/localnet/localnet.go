@@ -106,13 +106,17 @@ type Node struct {
 	faucet   solana.PrivateKey
 	identity solana.PublicKey
 	airdrops uint32 // under the bank's lock
-	admin    *admin // nil when it is not served
+	admin    bool   // it is served
 	rate     chan time.Duration
 
-	mu     sync.Mutex
-	fronts []*Front // the node's own first
-	steps  []step   // of the script, waiting for their slots
-	chaos  *chaos
+	mu        sync.Mutex
+	slotTime  time.Duration // 0: no clock runs
+	pace      time.Duration // of Resume
+	fronts    []*Front      // the node's own first
+	steps     []Step        // of the script, waiting for their slots
+	failures  []string      // of the script's steps
+	chaos     *chaos
+	snapshots map[string]*Snapshot // that commands took
 
 	stop    context.CancelFunc
 	ended   context.Context
@@ -131,7 +135,7 @@ func Start(ctx context.Context, c Config) (_ *Node, err error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{log: c.Logger, identity: s.key("identity").PublicKey(), faucet: s.key("faucet"), rate: make(chan time.Duration, 1)}
+	n := &Node{log: c.Logger, identity: s.key("identity").PublicKey(), faucet: s.key("faucet"), rate: make(chan time.Duration, 1), snapshots: map[string]*Snapshot{}, admin: c.Admin}
 	n.ended, n.stop = context.WithCancel(context.Background())
 	main, err := n.newFront(FrontConfig{Listen: c.Listen})
 	if err != nil {
@@ -141,12 +145,10 @@ func Start(ctx context.Context, c Config) (_ *Node, err error) {
 		closeAll(main.listeners)
 		return nil, err
 	}
-	if c.Admin {
-		n.admin = newAdmin(n)
-	}
 	n.bank.wake = n.wake
 	n.fronts = []*Front{main}
 	main.begin()
+	n.slotTime, n.pace = max(c.SlotTime, 0), pace(c.SlotTime)
 	n.rate <- c.SlotTime
 	n.running.Go(n.tick)
 	return n, nil
@@ -188,8 +190,20 @@ func (n *Node) SetSlotTime(d time.Duration) error {
 	case <-n.rate: // nobody has taken the last one yet
 	default:
 	}
+	n.slotTime = max(d, 0)
+	if d > 0 {
+		n.pace = d
+	}
 	n.rate <- d
 	return nil
+}
+
+// Resume lets the clock run at its last pace, or the usual one.
+func (n *Node) Resume() error {
+	n.mu.Lock()
+	d := n.pace
+	n.mu.Unlock()
+	return n.SetSlotTime(d)
 }
 
 // SetTime moves the chain's clock, so that the next block is made at t, and later ones
