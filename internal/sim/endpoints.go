@@ -75,6 +75,7 @@ func (r *run) blindEndpoint(context.Context) (string, error) {
 		r.said(err)
 		return "refused", nil
 	}
+	r.wrong[n] = r.forWhile()
 	return fmt.Sprintf("%d: %s", n, [...]string{"lags", "jumps", "stands still", "has no history", "forgets statuses"}[what]), nil
 }
 
@@ -109,6 +110,7 @@ func (r *run) corruptEndpoint(ctx context.Context) (string, error) {
 	if err == nil {
 		err = f.SetView(v)
 	}
+	r.wrong[n] = r.forWhile()
 	return fmt.Sprintf("%d: %s", n, what), err
 }
 
@@ -155,6 +157,25 @@ func (r *run) lieOfSignatures(v *localnet.View) string {
 	}
 	return fmt.Sprintf("%d transactions are %s", len(v.Lies.Signatures), fate)
 }
+
+// recover ends views and lies whose time is over: an endpoint that is wrong for ever
+// holds everything up, as it should.
+func (r *run) recover() error {
+	for n, f := range r.world.fronts {
+		if r.wrong[n] == 0 {
+			continue
+		}
+		if r.wrong[n]--; r.wrong[n] == 0 {
+			if err := f.SetView(localnet.View{}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// forWhile says for how many passes a wrong view lasts.
+func (r *run) forWhile() int { return 1 + r.rng.IntN(12) }
 
 // healEndpoint ends what is wrong with an endpoint.
 func (r *run) healEndpoint(context.Context) (string, error) {

@@ -69,6 +69,7 @@ func (r *run) start(ctx context.Context, i *instance) (err error) {
 	}
 	cfg := r.world.config()
 	cfg.Pool, cfg.Chain, cfg.Store, cfg.Now = i.pool, i.rpc, r.store, i.now
+	cfg.Events = func(e settlement.Event) { r.tally.add("event "+string(e.Kind), 1) }
 	cfg.Rand = r.entropy(i.number<<32 | i.starts)
 	if i.service, err = settlement.New(ctx, cfg); err != nil {
 		return fmt.Errorf("start instance %s: %w", i.name, err)

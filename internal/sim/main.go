@@ -110,7 +110,7 @@ func (o options) run(ctx context.Context, admin, dir string, out, progress io.Wr
 	if o.verbose {
 		verbose = func(line string) { fmt.Fprintln(out, line) }
 	}
-	p := player{options: o, admin: admin, dir: dir, verbose: verbose}
+	p := player{total: tally{}, options: o, admin: admin, dir: dir, verbose: verbose}
 	defer p.close(context.WithoutCancel(ctx))
 	for n := range o.seeds {
 		seed := o.seed + uint64(n)
@@ -124,6 +124,7 @@ func (o options) run(ctx context.Context, admin, dir string, out, progress io.Wr
 		}
 		fmt.Fprintf(progress, "seed %d holds, trace %s (%d of %d, %s)\n", seed, trace.String()[:12], n+1, o.seeds, time.Since(began).Round(time.Second))
 	}
+	fmt.Fprint(out, p.total)
 	fmt.Fprintf(out, "seeds %d to %d hold, %d steps each\n", o.seed, o.seed+uint64(o.seeds)-1, o.steps)
 	return nil
 }

@@ -206,6 +206,7 @@ func (o *oracle) see(r *run, lane string, position uint64, hash ionet.Hash, data
 	if content.Hash() != hash || content.Lane != address || content.N != position || content.C != c {
 		return fmt.Errorf("lane %s position %d: winner %s is not built on the one before", lane, position, hash)
 	}
+	r.tally.add("won "+content.Kind.String(), 1)
 	o.winners[lane], o.next[lane] = append(o.winners[lane], hash), content.Next()
 	return nil
 }

@@ -17,6 +17,7 @@ type player struct {
 	dir     string
 	verbose func(string)
 	world   *world
+	total   tally
 }
 
 // play plays one seed and returns the hash of its trace.
@@ -29,6 +30,9 @@ func (p *player) play(ctx context.Context, seed uint64, steps int) (ionet.Hash, 
 		p.world = w
 	}
 	r, err := p.world.playSeed(ctx, seed, steps, p.dir, p.verbose)
+	if r != nil {
+		p.total.merge(r.tally)
+	}
 	if err != nil {
 		return ionet.Hash{}, err
 	}

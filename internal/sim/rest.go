@@ -242,6 +242,9 @@ func (r *run) checkMoney(ctx context.Context, supply, vault uint64) error {
 	if err := tx.QueryRow(ctx, selectRest).Scan(&minted, &live, &signed); err != nil {
 		return fmt.Errorf("read the books: %w", err)
 	}
+	if err := r.count(ctx, tx); err != nil {
+		return err
+	}
 	if live+signed > 0 {
 		return fmt.Errorf("%d attempts are live and %d payments signed", live, signed)
 	}

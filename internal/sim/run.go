@@ -32,6 +32,7 @@ type run struct {
 	status   settlement.Overview // of a, after its last pass
 	lastErr  error               // of its last pass
 
+	wrong    [endpoints]int     // for how many passes the endpoint's view is wrong still
 	claims   []*claim           // that wallets were handed
 	sent     [][]byte           // transactions that instances sent, oldest first
 	spool    []spooled          // statements that workers keep until their epoch is sealed
@@ -39,11 +40,12 @@ type run struct {
 	backups  []string           // databases
 	previous map[int]ionet.Hash // last uptime statement, by provider's number
 	halts    string             // why a halt is expected; "": none is
-	step     int                // at hand
-	detail   string             // what else the step at hand heard; no part of the digest
-	lines    []string           // of the trace
-	digest   hash.Hash          // over them
-	verbose  func(line string)  // nil: nobody
+	tally    tally
+	step     int               // at hand
+	detail   string            // what else the step at hand heard; no part of the digest
+	lines    []string          // of the trace
+	digest   hash.Hash         // over them
+	verbose  func(line string) // nil: nobody
 }
 
 type proof struct {
@@ -57,7 +59,7 @@ type proof struct {
 func newRun(w *world, seed uint64, database, storeDir string) *run {
 	r := &run{
 		world: w, seed: seed, rng: rand.New(rand.NewPCG(seed, 0x10e7)), database: database, storeDir: storeDir,
-		proved: map[proof]bool{}, previous: map[int]ionet.Hash{}, digest: sha256.New(),
+		proved: map[proof]bool{}, previous: map[int]ionet.Hash{}, tally: tally{}, digest: sha256.New(),
 	}
 	r.a, r.b = newInstance(r, "a", 1), newInstance(r, "b", 2)
 	if w.oracle != nil {
@@ -95,6 +97,7 @@ func (r *run) play(ctx context.Context, steps int) error {
 		if err := r.note(ctx, act.name, outcome); err != nil {
 			return r.broken(act.name, err)
 		}
+		r.tally.add("step "+act.name, 1)
 	}
 	if err := r.rest(ctx); err != nil {
 		return r.broken("rest", err)

@@ -30,6 +30,7 @@ const (
 	samples       = 6
 	sampleSeconds = 10
 	graceSeconds  = 20
+	leaseSeconds  = 20
 	finality      = 8 // blocks behind the newest; so many may fork away
 	payLanes      = 3
 	claimLanes    = 3
@@ -210,7 +211,7 @@ func (w *world) config() settlement.Config {
 		Network: n.Network, NetworkFile: n.NetworkFile, Policy: n.Policy, PolicyFile: n.PolicyFile,
 		Keys:    settlement.Keys{Operator: n.Keys.Operator, Fees: n.Keys.Fees, Service: n.Keys.Service, Lane: n.Keys.Secret},
 		Senders: 1, BlockhashAge: -1, SealRetry: -1, // slots pass here while the clock stands
-		HeldRetry: 30 * time.Second,
+		HeldRetry: 30 * time.Second, LeaseTime: leaseSeconds * time.Second,
 	}
 }
 
