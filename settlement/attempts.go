@@ -232,34 +232,13 @@ func (s *Service) plan(d draft) (chain.Plan, []step, error) {
 	n := s.cfg.Network
 	p := chain.Plan{Kind: d.kind, Version: 1, FeePayer: n.Keys.Operator, Movements: d.movements, Memo: d.memo}
 	if len(d.movements) > 0 {
-		source := d.movements[0].Source
-		owner, ok := s.authorityOf(source)
-		if !ok {
-			return p, nil, fmt.Errorf("%s is no account of this network to move tokens from", source)
-		}
 		p.Mint, p.Decimals = n.Mint, uint8(n.Decimals)
-		p.Owners = map[ionet.Key]ionet.Key{source: owner}
+		if err := s.authorize(&p, d.movements[0].Source); err != nil {
+			return p, nil, err
+		}
 	}
 	steps, err := s.addSteps(&p, d.lanes)
 	return p, steps, err
-}
-
-// authorityOf returns who signs for what leaves a vault, an allocation account or
-// the mint.
-func (s *Service) authorityOf(source ionet.Key) (owner ionet.Key, ok bool) {
-	n := s.cfg.Network
-	switch source {
-	case n.Mint, n.Vaults.Reward:
-		return n.Keys.Operator, true
-	case n.Vaults.Fee:
-		return n.Keys.Fees, true
-	}
-	for _, a := range n.Allocation {
-		if a.Account == source {
-			return a.Owner, true
-		}
-	}
-	return ionet.Key{}, false
 }
 
 // addSteps gives p the lane steps from the open positions to the next.

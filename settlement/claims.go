@@ -214,7 +214,7 @@ func (s *Service) findPrepared(ctx context.Context, c claimable, l lane) (prepar
 	if err != nil {
 		return prepared{}, false, fmt.Errorf("look for a prepared claim: %w", err)
 	}
-	return p, p.lane.c == l.c, nil
+	return p, p.lane.c == l.c && s.canCosign(p.tx), nil
 }
 
 const selectPrepared = `
@@ -234,6 +234,9 @@ func (s *Service) buildClaim(c claimable) (prepared, error) {
 	}
 	// The wallet pays, and wallets read version 0.
 	plan.Version, plan.FeePayer, plan.CreateDestinationFor, plan.Blockhash = 0, c.wallet, c.wallet, c.blockhash.Hash
+	if err := s.authorize(&plan, n.Vaults.Reward); err != nil {
+		return prepared{}, fmt.Errorf("prepare a claim: %w", err)
+	}
 	plan.Budget = plan.DefaultBudget()
 	message, err := plan.Message()
 	if err != nil {

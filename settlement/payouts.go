@@ -17,10 +17,6 @@ import (
 	"github.com/ionet-settlement/ionet/settlement/ledger"
 )
 
-// batchLimit is the most payees of one payout: as many fit a transaction of
-// version 1 with one money key.
-const batchLimit = 57
-
 // RequestPayout asks for a payout run: whoever leads pays every payee that is
 // owed at least the policy's minimum and can be paid, batch after batch. The
 // run is done once no payee is left to pay and nothing is on its way.
@@ -112,7 +108,7 @@ func (s *Service) payDue(ctx context.Context, pool *lanePool) error {
 	if open == 0 || len(pool.free) == 0 {
 		return nil
 	}
-	due, err := s.duePayees(ctx, now, len(pool.free)*batchLimit)
+	due, err := s.duePayees(ctx, now, len(pool.free)*s.payees)
 	if err != nil {
 		return err
 	}
@@ -131,7 +127,7 @@ func (s *Service) payDue(ctx context.Context, pool *lanePool) error {
 		})
 	}
 	var drafts []draft
-	for part := range slices.Chunk(due, batchLimit) {
+	for part := range slices.Chunk(due, s.payees) {
 		l, ok := pool.take()
 		if !ok {
 			break

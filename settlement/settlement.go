@@ -25,9 +25,10 @@ import (
 // Keys are the private keys of the service. Lane is the lane secret; the lane
 // key itself, which opened the lanes, is not needed any more.
 type Keys struct {
-	Operator ed25519.PrivateKey // pays fees, mints, owns the reward vault
-	Fees     ed25519.PrivateKey // owns the fee vault
-	Service  ed25519.PrivateKey // signs acks
+	Operator ed25519.PrivateKey   // pays fees, mints, owns the reward vault
+	Fees     ed25519.PrivateKey   // owns the fee vault
+	Service  ed25519.PrivateKey   // signs acks
+	Members  []ed25519.PrivateKey // of the network's multisigs, that sign here; may be none
 	Lane     chain.Secret
 }
 
@@ -135,24 +136,28 @@ func (c Config) check() error {
 // Service is safe for concurrent use. Its state is in the database; what it
 // holds in memory can be made anew at any time.
 type Service struct {
-	cfg     Config
-	pool    *pgxpool.Pool // for settling
-	front   *pgxpool.Pool // for statements and questions of outsiders
-	clock   ionet.Clock
-	log     *slog.Logger
-	metrics *metrics
-	lease   lease
-	pass    sync.Mutex               // one settle pass at a time; holds known and earners too
-	known   map[laneEntry]*laneStep  // what recovery read of lanes' histories; recover.go
-	earners map[ionet.Key]ionet.Key  // payees by token account, while lanes catch up; recover.go
-	claims  [claimStripes]sync.Mutex // by wallet, while a claim is prepared
-	recent  recentHash
-	untimed map[uint64]*untimed      // by epoch; guarded by pass; sealtime.go
-	sentAt  map[ionet.Hash]time.Time // when live attempts were last sent, by message; guarded by pass
-	swept   time.Time                // when prepared claims were last swept; guarded by pass
-	view    view                     // what the last pass saw; for Status and metrics
-	intake  *intake                  // intake.go
-	parsed  sync.Map                 // *rules by hash; inforce.go
+	cfg       Config
+	pool      *pgxpool.Pool // for settling
+	front     *pgxpool.Pool // for statements and questions of outsiders
+	clock     ionet.Clock
+	log       *slog.Logger
+	metrics   *metrics
+	lease     lease
+	pass      sync.Mutex               // one settle pass at a time; holds known and earners too
+	known     map[laneEntry]*laneStep  // what recovery read of lanes' histories; recover.go
+	earners   map[ionet.Key]ionet.Key  // payees by token account, while lanes catch up; recover.go
+	claims    [claimStripes]sync.Mutex // by wallet, while a claim is prepared
+	recent    recentHash
+	untimed   map[uint64]*untimed      // by epoch; guarded by pass; sealtime.go
+	sentAt    map[ionet.Hash]time.Time // when live attempts were last sent, by message; guarded by pass
+	cosigners cosigners
+	payees    int       // of one payout at most
+	swept     time.Time // when prepared claims were last swept; guarded by pass
+	scanner   scanner   // scan.go; guarded by pass
+	noted     noted     // reconcile.go; guarded by pass
+	view      view      // what the last pass saw; for Status and metrics
+	intake    *intake   // intake.go
+	parsed    sync.Map  // *rules by hash; inforce.go
 }
 
 // New checks cfg against the database, which must be migrated, and returns a
@@ -164,6 +169,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	}
 	cfg = cfg.withDefaults()
 	s := &Service{cfg: cfg, pool: cfg.Pool, front: cfg.Front, clock: cfg.Network.Clock(), log: cfg.Logger, metrics: newMetrics(), untimed: map[uint64]*untimed{}}
+	s.payees = maxPayees(cfg.Network)
 	if err := s.adopt(ctx); err != nil {
 		return nil, fmt.Errorf("open settlement: %w", err)
 	}

@@ -210,9 +210,13 @@ func (s *Service) rehearseClaim(ctx context.Context, tx []byte, p prepared) erro
 	return NewProblem(ProblemClaimWouldFail, "transaction", "the claim would fail: %v; the wallet needs lamports for the fee and for its token account", result.Err)
 }
 
-// signClaim adds our signatures: the lane's key and the vault's owner.
+// signClaim adds our signatures: the lane's key, and those of the vault's owner.
 func (s *Service) signClaim(tx []byte, l lane) ([]byte, error) {
-	signed, err := chain.CoSign(tx, s.cfg.Keys.Lane.Key(l.c), s.cfg.Keys.Operator)
+	raw, err := chain.ParseRaw(tx, nil, nil)
+	if err != nil {
+		return nil, fmt.Errorf("sign a claim: %w", err)
+	}
+	signed, err := chain.CoSign(tx, s.keysFor(raw.Signers, []lane{l})...)
 	if err != nil {
 		return nil, fmt.Errorf("sign a claim: %w", err)
 	}

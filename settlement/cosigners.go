@@ -1,0 +1,145 @@
+package settlement
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/chain"
+)
+
+// authority is who signs for a source of tokens: key, or m of members for the
+// multisig at it.
+type authority struct {
+	key     ionet.Key
+	members []ionet.Key
+	m       int // 0: key signs itself
+}
+
+// authorityOf returns who signs for what leaves a vault, an allocation account or
+// the mint.
+func (s *Service) authorityOf(source ionet.Key) (authority, bool) {
+	key, ok := s.cfg.Network.AuthorityOf(source)
+	a := authority{key: key}
+	if sig, multisig := s.cfg.Network.Multisig(key); ok && multisig {
+		a.members, a.m = sig.Members, sig.M
+	}
+	return a, ok
+}
+
+// cosigners remembers which members of multisigs were asked and did not sign. It
+// decides whom to ask, nothing else: any m of the members sign the same content.
+type cosigners struct {
+	mu    sync.Mutex
+	until map[ionet.Key]time.Time
+}
+
+// cosignerRest is for how long a member that did not sign is asked only where the
+// others do not suffice.
+const cosignerRest = time.Minute
+
+// fail notes that the member did not sign.
+func (c *cosigners) fail(member ionet.Key, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.until == nil {
+		c.until = map[ionet.Key]time.Time{}
+	}
+	c.until[member] = now.Add(cosignerRest)
+}
+
+// rests reports whether the member did not sign a while ago.
+func (c *cosigners) rests(member ionet.Key, now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return now.Before(c.until[member])
+}
+
+// errTooFewCosigners reports a multisig whose members can't be asked.
+var errTooFewCosigners = errors.New("too few co-signers")
+
+// authorize says in p who signs for the source of its movements, or for a mint to
+// retire.
+func (s *Service) authorize(p *chain.Plan, source ionet.Key) error {
+	a, ok := s.authorityOf(source)
+	if !ok {
+		return fmt.Errorf("%s is no account of this network to move tokens from", source)
+	}
+	p.Owners, p.Cosigners = map[ionet.Key]ionet.Key{source: a.key}, nil
+	if a.m == 0 {
+		return nil
+	}
+	list, err := s.chooseCosigners(a, p.FeePayer)
+	if err != nil {
+		return err
+	}
+	p.Cosigners = map[ionet.Key][]ionet.Key{a.key: list}
+	return nil
+}
+
+// chooseCosigners picks the m members that sign: those that are not known to be
+// away, the operator first, whose signature the transaction has anyway. A claim's
+// fee payer is its wallet, which co-signs nothing.
+func (s *Service) chooseCosigners(a authority, feePayer ionet.Key) ([]ionet.Key, error) {
+	now, operator := s.now(), s.cfg.Network.Keys.Operator
+	var list []ionet.Key
+	for _, k := range a.members {
+		if s.holds(k) && (k != feePayer || k == operator) {
+			list = append(list, k)
+		}
+	}
+	if len(list) < a.m {
+		return nil, fmt.Errorf("%w: %d of %d members of multisig %s are needed, signers of %d are there", errTooFewCosigners, a.m, len(a.members), a.key, len(list))
+	}
+	rank := func(k ionet.Key) int {
+		switch {
+		case s.cosigners.rests(k, now):
+			return 2
+		case k != operator:
+			return 1
+		}
+		return 0
+	}
+	slices.SortStableFunc(list, func(x, y ionet.Key) int { return cmp.Compare(rank(x), rank(y)) })
+	list = list[:a.m]
+	slices.SortFunc(list, func(x, y ionet.Key) int { return slices.Compare(x[:], y[:]) })
+	return list, nil
+}
+
+// canCosign reports whether those who are to co-sign the transaction are not known
+// to be away: one that nobody has signed is then better built anew.
+func (s *Service) canCosign(tx []byte) bool {
+	d, err := chain.Decode(tx)
+	if err != nil {
+		return false
+	}
+	for _, list := range d.Plan.Cosigners {
+		for _, k := range list {
+			if !s.holds(k) || s.cosigners.rests(k, s.now()) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// longestPayout is a payout's memo when it is longest.
+const longestPayout = "io1 payout batch=00000000000000000000000000000000 count=57 sum=9223372036854775807"
+
+// maxPayees is the most payees of one payout: 57 where one money key pays, one less
+// for a multisig and for each of its signers that is not the operator.
+func maxPayees(n *ionet.Network) int {
+	s, ok := n.Multisig(n.Authorities.Reward)
+	if !ok {
+		return chain.MaxPayees(chain.KindPayout, 1, longestPayout, 0)
+	}
+	m := s.M
+	if slices.Contains(s.Members, n.Keys.Operator) {
+		m = max(1, m-1)
+	}
+	return chain.MaxPayees(chain.KindPayout, 1, longestPayout, m)
+}
