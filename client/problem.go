@@ -63,6 +63,11 @@ const (
 	PolicyEpoch        = "policy-epoch"
 	ForeignPolicy      = "foreign-policy"
 	WrongClock         = "wrong-clock"
+	UnknownReference   = "unknown-reference"
+	UnknownWithdrawal  = "unknown-withdrawal"
+	WithdrawalExpired  = "withdrawal-expired"
+	WithdrawalTaken    = "withdrawal-id-taken"
+	Insufficient       = "insufficient-balance"
 	NotLeader          = "not-leader"
 	Busy               = "busy"
 	Internal           = "internal"
@@ -75,6 +80,9 @@ type Problem struct {
 	Status int    `json:"status" doc:"HTTP status"`
 	Detail string `json:"detail,omitempty" doc:"A sentence that names the field and the rule"`
 	Field  string `json:"field,omitempty" doc:"The field that broke the rule"`
+
+	// Message repeats Detail where wallets ask, which know no other word for it.
+	Message string `json:"message,omitempty" doc:"The detail again, for wallets"`
 
 	// RetryAfter is how long the service asks to wait, 0 where it does not say.
 	RetryAfter time.Duration `json:"-"`

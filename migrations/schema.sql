@@ -182,8 +182,10 @@ CREATE TABLE held_payees (
     payee bytea NOT NULL,
     reason text NOT NULL,
     retry_at timestamp with time zone NOT NULL,
+    owed text NOT NULL DEFAULT ''::text,
     CONSTRAINT held_payees_pkey PRIMARY KEY (payee)
 );
+CREATE INDEX held_payees_by_owed ON held_payees USING btree (owed, retry_at);
 
 CREATE TABLE intake (
     one boolean NOT NULL DEFAULT true,
@@ -400,6 +402,17 @@ CREATE TABLE scans (
     signature bytea,
     slot bigint NOT NULL DEFAULT 0,
     CONSTRAINT scans_pkey PRIMARY KEY (account)
+);
+
+CREATE TABLE standings (
+    account bytea NOT NULL,
+    books text NOT NULL,
+    held bigint NOT NULL,
+    booked bigint NOT NULL,
+    whole boolean NOT NULL,
+    note text NOT NULL,
+    slot bigint NOT NULL,
+    CONSTRAINT standings_pkey PRIMARY KEY (account)
 );
 
 CREATE TABLE statements (

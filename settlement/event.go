@@ -25,8 +25,11 @@ const (
 	EventPolicy     EventKind = "policy"     // Epoch: in which it was announced; Detail: which, and what became of it
 	EventPayout     EventKind = "payout"     // Amount, Count: payees; Signature
 	EventClaim      EventKind = "claim"      // Payee, Amount; Signature
+	EventDeposit    EventKind = "deposit"    // Amount; Payee: the renter, or zero with Detail: why it is in suspense; Signature
+	EventWithdrawal EventKind = "withdrawal" // Payee: the renter; Amount; Signature
 	EventHeld       EventKind = "held"       // Payee; Detail: why it was not paid
 	EventHalted     EventKind = "halted"     // Detail: why nothing is sent
+	EventResumed    EventKind = "resumed"    // Detail: the reason that a person gave
 )
 
 // Event is one thing that a person who watches the service wants to see. Which
@@ -79,10 +82,19 @@ func (e Event) Line(decimals int) string {
 		return fmt.Sprintf("payout of %s to %s%s", tokens(e.Amount), counted(e.Count, "payee"), landed)
 	case EventClaim:
 		return fmt.Sprintf("claim of %s by %s%s", tokens(e.Amount), e.Payee, landed)
+	case EventDeposit:
+		if e.Payee.IsZero() {
+			return fmt.Sprintf("deposit of %s in suspense: %s%s", tokens(e.Amount), e.Detail, landed)
+		}
+		return fmt.Sprintf("deposit of %s for %s%s", tokens(e.Amount), e.Payee, landed)
+	case EventWithdrawal:
+		return fmt.Sprintf("withdrawal of %s by %s%s", tokens(e.Amount), e.Payee, landed)
 	case EventHeld:
 		return fmt.Sprintf("payee %s is held: %s", e.Payee, e.Detail)
 	case EventHalted:
 		return "sending is halted: " + e.Detail
+	case EventResumed:
+		return "sending is resumed: " + e.Detail
 	}
 	return string(e.Kind) + " " + e.Detail
 }

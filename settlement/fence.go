@@ -125,6 +125,10 @@ func (s *Service) retry(ctx context.Context, lanes []lane, live []attempt) error
 	if err != nil {
 		return err
 	}
+	late, err := s.lateWithdrawals(ctx, debts)
+	if err != nil {
+		return err
+	}
 	inTheWay, err := s.claimsInTheWay(ctx)
 	if err != nil {
 		return err
@@ -138,7 +142,7 @@ func (s *Service) retry(ctx context.Context, lanes []lane, live []attempt) error
 		switch {
 		case d.content.N != l.position: // passed since the lanes were loaded
 		case claim && !inTheWay[d.lane]:
-		case claim || d.held:
+		case claim || d.held || late[d.content.Hash()]:
 			if _, skipping := liveOn(live, l, func(a attempt, _ step) bool { return a.kind == chain.KindSkip }); !skipping && !slices.Contains(skip, l) {
 				skip = append(skip, l)
 			}

@@ -2,7 +2,6 @@ package settlement
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -71,15 +70,23 @@ const selectLanes = `SELECT name, address, position, chain, slot, fenced FROM la
 // finalView is what the chain says at one finalized slot.
 type finalView struct {
 	slot   uint64
-	states map[string]ionet.Key // by lane name: the public half of the open position's key
-	reward ionet.Amount         // balance of the reward vault
+	states map[string]ionet.Key     // by lane name: the public half of the open position's key
+	vaults map[ionet.Key]vaultState // by address: those of Service.vaults
 }
 
-// readFinal reads lanes and reward vault at one finalized slot, not older than
-// what was settled before: a node that lags gives an error, never an old state.
+// readFinal reads lanes and vaults at one finalized slot, not older than what was
+// settled or credited before: a node that lags gives an error, never an old state.
 func (s *Service) readFinal(ctx context.Context, lanes []lane) (finalView, error) {
-	keys := []ionet.Key{s.cfg.Network.Vaults.Reward}
-	var oldest uint64
+	var credited int64
+	if err := s.pool.QueryRow(ctx, selectCredited).Scan(&credited); err != nil {
+		return finalView{}, fmt.Errorf("read to which slot credits are booked: %w", err)
+	}
+	vaults := s.vaults()
+	var keys []ionet.Key
+	for _, v := range vaults {
+		keys = append(keys, v.address)
+	}
+	oldest := uint64(credited)
 	for _, l := range lanes {
 		keys, oldest = append(keys, l.address), max(oldest, l.slot)
 	}
@@ -87,28 +94,20 @@ func (s *Service) readFinal(ctx context.Context, lanes []lane) (finalView, error
 	if err != nil {
 		return finalView{}, fmt.Errorf("read lanes: %w", err)
 	}
-	v := finalView{slot: slot, states: make(map[string]ionet.Key, len(lanes))}
-	if v.reward, err = s.vaultBalance(accounts[0]); err != nil {
-		return finalView{}, fmt.Errorf("read the reward vault: %w", err)
+	v := finalView{slot: slot, states: make(map[string]ionet.Key, len(lanes)), vaults: make(map[ionet.Key]vaultState, len(vaults))}
+	for i := range vaults {
+		v.vaults[vaults[i].address] = s.vaultStateOf(vaults[i], accounts[i])
 	}
 	for i, l := range lanes {
-		if v.states[l.name], err = chain.ParseLane(accounts[1+i].Owner, accounts[1+i].Data); err != nil {
+		a := accounts[len(vaults)+i]
+		if v.states[l.name], err = chain.ParseLane(a.Owner, a.Data); err != nil {
 			return finalView{}, fmt.Errorf("read lane %s: %w", l.name, err)
 		}
 	}
 	return v, nil
 }
 
-func (s *Service) vaultBalance(a rpc.Account) (ionet.Amount, error) {
-	state, err := chain.ParseTokenAccount(a.Owner, a.Data)
-	if err != nil {
-		return ionet.Amount{}, err
-	}
-	if state.Mint != s.cfg.Network.Mint {
-		return ionet.Amount{}, errors.New("it is of another mint")
-	}
-	return ionet.NewAmount(state.Amount)
-}
+const selectCredited = `SELECT coalesce(max(slot), 0) FROM scans`
 
 // winnerOf returns which of the contents of a lane's open position brought the lane
 // to state; ok is false where none did.

@@ -207,7 +207,7 @@ func (s *Service) asLeader(ctx context.Context, f func(tx pgx.Tx, number int64) 
 
 // asSigner is asLeader for everything that is signed: it counts, so that a
 // database that forgets the transaction is not taken for the one that this
-// lease was renewed in.
+// lease was renewed in. Nothing is signed while a halt is open.
 func (s *Service) asSigner(ctx context.Context, f func(tx pgx.Tx, number int64) error) error {
 	l := &s.lease
 	l.mu.Lock()
@@ -220,6 +220,9 @@ func (s *Service) asSigner(ctx context.Context, f func(tx pgx.Tx, number int64) 
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		complete = false
 		if err := s.checkLease(ctx, tx, countSigned, &serial); err != nil {
+			return err
+		}
+		if err := checkMaySign(ctx, tx); err != nil {
 			return err
 		}
 		err := f(tx, l.number)

@@ -15,18 +15,19 @@ import (
 // Overview is the state of settlement as the database has it. Any instance,
 // and any program with access to the database, can ask for it.
 type Overview struct {
-	Leader   [16]byte // instance that holds the lease, or held it last
-	Lease    int64    // its number; 0: nobody ever held it
-	Expires  time.Time
-	Lanes    []LaneStatus
-	Live     []AttemptStatus
-	Vault    ionet.Amount // of the reward vault, by the ledger
-	Owed     ionet.Amount // to all payees
-	InFlight ionet.Amount // in signed transactions whose outcome is open
-	Held     []HeldPayee
-	Sealed   uint64 // last epoch whose seal is final
-	Halted   string // why this instance sends nothing; "" where it may, or does not lead
-	Ready    bool   // this instance leads and is fenced
+	Leader    [16]byte // instance that holds the lease, or held it last
+	Lease     int64    // its number; 0: nobody ever held it
+	Expires   time.Time
+	Lanes     []LaneStatus
+	Live      []AttemptStatus
+	Vault     ionet.Amount // of the reward vault, by the ledger
+	Owed      ionet.Amount // to all payees
+	InFlight  ionet.Amount // in signed transactions whose outcome is open
+	Held      []HeldPayee
+	Sealed    uint64     // last epoch whose seal is final
+	Halted    string     // why nothing, or no debt, is signed; "" where it may
+	Standings []Standing // vaults that differ from the books, or whose history is not read yet
+	Ready     bool       // this instance leads and is fenced
 }
 
 // LaneStatus is where a lane stands.
@@ -55,9 +56,16 @@ type HeldPayee struct {
 
 // Overview reads it.
 func (s *Service) Overview(ctx context.Context) (Overview, error) {
-	o := Overview{Halted: s.view.why(), Ready: s.view.isReady()}
+	o := Overview{Ready: s.view.isReady()}
+	var err error
+	if o.Halted, err = s.WhyHalted(ctx); err != nil {
+		return o, err
+	}
+	if o.Standings, err = s.Standings(ctx); err != nil {
+		return o, err
+	}
 	var leader []byte
-	err := s.pool.QueryRow(ctx, selectLease, leaseName).Scan(&leader, &o.Lease, &o.Expires)
+	err = s.pool.QueryRow(ctx, selectLease, leaseName).Scan(&leader, &o.Lease, &o.Expires)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return o, fmt.Errorf("read the lease: %w", err)
 	}

@@ -117,6 +117,11 @@ func (s *Service) insertAttempts(ctx context.Context, tx pgx.Tx, list []*attempt
 		}
 		entries = append(entries, entry)
 	}
+	if len(entries) > 0 {
+		if err := checkMayPay(ctx, tx); err != nil {
+			return err
+		}
+	}
 	if err := rows.insert(ctx, tx, now); err != nil {
 		return err
 	}

@@ -65,6 +65,11 @@ const (
 	ProblemPolicyEpoch        = "policy-epoch"
 	ProblemForeignPolicy      = "foreign-policy"
 	ProblemWrongClock         = "wrong-clock"
+	ProblemUnknownReference   = "unknown-reference"
+	ProblemUnknownWithdrawal  = "unknown-withdrawal"
+	ProblemWithdrawalExpired  = "withdrawal-expired"
+	ProblemWithdrawalTaken    = "withdrawal-id-taken"
+	ProblemInsufficient       = "insufficient-balance"
 	ProblemNotLeader          = "not-leader"
 	ProblemBusy               = "busy"
 )
@@ -115,6 +120,11 @@ var problemTypes = map[string]struct {
 	ProblemPolicyEpoch:        {http.StatusUnprocessableEntity, "The policy can't rule from that epoch on"},
 	ProblemForeignPolicy:      {http.StatusForbidden, "Policies are announced by the operator alone"},
 	ProblemWrongClock:         {http.StatusServiceUnavailable, "Our clock is not the chain's"},
+	ProblemUnknownReference:   {http.StatusNotFound, "The deposit reference is not known"},
+	ProblemUnknownWithdrawal:  {http.StatusNotFound, "The withdrawal is not known"},
+	ProblemWithdrawalExpired:  {http.StatusGone, "The withdrawal's time has passed"},
+	ProblemWithdrawalTaken:    {http.StatusConflict, "The id is another withdrawal's"},
+	ProblemInsufficient:       {http.StatusConflict, "The balance does not suffice"},
 	ProblemNotLeader:          {http.StatusServiceUnavailable, "Another instance leads at the moment"},
 	ProblemBusy:               {http.StatusTooManyRequests, "The service is busy"},
 }

@@ -28,6 +28,7 @@ type passedPosition struct {
 // signed or sent. In this order, each durable before the next:
 //
 //	epochs         each with its book, so that everybody's earnings are known;
+//	deposits       where withdrawals are to be imported: they are paid from those;
 //	freed debts    of contents that this database knew at positions which other
 //	               contents won: what they carried may be in one of those;
 //	all positions  of the other lanes, one by one: payments that this database
@@ -50,6 +51,9 @@ func (s *Service) recover(ctx context.Context, lanes []lane, final finalView) er
 				return err
 			}
 		}
+	}
+	if err := s.scanForWithdrawals(ctx, paths, final); err != nil {
+		return err
 	}
 	if err := s.freePassed(ctx, paths); err != nil {
 		return err
@@ -274,6 +278,10 @@ func (s *Service) payeesByAccount(ctx context.Context, tx pgx.Tx, c chain.Conten
 	memo, err := proofs.ParseMemo(c.Memo)
 	if err != nil {
 		return nil, err
+	}
+	if _, ok := memo.(proofs.WithdrawalMemo); ok {
+		renter, err := s.importWithdrawal(ctx, tx, c)
+		return map[ionet.Key]ionet.Key{c.Movements[0].Destination: renter}, err
 	}
 	if m, ok := memo.(proofs.ClaimMemo); ok {
 		return map[ionet.Key]ionet.Key{chain.TokenAccount(m.Wallet, s.cfg.Network.Mint): m.Wallet}, nil

@@ -457,6 +457,8 @@ func (s *Service) apply(ctx context.Context, tx pgx.Tx, r *resolved, number int6
 		}
 		r.missed, err = overtaken(ctx, tx, r.lane.position)
 		return 0, err
+	case chain.KindWithdrawal:
+		return 0, s.applyWithdrawal(ctx, tx, r)
 	case chain.KindFence:
 		memo, err := proofs.ParseMemo(r.content.Memo)
 		if err != nil {
@@ -536,6 +538,8 @@ func (s *Service) tell(r resolved) {
 		e.Kind = EventPayout
 	case chain.KindClaim:
 		e.Kind, e.Payee = EventClaim, r.payee
+	case chain.KindWithdrawal:
+		e.Kind, e.Payee = EventWithdrawal, r.payee
 	default:
 		s.log.Info("position passed", "lane", e.Lane, "position", e.Position, "kind", r.content.Kind.String())
 		return

@@ -124,7 +124,8 @@ func (s *Service) settle(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(epochErr, retryErr, err)
 	}
-	return errors.Join(epochErr, retryErr, s.payDue(ctx, pool))
+	withdrawErr := s.withdrawDue(ctx, pool)
+	return errors.Join(epochErr, retryErr, withdrawErr, s.payDue(ctx, pool))
 }
 
 func number(b bool) float64 {

@@ -1,0 +1,313 @@
+package settlement
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/chain"
+	"github.com/ionet-settlement/ionet/chain/rpc"
+)
+
+// How much of histories one pass reads. A stranger can write as much into a vault's
+// history as he pays fees for; he must not hold up the passes with it.
+const (
+	scanReads   = 64               // transactions
+	scanPages   = 8                // of a thousand signatures each
+	scanSenders = 8                // transactions read side by side
+	scanEvery   = 10 * time.Second // between two looks at an account whose books agree
+	maxIdle     = 1 << 16          // signatures remembered that credited nothing
+)
+
+// scanner reads the histories of the vaults. What it holds is forgotten with the
+// process: credits are rows, and the cursor up to which all is explained is one too.
+// Guarded by Service.pass.
+type scanner struct {
+	walks map[ionet.Key]*walk
+	idle  map[chain.Signature]bool
+	reads int // left in this pass
+	pages int
+}
+
+// walk goes through an account's history from the newest transaction to until, page
+// after page, over as many passes as it takes. Where it began is fixed, so that it
+// ends, however fast others write: what came later is the next walk's.
+type walk struct {
+	until  chain.Signature // what is older is read already; zero: nothing is
+	slot   uint64          // finalized slot at which it began; 0: none is on
+	top    chain.Signature // the newest that it met: until of the next one
+	before chain.Signature // end of the last page
+	page   []rpc.Entry     // what is left of it
+	ended  time.Time       // when the last walk came to its end
+	saw    ionet.Amount    // what the account held then
+	end    chain.Signature // the newest that the last whole walk has seen
+	cursor chain.Signature // as the database has it
+	loaded bool            // until was read from the database
+}
+
+// begin starts the scanner's share of a pass.
+func (sc *scanner) begin() {
+	if sc.walks == nil {
+		sc.walks, sc.idle = map[ionet.Key]*walk{}, map[chain.Signature]bool{}
+	}
+	sc.reads, sc.pages = scanReads, scanPages
+}
+
+func (sc *scanner) of(account ionet.Key) *walk {
+	w := sc.walks[account]
+	if w == nil {
+		w = &walk{}
+		sc.walks[account] = w
+	}
+	return w
+}
+
+// scan looks for credits in a vault's history up to the slot of final, and tells
+// whether it has seen all of it. What it finds is booked, each credit once. An error
+// means that the history does not tell at the moment: nothing is lost, the next pass
+// goes on.
+func (s *Service) scan(ctx context.Context, v vault, final finalView) (whole bool, err error) {
+	w := s.scanner.of(v.address)
+	if err := s.loadCursor(ctx, v, w); err != nil {
+		return false, err
+	}
+	for {
+		if w.slot == 0 {
+			w.slot, w.top, w.before, w.page = final.slot, chain.Signature{}, chain.Signature{}, nil
+		}
+		if w.slot > final.slot {
+			// What came after the balance was read must not be in the books it is compared with.
+			return false, fmt.Errorf("read the history of the %s: the balances are of slot %d, the history was begun at %d: if an endpoint lags this ends by itself", v.name, final.slot, w.slot)
+		}
+		done, err := s.walkOn(ctx, v, w)
+		if rpc.IsUnknownBound(err) {
+			// The endpoint has pruned it, or never had it: from the newest to the first
+			// that it knows. What was credited before is known by its row.
+			w.until, w.slot = chain.Signature{}, 0
+			return false, fmt.Errorf("read the history of the %s: it begins anew: %w", v.name, err)
+		}
+		if err != nil {
+			return false, fmt.Errorf("read the history of the %s: %w", v.name, err)
+		}
+		if !done {
+			return false, nil
+		}
+		began := w.slot
+		w.slot, w.ended, w.saw = 0, s.now(), final.vaults[v.address].amount
+		if !w.top.IsZero() {
+			w.until = w.top
+		}
+		w.end = w.until
+		if began >= final.slot {
+			return true, nil
+		}
+	}
+}
+
+// isWhole reports whether the last walk saw all that made the account hold what it does.
+func (w *walk) isWhole(held ionet.Amount) bool {
+	return w.slot == 0 && !w.ended.IsZero() && held == w.saw
+}
+
+// isDue reports whether the vault's history has to be looked at in this pass: books
+// and balance differ in a way that was not looked at, a walk is on, or it is time.
+func (w *walk) isDue(now time.Time, held ionet.Amount, agrees bool) bool {
+	return w.slot > 0 || w.ended.IsZero() || !agrees && held != w.saw || !now.Before(w.ended.Add(scanEvery))
+}
+
+// walkOn goes on with a walk as far as this pass may.
+func (s *Service) walkOn(ctx context.Context, v vault, w *walk) (done bool, err error) {
+	for {
+		if len(w.page) == 0 {
+			if s.scanner.pages <= 0 {
+				return false, nil
+			}
+			s.scanner.pages--
+			page, err := s.cfg.Chain.HistoryPage(ctx, v.address, w.before, w.until, w.slot)
+			if err != nil || len(page) == 0 {
+				return err == nil, err
+			}
+			w.before = page[len(page)-1].Signature
+			w.page = slices.DeleteFunc(page, func(e rpc.Entry) bool { return e.Slot > w.slot })
+			if w.top.IsZero() && len(w.page) > 0 {
+				w.top = w.page[0].Signature
+			}
+			if w.page, err = s.unread(ctx, w.page); err != nil {
+				return false, err
+			}
+			continue
+		}
+		n := min(len(w.page), s.scanner.reads)
+		if n == 0 {
+			return false, nil
+		}
+		s.scanner.reads -= n
+		if err := s.readEntries(ctx, w.page[:n], w.slot); err != nil {
+			return false, err
+		}
+		w.page = w.page[n:]
+	}
+}
+
+// unread leaves out what failed, what is known by its row, what is a transaction of
+// ours, and what was read before and credited nothing.
+func (s *Service) unread(ctx context.Context, list []rpc.Entry) ([]rpc.Entry, error) {
+	list = slices.DeleteFunc(list, func(e rpc.Entry) bool { return e.Err != nil || s.scanner.idle[e.Signature] })
+	if len(list) == 0 {
+		return nil, nil
+	}
+	signatures := make([][]byte, len(list))
+	for i := range list {
+		signatures[i] = list[i].Signature[:]
+	}
+	rows, err := s.pool.Query(ctx, selectExplained, signatures)
+	if err != nil {
+		return nil, fmt.Errorf("look for known transactions: %w", err)
+	}
+	known, err := collectSignatures(rows)
+	if err != nil {
+		return nil, fmt.Errorf("look for known transactions: %w", err)
+	}
+	is := make(map[chain.Signature]bool, len(known))
+	for _, k := range known {
+		is[k] = true
+	}
+	return slices.DeleteFunc(list, func(e rpc.Entry) bool { return is[e.Signature] }), nil
+}
+
+const selectExplained = `
+SELECT signature FROM deposits WHERE signature = ANY ($1::bytea[])
+UNION SELECT signature FROM contents WHERE signature = ANY ($1::bytea[])
+UNION SELECT signature FROM attempts WHERE signature = ANY ($1::bytea[])`
+
+// readEntries reads these transactions and books what they credit, all in one SQL
+// transaction. A crash before its commit leaves them to the next walk.
+func (s *Service) readEntries(ctx context.Context, list []rpc.Entry, slot uint64) error {
+	all := make([][]credit, len(list))
+	var group errgroup.Group
+	group.SetLimit(scanSenders)
+	for i, e := range list {
+		group.Go(func() (err error) {
+			all[i], err = s.readCredits(ctx, e.Signature, s.creditsOf)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	if err := s.book(ctx, slices.Concat(all...), slot); err != nil {
+		return err
+	}
+	for i, found := range all {
+		if len(found) > 0 {
+			continue
+		}
+		if len(s.scanner.idle) >= maxIdle {
+			clear(s.scanner.idle)
+		}
+		s.scanner.idle[list[i].Signature] = true
+	}
+	return nil
+}
+
+// readCredits reads a transaction, of which of tells the credits, and finds out whose
+// they are. Its signatures are checked, so that no endpoint can make one up; what a
+// renter may spend is asked of every endpoint, because one alone decides nothing.
+func (s *Service) readCredits(ctx context.Context, signature chain.Signature, of func(*rpc.Transaction) []credit) ([]credit, error) {
+	t, err := s.cfg.Chain.Transaction(ctx, signature)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.Raw.VerifySignatures(); err != nil {
+		return nil, fmt.Errorf("transaction %s as the endpoint gives it: %w", signature, err)
+	}
+	list := of(t)
+	if err := s.assign(ctx, list); err != nil {
+		return nil, err
+	}
+	if !slices.ContainsFunc(list, func(c credit) bool { return !c.renter.IsZero() }) {
+		return list, nil
+	}
+	if t, err = s.cfg.Chain.Landed(ctx, signature); err != nil {
+		return nil, err
+	}
+	list = of(t)
+	return list, s.assign(ctx, list)
+}
+
+// loadCursor reads once how far the account's history is explained.
+func (s *Service) loadCursor(ctx context.Context, v vault, w *walk) error {
+	if w.loaded {
+		return nil
+	}
+	var signature []byte
+	err := s.pool.QueryRow(ctx, selectCursor, v.address[:]).Scan(&signature)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return fmt.Errorf("read the cursor of the %s: %w", v.name, err)
+	}
+	copy(w.until[:], signature)
+	w.cursor, w.loaded = w.until, true
+	return nil
+}
+
+const selectCursor = `SELECT signature FROM scans WHERE account = $1`
+
+// explained moves the cursor to where the last whole walk began: at that slot the
+// vault held what the books say. Until they agree it stays where it is, so that the
+// next walk looks again at all that is not explained: nodes fill gaps in.
+func (s *Service) explained(ctx context.Context, v vault) error {
+	w := s.scanner.of(v.address)
+	if w.end == w.cursor {
+		return nil
+	}
+	err := s.asLeader(ctx, func(tx pgx.Tx, _ int64) error {
+		_, err := tx.Exec(ctx, moveCursor, v.address[:], w.end[:])
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("move the cursor of the %s: %w", v.name, err)
+	}
+	w.cursor = w.end
+	return nil
+}
+
+const moveCursor = `
+INSERT INTO scans (account, signature) VALUES ($1, $2)
+ON CONFLICT (account) DO UPDATE SET signature = excluded.signature`
+
+// again lets the next walk of the vault begin at the cursor.
+func (s *Service) again(v vault) {
+	w := s.scanner.of(v.address)
+	w.loaded, w.until = false, chain.Signature{}
+}
+
+// scanForWithdrawals reads the fee vault's history up to the slot of final before
+// withdrawals are imported: what they took was paid in before.
+func (s *Service) scanForWithdrawals(ctx context.Context, paths [][]passedPosition, final finalView) error {
+	carried := slices.ContainsFunc(slices.Concat(paths...), func(p passedPosition) bool { return p.content.Kind == chain.KindWithdrawal })
+	if !carried {
+		return nil
+	}
+	for _, v := range s.vaults() {
+		if v.address != s.cfg.Network.Vaults.Fee {
+			continue
+		}
+		for range scanRounds {
+			s.scanner.begin()
+			whole, err := s.scan(ctx, v, final)
+			if whole || err != nil {
+				return err
+			}
+		}
+	}
+	return errors.New("the fee vault's history is being read, for the deposits that withdrawals were paid from; this goes on by itself")
+}
+
+// scanRounds is how many passes' worth of history a recovery reads at once.
+const scanRounds = 64
