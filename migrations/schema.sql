@@ -404,6 +404,22 @@ CREATE TABLE scans (
     CONSTRAINT scans_pkey PRIMARY KEY (account)
 );
 
+CREATE TABLE seals (
+    size bigint NOT NULL,
+    root bytea NOT NULL,
+    fees bigint NOT NULL,
+    state text NOT NULL,
+    "position" bigint,
+    asked_at timestamp with time zone NOT NULL,
+    CONSTRAINT seals_pkey PRIMARY KEY (size),
+    CONSTRAINT seal_fees_not_negative CHECK ((fees >= 0)),
+    CONSTRAINT seal_root_is_32_bytes CHECK ((octet_length(root) = 32)),
+    CONSTRAINT seal_size_not_negative CHECK ((size >= 0)),
+    CONSTRAINT seal_state CHECK ((state = ANY (ARRAY['waiting'::text, 'sealed'::text, 'passed'::text]))),
+    CONSTRAINT sealed_has_position CHECK (((state = 'sealed'::text) = ("position" IS NOT NULL)))
+);
+CREATE INDEX seals_waiting ON seals USING btree (size) WHERE (state = 'waiting'::text);
+
 CREATE TABLE standings (
     account bytea NOT NULL,
     books text NOT NULL,
@@ -431,6 +447,17 @@ CREATE TABLE statements (
     CONSTRAINT statement_id_is_32_bytes CHECK ((octet_length(id) = 32))
 );
 CREATE INDEX statements_by_signer ON statements USING btree (signer, kind, epoch, sample);
+
+CREATE TABLE unlock_requests (
+    id bytea NOT NULL,
+    category text NOT NULL,
+    asked_at timestamp with time zone NOT NULL,
+    done_at timestamp with time zone,
+    reason text NOT NULL DEFAULT ''::text,
+    CONSTRAINT unlock_requests_pkey PRIMARY KEY (id),
+    CONSTRAINT unlock_request_id_is_16_bytes CHECK ((octet_length(id) = 16))
+);
+CREATE UNIQUE INDEX one_open_unlock_request ON unlock_requests USING btree (category) WHERE (done_at IS NULL);
 
 CREATE TABLE verdicts (
     epoch bigint NOT NULL,

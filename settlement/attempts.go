@@ -237,6 +237,18 @@ func (s *Service) plan(d draft) (chain.Plan, []step, error) {
 			return p, nil, err
 		}
 	}
+	var err error
+	switch d.kind {
+	case chain.KindUnlock:
+		if p.Wallets, err = s.walletsOf(d.movements); err != nil {
+			return p, nil, err
+		}
+	case chain.KindRetire:
+		p.Mint = n.Mint
+		if err := s.authorize(&p, n.Mint); err != nil {
+			return p, nil, err
+		}
+	}
 	steps, err := s.addSteps(&p, d.lanes)
 	return p, steps, err
 }

@@ -27,6 +27,8 @@ const (
 	EventClaim      EventKind = "claim"      // Payee, Amount; Signature
 	EventDeposit    EventKind = "deposit"    // Amount; Payee: the renter, or zero with Detail: why it is in suspense; Signature
 	EventWithdrawal EventKind = "withdrawal" // Payee: the renter; Amount; Signature
+	EventUnlock     EventKind = "unlock"     // Detail: category; Amount, Count: beneficiaries; Signature
+	EventRetire     EventKind = "retire"     // Epoch: the last one; Signature
 	EventHeld       EventKind = "held"       // Payee; Detail: why it was not paid
 	EventHalted     EventKind = "halted"     // Detail: why nothing is sent
 	EventResumed    EventKind = "resumed"    // Detail: the reason that a person gave
@@ -89,6 +91,10 @@ func (e Event) Line(decimals int) string {
 		return fmt.Sprintf("deposit of %s for %s%s", tokens(e.Amount), e.Payee, landed)
 	case EventWithdrawal:
 		return fmt.Sprintf("withdrawal of %s by %s%s", tokens(e.Amount), e.Payee, landed)
+	case EventUnlock:
+		return fmt.Sprintf("released %s of %s to %s%s", tokens(e.Amount), e.Detail, counted(e.Count, "beneficiary"), landed)
+	case EventRetire:
+		return fmt.Sprintf("epoch %d was the last: the mint authority is given up%s", e.Epoch, landed)
 	case EventHeld:
 		return fmt.Sprintf("payee %s is held: %s", e.Payee, e.Detail)
 	case EventHalted:

@@ -15,7 +15,7 @@ func (s *Service) public(c ionet.Hash) ionet.Key { return s.cfg.Keys.Lane.Public
 
 // money returns the private keys that move money, those that are there.
 func (k Keys) money() []ed25519.PrivateKey {
-	keys := append([]ed25519.PrivateKey{k.Operator, k.Fees}, k.Members...)
+	keys := slices.Concat([]ed25519.PrivateKey{k.Operator, k.Fees}, k.Members, k.Allocation)
 	return slices.DeleteFunc(keys, func(key ed25519.PrivateKey) bool { return key == nil })
 }
 

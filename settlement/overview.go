@@ -77,7 +77,7 @@ func (s *Service) Overview(ctx context.Context) (Overview, error) {
 	for _, l := range lanes {
 		o.Lanes = append(o.Lanes, LaneStatus{l.name, l.address, l.position, !l.carriesDebts() || l.fenced == o.Lease && o.Lease > 0})
 	}
-	o.Sealed = max(laneNamed(lanes, epochLane).position, 1) - 1
+	o.Sealed = s.sealedBy(laneNamed(lanes, epochLane))
 	live, err := s.liveAttempts(ctx)
 	if err != nil {
 		return o, err

@@ -286,6 +286,9 @@ func (s *Service) payeesByAccount(ctx context.Context, tx pgx.Tx, c chain.Conten
 	if m, ok := memo.(proofs.ClaimMemo); ok {
 		return map[ionet.Key]ionet.Key{chain.TokenAccount(m.Wallet, s.cfg.Network.Mint): m.Wallet}, nil
 	}
+	if c.Kind == chain.KindUnlock {
+		return s.beneficiariesByAccount(), nil
+	}
 	if s.earners != nil && !slices.ContainsFunc(c.Movements, func(m chain.Movement) bool { return s.earners[m.Destination].IsZero() }) {
 		return s.earners, nil
 	}

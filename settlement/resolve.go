@@ -451,6 +451,10 @@ SELECT content, payee, account, amount FROM ended ORDER BY content, id`
 // which the lane counts as fenced from now on, or 0.
 func (s *Service) apply(ctx context.Context, tx pgx.Tx, r *resolved, number int64) (fenced int64, err error) {
 	switch r.content.Kind {
+	case chain.KindGenesis:
+		return 0, s.lockAllocations(ctx, tx, r.hash, s.now())
+	case chain.KindSeal:
+		return 0, s.applySeal(ctx, tx, r)
 	case chain.KindEpoch:
 		if err := s.applyEpoch(ctx, tx, r); err != nil {
 			return 0, err
@@ -536,6 +540,10 @@ func (s *Service) tell(r resolved) {
 		}
 	case chain.KindPayout:
 		e.Kind = EventPayout
+	case chain.KindUnlock:
+		e.Kind, e.Detail = EventUnlock, categoryOf(r.content)
+	case chain.KindRetire:
+		e.Kind, e.Epoch = EventRetire, s.lastEpoch()
 	case chain.KindClaim:
 		e.Kind, e.Payee = EventClaim, r.payee
 	case chain.KindWithdrawal:

@@ -101,8 +101,9 @@ func (s *Service) settle(ctx context.Context) error {
 
 	// 5. The next epoch. Durable, each before the next: its inputs and verdicts,
 	// its book, the attempt that mints. It needs no fence: what it carries
-	// never changes position.
-	epochErr := s.sealNext(ctx, lanes, live)
+	// never changes position; nor does what follows the last one, which gives the mint
+	// up. A seal of the receipt log moves nothing.
+	epochErr := errors.Join(s.sealNext(ctx, lanes, live), s.retireDue(ctx, lanes, live), s.sealReceiptsDue(ctx, lanes, live))
 
 	// 6. The fence. Until an empty content of this leader passed every lane that
 	// may carry debts, a transaction that this database forgot could still land.
@@ -125,7 +126,8 @@ func (s *Service) settle(ctx context.Context) error {
 		return errors.Join(epochErr, retryErr, err)
 	}
 	withdrawErr := s.withdrawDue(ctx, pool)
-	return errors.Join(epochErr, retryErr, withdrawErr, s.payDue(ctx, pool))
+	releaseErr := s.releaseDue(ctx, pool)
+	return errors.Join(epochErr, retryErr, withdrawErr, releaseErr, s.payDue(ctx, pool))
 }
 
 func number(b bool) float64 {
@@ -165,7 +167,7 @@ func (s *Service) catchUp(ctx context.Context) ([]lane, finalView, error) {
 			for _, l := range lanes {
 				s.metrics.positions.WithLabelValues(l.name).Set(float64(l.position))
 			}
-			s.metrics.sealed.Set(float64(max(laneNamed(lanes, epochLane).position, 1) - 1))
+			s.metrics.sealed.Set(float64(s.sealedBy(laneNamed(lanes, epochLane))))
 			return lanes, final, nil
 		}
 	}

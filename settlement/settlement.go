@@ -30,6 +30,8 @@ type Keys struct {
 	Service  ed25519.PrivateKey   // signs acks
 	Members  []ed25519.PrivateKey // of the network's multisigs, that sign here; may be none
 	Lane     chain.Secret
+
+	Allocation []ed25519.PrivateKey // owners of genesis categories that are released here; may be none
 }
 
 // Config is what a service needs. The first group is required.

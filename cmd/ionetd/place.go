@@ -74,7 +74,7 @@ func (p place) open(s *stage) (*open, error) {
 	}
 	return &open{settlement.Config{
 		Pool: pool, Front: front, Chain: client, Store: store, Network: net.Network, NetworkFile: net.NetworkFile, Policy: net.Policy, PolicyFile: net.PolicyFile,
-		Keys:   settlement.Keys{Operator: net.Keys.Operator, Fees: net.Keys.Fees, Service: net.Keys.Service, Lane: net.Keys.Secret},
+		Keys:   settlement.Keys{Operator: net.Keys.Operator, Fees: net.Keys.Fees, Service: net.Keys.Service, Lane: net.Keys.Secret, Allocation: net.Managed()},
 		Logger: s.log,
 		Events: s.show(net.Network.Decimals),
 	}, closeAll}, nil

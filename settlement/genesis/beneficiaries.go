@@ -1,6 +1,7 @@
 package genesis
 
 import (
+	"crypto/ed25519"
 	"fmt"
 	"maps"
 	"slices"
@@ -34,6 +35,18 @@ func ParseBeneficiaries(texts []string) (map[string][]ionet.Beneficiary, error) 
 		all[category] = append(all[category], b)
 	}
 	return all, nil
+}
+
+// Managed returns the keys of the categories that have beneficiaries: those that
+// release them.
+func (p *Prepared) Managed() []ed25519.PrivateKey {
+	var keys []ed25519.PrivateKey
+	for _, a := range p.Network.Allocation {
+		if a.IsManaged() {
+			keys = append(keys, p.Keys.Allocation[a.Category])
+		}
+	}
+	return keys
 }
 
 // followBeneficiaries takes from the network file those of the categories that c

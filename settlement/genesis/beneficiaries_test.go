@@ -56,8 +56,8 @@ func TestBeneficiariesOfANetwork(t *testing.T) {
 		t.Errorf("without saying them again: %v", err)
 	}
 	for want, list := range map[string]map[string][]ionet.Beneficiary{
-		"allocation of seed, beneficiaries: ": {"seed": {{Wallet: ionet.Key{31: 5}, Parts: 1}}},
-		"allocation of core, beneficiaries: ": {"core": {{Wallet: ionet.Key{31: 5}, Parts: 1}}},
+		"allocation of seed, beneficiaries: ":                     {"seed": {{Wallet: ionet.Key{31: 5}, Parts: 1}}},
+		"allocation of core, beneficiaries: ":                     {"core": {{Wallet: ionet.Key{31: 5}, Parts: 1}}},
 		"--beneficiary researchers=...: category is none of seed": {"researchers": nil},
 	} {
 		other := c
