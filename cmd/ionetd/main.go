@@ -44,6 +44,7 @@ type commands struct {
 	Recover recoverCmd `cmd:"" help:"Bring the database to where the chain is and fence the lanes, then end."`
 	Payouts payoutsCmd `cmd:"" help:"Payout runs."`
 	Policy  policyCmd  `cmd:"" help:"Policies: announce one, list them."`
+	Signer  signerCmd  `cmd:"" help:"Hold the keys, and sign by policy what ionetd serve --signer asks for."`
 	Status  statusCmd  `cmd:"" help:"Show lanes, open transactions and what is owed."`
 }
 

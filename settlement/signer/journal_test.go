@@ -2,6 +2,7 @@ package signer
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand"
 	"os"
@@ -106,23 +107,11 @@ func TestJournalCutAtEveryByte(t *testing.T) {
 	w := newWorld(t)
 	text, past, head := signedJournal(t, w)
 	lines := bytes.SplitAfter(text, []byte("\n"))
-	lines = lines[:len(lines)-1]
-	if len(lines) != 4 {
-		t.Fatalf("%d lines, want a header and three batches", len(lines))
+	if len(lines) != 5 {
+		t.Fatalf("%d lines, want a header and three batches", len(lines)-1)
 	}
-	path := journalPath(t)
-	last := len(text) - len(lines[3])
+	path, lane := journalPath(t), w.first("pay-0").Lane
 	for cut := range len(text) + 1 {
-		if cut < last && cut%37 != 0 && text[cut] != '\n' { // the last line at every byte, those before at some
-			continue
-		}
-		if err := os.WriteFile(path, text[:cut], 0o600); err != nil {
-			t.Fatal(err)
-		}
-		s, err := w.open(path)
-		if err != nil {
-			t.Fatalf("cut at byte %d: %v", cut, err)
-		}
 		whole := bytes.Count(text[:cut], []byte("\n"))
 		if cut < len(text) && text[cut] == '\n' { // all but its newline
 			whole++
@@ -131,26 +120,46 @@ func TestJournalCutAtEveryByte(t *testing.T) {
 		if whole > 1 {
 			want = 5 + uint64(whole) - 2
 		}
-		got := uint64(0)
-		if l, ok := s.journal.heads.lanes[w.first("pay-0").Lane]; ok {
-			got = l.n
+		j := &journal{heads: newHeads(w.policy.Window, true)}
+		if _, _, err := readLines(bytes.NewReader(text[:cut]), w.Network.ID(), j.apply); err != nil && !errors.Is(err, errNoNewline) {
+			t.Fatalf("cut at byte %d: %v", cut, err)
 		}
-		if got != want {
+		if got := positionOf(j.heads, lane); got != want {
 			t.Errorf("cut at byte %d: the journal ends at position %d, want %d", cut, got, want)
 		}
-		if whole == len(lines) {
+		if cut%97 != 0 && len(text)-cut > 3 && whole == bytes.Count(text[:cut], []byte("\n")) {
+			continue // the file itself, for some of the cuts
+		}
+		if err := os.WriteFile(path, text[:cut], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, err := w.open(path)
+		if err != nil {
+			t.Fatalf("cut at byte %d: %v", cut, err)
+		}
+		if whole == len(lines)-1 {
 			mustRefuse(t, s, "past", past)
 		}
 		if whole != 2 && whole != 1 { // position 7 follows 6 and 7, and begins an empty journal
 			mustSign(t, s, head)
+			want = 7
 		}
 		s.Close()
-		again, err := w.open(path)
-		if err != nil {
+		if s, err = w.open(path); err != nil {
 			t.Fatalf("cut at byte %d, then opened twice: %v", cut, err)
 		}
-		again.Close()
+		if got := positionOf(s.journal.heads, lane); got != want {
+			t.Errorf("cut at byte %d, then opened twice: the journal ends at position %d, want %d", cut, got, want)
+		}
+		s.Close()
 	}
+}
+
+func positionOf(h *heads, lane ionet.Key) uint64 {
+	if l, ok := h.lanes[lane]; ok {
+		return l.n
+	}
+	return 0
 }
 
 // Blocks that the disk never wrote read as zeros.
