@@ -163,6 +163,12 @@ func (c *Client) ClaimState(ctx context.Context, message ionet.Hash) (s ClaimSta
 	return s, c.get(ctx, &s, "/v1/claims/%s", message)
 }
 
+// OfferClaim returns a claim that wallet signs and sends by itself, as Solana Pay has
+// it: once it is asked for, that claim is live.
+func (c *Client) OfferClaim(ctx context.Context, wallet ionet.Key) (p PayTransaction, err error) {
+	return p, c.post(ctx, PayRequest{wallet}, &p, "/v1/pay/claim")
+}
+
 // File returns a published file, such as a book; the caller checks it from its name.
 func (c *Client) File(ctx context.Context, name string) ([]byte, error) {
 	return c.do(ctx, call{method: http.MethodGet, path: "/files/" + name, limit: maxFile})

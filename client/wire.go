@@ -252,6 +252,24 @@ type ClaimSubmission struct {
 	Transaction []byte `json:"transaction"`
 }
 
+// PayLabel answers GET of a Solana Pay transaction request: what a wallet shows.
+type PayLabel struct {
+	Label string `json:"label"`
+	Icon  string `json:"icon" doc:"URL of an SVG image"`
+}
+
+// PayRequest is what a wallet posts for a Solana Pay transaction request.
+type PayRequest struct {
+	Account ionet.Key `json:"account" doc:"The wallet, base58"`
+}
+
+// PayTransaction is a claim with all signatures but the wallet's, which signs and
+// sends it. It can land until its blockhash expires.
+type PayTransaction struct {
+	Transaction []byte `json:"transaction" doc:"Version 0 transaction, base64"`
+	Message     string `json:"message" doc:"A sentence for the wallet to show"`
+}
+
 // States of a claim.
 const (
 	ClaimIsPrepared   = "prepared"   // not handed in

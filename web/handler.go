@@ -44,16 +44,18 @@ func Handler(cfg Config) http.Handler {
 	mux := http.NewServeMux()
 	api := humago.New(mux, apiConfig())
 	h.operations(api)
+	h.renters(api)
 	describe(api.OpenAPI())
 	mux.HandleFunc("POST /v1/statements", h.statements)
 	mux.HandleFunc("GET /v1/network", h.exact("application/toml", cfg.Service.NetworkFile()))
 	mux.HandleFunc("GET /v1/policy", h.policy)
 	mux.HandleFunc("GET /files/", h.files)
+	mux.HandleFunc("GET "+payPrefix+"icon.svg", h.exact("image/svg+xml", payIcon))
 	mux.HandleFunc("GET /healthz", h.exact("text/plain; charset=utf-8", []byte("ok\n")))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(cfg.Service.Metrics(), promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /{$}", h.page)
 	mux.HandleFunc("/", h.nothing)
-	return h.refuseMethods(mux)
+	return openToWallets(h.refuseMethods(mux))
 }
 
 func apiConfig() huma.Config {

@@ -61,6 +61,8 @@ func (h *handler) operations(api huma.API) {
 	register(h, api, http.MethodPost, "/v1/claims", "Prepare a claim for a wallet to sign", h.prepareClaim)
 	register(h, api, http.MethodPost, "/v1/claims/submit", "Hand in a signed claim", h.submitClaim)
 	get(h, api, "/v1/claims/{message}", "Where a claim is", h.claim)
+	get(h, api, payPrefix+"claim", "Solana Pay: who asks for the claim to be signed", h.payLabel)
+	register(h, api, http.MethodPost, payPrefix+"claim", "Solana Pay: a claim that lacks the wallet's signature alone", h.payClaim)
 }
 
 func (h *handler) head(ctx context.Context, _ *nothing) (client.Head, error) {

@@ -56,6 +56,10 @@ func wireProblem(p *settlement.Problem) *problem {
 // asProblem turns an error of the settlement into an answer. What an outsider
 // caused is told; anything else is logged and told as "internal".
 func asProblem(log *slog.Logger, err error) *problem {
+	var told *problem
+	if errors.As(err, &told) {
+		return told
+	}
 	var p *settlement.Problem
 	if errors.As(err, &p) {
 		return wireProblem(p)

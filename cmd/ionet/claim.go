@@ -4,6 +4,8 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/ionet-settlement/ionet"
@@ -16,7 +18,8 @@ const maxPriority = 1_000_000
 
 type claimCmd struct {
 	server
-	Keypair string   `required:"" placeholder:"FILE" help:"The wallet that is paid; it pays the transaction's fee and its own token account."`
+	Keypair string   `placeholder:"FILE" help:"The wallet that is paid; it pays the transaction's fee and its own token account."`
+	PayURL  bool     `name:"pay-url" help:"Print the Solana Pay URL by which a wallet claims for itself, and end; no key is read."`
 	RPC     []string `name:"rpc" env:"IONET_RPC" placeholder:"URL" help:"RPC of the cluster; needed for --airdrop only."`
 	Airdrop bool     `help:"Ask the cluster's faucet for lamports first (local and test clusters)."`
 }
@@ -28,16 +31,25 @@ else. The wallet pays the transaction's fee, and at first its token account's re
 
 Examples:
   ionet claim --server https://ionetd.example --keypair wallet.json
-  ionet claim --server http://127.0.0.1:8080 --keypair wallet.json --rpc http://127.0.0.1:8899 --airdrop`
+  ionet claim --server http://127.0.0.1:8080 --keypair wallet.json --rpc http://127.0.0.1:8899 --airdrop
+
+A wallet that takes Solana Pay links claims for itself; as a QR code the URL is scanned by a phone:
+  ionet claim --server https://ionetd.example --pay-url`
 }
 
 // Run claims, and claims again where another claim took the lane's position.
 func (c *claimCmd) Run(s *stage) error {
-	key, err := readKeypair(c.Keypair)
+	api, err := c.client()
 	if err != nil {
 		return err
 	}
-	api, err := c.client()
+	if c.PayURL {
+		return c.printPayURL(s)
+	}
+	if c.Keypair == "" {
+		return errors.New("--keypair: name the key file of the wallet that is paid, or have --pay-url print a link for a wallet app")
+	}
+	key, err := readKeypair(c.Keypair)
 	if err != nil {
 		return err
 	}
@@ -54,13 +66,40 @@ func (c *claimCmd) Run(s *stage) error {
 			return err
 		}
 	}
-	for range 5 {
+	for range claimTries {
 		done, err := claimOnce(s, api, network, key)
+		var pending *client.Problem
+		if client.IsProblem(err, client.ClaimPending) && errors.As(err, &pending) {
+			s.print("%s", pending.Detail)
+			if err := s.pause(max(pending.RetryAfter, time.Second)); err != nil {
+				return err
+			}
+			continue
+		}
 		if done || err != nil {
 			return err
 		}
 	}
-	return errors.New("claim: the lane moved on five times; try again later")
+	return fmt.Errorf("claim: the lane moved on, or an earlier claim was on its way, %d times; try again later", claimTries)
+}
+
+// claimTries is how often a claim is prepared. An earlier one of the wallet's is over
+// when its blockhash is, after about half a minute.
+const claimTries = 10
+
+// printPayURL prints the link that a wallet opens or scans. Wallets call https only,
+// so that nobody between them and the service can have them sign something else.
+func (c *claimCmd) printPayURL(s *stage) error {
+	link := strings.TrimSuffix(c.Server, "/") + "/v1/pay/claim"
+	u, err := url.Parse(link)
+	if err != nil {
+		return fmt.Errorf("--server: %w", err)
+	}
+	s.print("solana:%s", link)
+	if u.Scheme != "https" {
+		s.print("wallets follow https links only: this one is for trying it out")
+	}
+	return nil
 }
 
 // claimOnce takes one claim to its end. done is false where it can't land any

@@ -31,6 +31,7 @@ Examples:
   ionet delegate --server https://ionetd.example --keypair wallet.json --worker 7Xk...
   ionet balance  --server https://ionetd.example --wallet 9aB...
   ionet claim    --server https://ionetd.example --keypair wallet.json
+  ionet claim    --server https://ionetd.example --pay-url
   ionet why      --server https://ionetd.example --device GPU-6b1a1b7c-0d3e-4c55-9f2b-6f4f1d2e3a4b --epoch 12
   ionet price    --server https://ionetd.example --keypair oracle.json --usd 0.0731`
 

@@ -258,6 +258,8 @@ func TestProvider(t *testing.T) {
 	w.says([]string{"account", "open", "--keypair", poor, "--rpc", w.rpc, "--mint", w.network.Mint.String(), "--airdrop"}, `is open$`)
 	w.says([]string{"account", "open", "--keypair", poor, "--rpc", w.rpc, "--mint", w.network.Mint.String()}, `is open$`)
 	w.refuses(with("claim", "--keypair", poor), client.NothingToClaim)
+	w.says(with("claim", "--pay-url"), `^solana:`+w.server+`/v1/pay/claim$`, `https links only`)
+	w.refuses(with("claim"), "--keypair: name the key file")
 	w.says(with("claim", "--keypair", wallet, "--rpc", w.rpc, "--airdrop"), `^claim of \d+\.\d{8} IO on lane claim-0`, `^paid: final in slot \d+`)
 	w.says(with("balance", "--wallet", payee), `claimable +0\.00000000 +IO`)
 	w.refuses(with("claim", "--keypair", wallet), client.NothingToClaim)
