@@ -11,14 +11,14 @@ export CGO_CFLAGS ?= -O2 -g -Wno-deprecated-declarations
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test race bench fuzz lint check schema build clean
+.PHONY: help demo test race bench sim fuzz lint check schema build clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | awk -F '	' '{ printf "  make %-8s %s\n", $$1, $$2 }'
 
-demo: ## run the whole network in about a minute; KEEP=1 leaves it running
+demo: ## run the whole network in about a minute; KEEP=1 leaves it running, FAULTS=15m SEED=7 lets things go wrong
 	@$(GO) build -o bin/demo ./internal/demo
-	@exec ./bin/demo $(if $(KEEP),-keep)
+	@exec ./bin/demo $(if $(KEEP),-keep) $(if $(FAULTS),-faults $(FAULTS)) $(if $(SEED),-seed $(SEED))
 
 test: ## run all tests
 	$(GO) test -timeout 10m ./...
@@ -28,6 +28,10 @@ race: ## run all tests under the race detector; needs a C compiler
 
 bench: ## run the benchmarks; BENCH=regexp selects
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 30m ./...
+
+sim: ## play networks under faults drawn from seeds; SEED=7 STEPS=200 one of them again, SEEDS=1000 many
+	@$(GO) build -o bin/sim ./internal/sim
+	@exec ./bin/sim $(if $(SEED),-seed $(SEED)) $(if $(SEEDS),-seeds $(SEEDS)) $(if $(STEPS),-steps $(STEPS)) $(if $(SHRINK),-shrink) $(if $(V),-v)
 
 fuzz: ## run each fuzz target for FUZZTIME (10s)
 	@grep -rE --include='*_test.go' --exclude-dir=node_modules --exclude-dir=.demo '^func Fuzz[A-Z]' . \

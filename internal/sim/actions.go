@@ -373,12 +373,11 @@ func (r *run) signTwin(ctx context.Context) (string, error) {
 		if i < 0 {
 			continue
 		}
-		wallet := voi.PrivateKey(r.world.providers[i].wallet)
-		signature, err := wallet.Sign(r.entropy(uint64(r.step)), d.Raw.Message, &voi.Options{AddedRandomness: true})
+		signature, err := r.twinOf(r.world.providers[i].wallet, d.Raw.Message)
 		if err != nil {
 			return "", err
 		}
-		twin, err := chain.AddSignature(tx, d.FeePayer, chain.Signature(signature))
+		twin, err := chain.AddSignature(tx, d.FeePayer, signature)
 		if err != nil {
 			return "", err
 		}
@@ -387,6 +386,16 @@ func (r *run) signTwin(ctx context.Context) (string, error) {
 		return fmt.Sprintf("%d: %s", i, class(err)), nil
 	}
 	return "no claim", nil
+}
+
+// twinOf signs with a nonce of its own, so that the signature is not the one that
+// everybody's library makes of key and message.
+func (r *run) twinOf(key ed25519.PrivateKey, message []byte) (chain.Signature, error) {
+	s, err := voi.PrivateKey(key).Sign(r.entropy(uint64(r.step)), message, &voi.Options{AddedRandomness: true})
+	if err != nil {
+		return chain.Signature{}, fmt.Errorf("sign a second time: %w", err)
+	}
+	return chain.Signature(s), nil
 }
 
 // requestPayout asks for a payout run.

@@ -11,8 +11,11 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/chain"
 	"github.com/ionet-settlement/ionet/chain/rpc"
 	"github.com/ionet-settlement/ionet/internal/wires"
 	"github.com/ionet-settlement/ionet/publish"
@@ -100,8 +103,8 @@ func (l *line) RoundTrip(q *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	q.Body.Close()
-	if bytes.Contains(body, []byte(`"method":"sendTransaction"`)) {
-		l.i.run.remember(body)
+	if bytes.Contains(body, []byte(`"method":"sendTransaction"`)) && !l.i.wires.IsCut() {
+		l.i.run.remember(q.Context(), body)
 	}
 	again := q.Clone(q.Context())
 	again.Body = io.NopCloser(bytes.NewReader(body))
@@ -112,8 +115,8 @@ func (l *line) RoundTrip(q *http.Request) (*http.Response, error) {
 const kept = 400
 
 // remember keeps the transaction of a sendTransaction call, once: anybody may
-// send it again later.
-func (r *run) remember(body []byte) {
+// send it again later. Bytes may leave only when what they do is committed.
+func (r *run) remember(ctx context.Context, body []byte) {
 	var call struct{ Params []json.RawMessage }
 	var text string
 	if json.Unmarshal(body, &call) != nil || len(call.Params) == 0 || json.Unmarshal(call.Params[0], &text) != nil {
@@ -132,7 +135,41 @@ func (r *run) remember(body []byte) {
 	if len(r.sent) > kept {
 		r.sent = r.sent[1:]
 	}
+	if err := r.checkCommitted(ctx, tx); err != nil && r.premature == nil {
+		r.premature = err
+	}
 }
+
+// checkCommitted: a transaction that leaves is in the database, live, and its
+// contents are in the published store.
+func (r *run) checkCommitted(ctx context.Context, tx []byte) error {
+	d, err := chain.Decode(tx)
+	if err != nil {
+		return fmt.Errorf("an instance sends what is no transaction of ours: %w", err)
+	}
+	message := d.MessageHash()
+	rows, err := r.eyes.Query(ctx, selectCommitted, message[:])
+	if err != nil {
+		return nil // the request's context ended: nothing is known
+	}
+	contents, err := pgx.CollectRows(rows, pgx.RowTo[[]byte])
+	if err != nil {
+		return nil
+	}
+	if len(contents) != len(d.Plan.Steps) {
+		return fmt.Errorf("a %s left with %d of its %d contents committed", d.Plan.Kind, len(contents), len(d.Plan.Steps))
+	}
+	for _, hash := range contents {
+		if _, err := r.store.Get(ctx, publish.ContentName(ionet.Hash(hash))); err != nil {
+			return fmt.Errorf("a %s left before its content was published: %w", d.Plan.Kind, err)
+		}
+	}
+	return nil
+}
+
+const selectCommitted = `
+SELECT c.hash FROM attempts a JOIN attempt_steps p ON p.message = a.message JOIN contents c ON c.hash = p.content
+WHERE a.message = $1 AND a.state <> 'dead'`
 
 // pass makes one pass of the instance and keeps what it says.
 func (r *run) pass(ctx context.Context, i *instance) error {

@@ -43,7 +43,7 @@ type options struct {
 	seeds     int
 	steps     int
 	providers int
-	shrink    bool
+	shrinks   bool
 	verbose   bool
 }
 
@@ -54,7 +54,7 @@ func simulate(ctx context.Context, args []string, out, progress io.Writer) (err 
 	flags.IntVar(&o.seeds, "seeds", 1, "how many seeds, one after the other")
 	flags.IntVar(&o.steps, "steps", defaultSteps, "steps of each seed")
 	flags.IntVar(&o.providers, "providers", defaultProviders, "providers of the network")
-	flags.BoolVar(&o.shrink, "shrink", false, "where the seed fails, look for the fewest steps after which it does")
+	flags.BoolVar(&o.shrinks, "shrink", false, "where the seed fails, look for the fewest steps after which it does")
 	flags.BoolVar(&o.verbose, "v", false, "print each step")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -116,7 +116,7 @@ func (o options) run(ctx context.Context, admin, dir string, out, progress io.Wr
 		seed := o.seed + uint64(n)
 		trace, err := p.play(ctx, seed, o.steps)
 		if broken := (*Broken)(nil); errors.As(err, &broken) {
-			o.explain(ctx, &p, broken, out)
+			p.explain(ctx, broken, out)
 			return err
 		}
 		if err != nil {
@@ -127,16 +127,4 @@ func (o options) run(ctx context.Context, admin, dir string, out, progress io.Wr
 	fmt.Fprint(out, p.total)
 	fmt.Fprintf(out, "seeds %d to %d hold, %d steps each\n", o.seed, o.seed+uint64(o.seeds)-1, o.steps)
 	return nil
-}
-
-// explain prints how a seed failed and how to see it again.
-func (o options) explain(ctx context.Context, p *player, b *Broken, out io.Writer) {
-	for _, line := range b.Tail {
-		fmt.Fprintln(out, line)
-	}
-	steps := o.steps
-	if o.shrink {
-		steps = p.shrink(ctx, b.Seed, min(b.Step, o.steps), out)
-	}
-	fmt.Fprintf(out, "%v\nagain: make sim SEED=%d STEPS=%d\n", b, b.Seed, steps)
 }

@@ -44,10 +44,14 @@ func (o *oracle) clone() *oracle {
 //	of each payee  earned = paid + owed + in flight, and what the chain paid <= earned
 //	of each lane   one winner a position, the same for ever, each built on the one before
 //	of the books   debits = credits, nothing overpaid
+//	of bytes       none leave before what they do is committed and published
 //	of the halt    none but by what the seed did
 func (o *oracle) look(ctx context.Context, r *run) error {
 	if errors.Is(r.lastErr, settlement.ErrHalted) && r.halts == "" {
 		return fmt.Errorf("halted without a cause: %w", r.lastErr)
+	}
+	if r.premature != nil {
+		return r.premature
 	}
 	if err := o.readHistory(ctx, r); err != nil {
 		return err

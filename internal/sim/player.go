@@ -17,26 +17,31 @@ type player struct {
 	dir     string
 	verbose func(string)
 	world   *world
-	total   tally
+	total   tally // of all seeds
+}
+
+// open makes the world, once.
+func (p *player) open(ctx context.Context) (err error) {
+	if p.world == nil {
+		p.world, err = newWorld(ctx, p.admin, filepath.Join(p.dir, "world"), p.providers)
+	}
+	return err
 }
 
 // play plays one seed and returns the hash of its trace.
-func (p *player) play(ctx context.Context, seed uint64, steps int) (ionet.Hash, error) {
-	if p.world == nil {
-		w, err := newWorld(ctx, p.admin, filepath.Join(p.dir, "world"), p.providers)
-		if err != nil {
-			return ionet.Hash{}, err
-		}
-		p.world = w
+func (p *player) play(ctx context.Context, seed uint64, steps int) (trace ionet.Hash, err error) {
+	if err := p.open(ctx); err != nil {
+		return ionet.Hash{}, err
 	}
-	r, err := p.world.playSeed(ctx, seed, steps, p.dir, p.verbose)
-	if r != nil {
-		p.total.merge(r.tally)
-	}
+	r, err := p.world.begin(ctx, seed, p.dir)
 	if err != nil {
 		return ionet.Hash{}, err
 	}
-	return r.Trace(), nil
+	r.verbose = p.verbose
+	defer func() { err = errors.Join(err, r.end(context.WithoutCancel(ctx))) }()
+	err = r.play(ctx, steps)
+	p.total.merge(r.tally)
+	return r.Trace(), err
 }
 
 // shrink looks for the fewest steps after which a seed fails, halving: with fewer
@@ -64,4 +69,16 @@ func (p *player) close(ctx context.Context) error {
 	w := p.world
 	p.world = nil
 	return w.close(ctx)
+}
+
+// explain prints how a seed failed and how to see it again.
+func (p *player) explain(ctx context.Context, b *Broken, out io.Writer) {
+	for _, line := range b.Tail {
+		fmt.Fprintln(out, line)
+	}
+	steps := p.steps
+	if p.shrinks {
+		steps = p.shrink(ctx, b.Seed, min(b.Step, p.steps), out)
+	}
+	fmt.Fprintf(out, "%v\nagain: make sim SEED=%d STEPS=%d\n", b, b.Seed, steps)
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -20,17 +21,18 @@ import (
 
 // run is one seed's way through a world of its own.
 type run struct {
-	world    *world
-	seed     uint64
-	rng      *rand.Rand
-	database string // name
-	store    *publish.Folder
-	storeDir string
-	a, b     *instance
-	eyes     *pgxpool.Pool // looks at the database, past all faults
-	oracle   *oracle
-	status   settlement.Overview // of a, after its last pass
-	lastErr  error               // of its last pass
+	world     *world
+	seed      uint64
+	rng       *rand.Rand
+	database  string // name
+	store     *publish.Folder
+	storeDir  string
+	a, b      *instance
+	eyes      *pgxpool.Pool // looks at the database, past all faults
+	oracle    *oracle
+	status    settlement.Overview // of a, after its last pass
+	premature error               // bytes that left too early
+	lastErr   error               // of its last pass
 
 	wrong    [endpoints]int     // for how many passes the endpoint's view is wrong still
 	claims   []*claim           // that wallets were handed
@@ -81,7 +83,6 @@ func (r *run) entropy(n uint64) *rand.ChaCha8 {
 // play makes the steps of a seed and brings everything to rest. Whatever does not
 // hold is a *Broken.
 func (r *run) play(ctx context.Context, steps int) error {
-	defer r.close()
 	if err := r.start(ctx, r.a); err != nil {
 		return err
 	}
@@ -215,8 +216,8 @@ func (r *run) look(ctx context.Context) error { return r.oracle.look(ctx, r) }
 // backup is the name of the n-th copy of the run's database.
 func (r *run) backupName(n int) string { return fmt.Sprintf("%s_backup_%d", r.database, n) }
 
-// playSeed runs a seed from the world's beginning.
-func (w *world) playSeed(ctx context.Context, seed uint64, steps int, dir string, verbose func(string)) (_ *run, err error) {
+// begin makes the run of a seed at the world's beginning; end it.
+func (w *world) begin(ctx context.Context, seed uint64, dir string) (*run, error) {
 	database := fmt.Sprintf("seed_%d", seed)
 	if err := w.rewind(); err != nil {
 		return nil, err
@@ -225,19 +226,17 @@ func (w *world) playSeed(ctx context.Context, seed uint64, steps int, dir string
 		return nil, err
 	}
 	r := newRun(w, seed, database, filepath.Join(dir, database))
-	r.verbose = verbose
-	defer func() {
-		r.close()
-		drop := []error{w.dbs.drop(ctx, database)}
-		for _, name := range r.backups {
-			drop = append(drop, w.dbs.drop(ctx, name))
-		}
-		err = errors.Join(append([]error{err}, drop...)...)
-	}()
-	if err := w.copyStore(r.storeDir); err != nil {
-		return nil, err
+	return r, w.copyStore(r.storeDir)
+}
+
+// end removes what the run made.
+func (r *run) end(ctx context.Context) error {
+	r.close()
+	errs := []error{r.world.dbs.drop(ctx, r.database), os.RemoveAll(r.storeDir)}
+	for _, name := range r.backups {
+		errs = append(errs, r.world.dbs.drop(ctx, name))
 	}
-	return r, r.play(ctx, steps)
+	return errors.Join(errs...)
 }
 
 // rewind puts chain and clock back to where the world was made.
