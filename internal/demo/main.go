@@ -36,6 +36,8 @@ func demo(ctx context.Context, args []string, out io.Writer) (err error) {
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 	epochs := flags.Uint64("epochs", 3, "epochs to run before the audit")
 	keep := flags.Bool("keep", false, "leave the network running until Ctrl-C")
+	faults := flags.Duration("faults", 0, "how long things go wrong before the audit: processes, database, chain and its endpoints")
+	seed := flags.Uint64("seed", uint64(time.Now().Unix()), "what the faults are drawn from")
 	root := flags.String("dir", ".demo", "folder that holds the state of each run")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -54,6 +56,7 @@ func demo(ctx context.Context, args []string, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	s.hostile = *faults > 0
 	defer func() {
 		if stopErr := s.close(); err == nil {
 			err = stopErr
@@ -62,6 +65,11 @@ func demo(ctx context.Context, args []string, out io.Writer) (err error) {
 	}()
 	if err := s.mainJob(ctx, *epochs); err != nil {
 		return err
+	}
+	if s.hostile {
+		if err := s.underFaults(ctx, *faults, *seed); err != nil {
+			return err
+		}
 	}
 	code, _, err := s.audit(ctx)
 	if err != nil {

@@ -53,10 +53,12 @@ type stage struct {
 	service *child
 	workers []*child
 
-	rpc     string
-	server  string // the service's URL
-	network *ionet.Network
-	api     *client.Client
+	rpc      string
+	otherRPC []string // of the chain's other front ends, where it is hostile
+	hostile  bool
+	server   string // the service's URL
+	network  *ionet.Network
+	api      *client.Client
 }
 
 func (s *stage) keys() string      { return filepath.Join(s.dir, "keys") }
@@ -107,11 +109,17 @@ func (s *stage) startChain(ctx context.Context) error {
 	if s.db, err = devdb.Start(ctx, devdb.Config{Dir: filepath.Join(s.dir, "postgres")}); err != nil {
 		return err
 	}
-	if s.chain, err = s.start("chain", "ionet-localnet", "--listen", "127.0.0.1:0", "--slot-time", s.pace.slot.String()); err != nil {
+	args := []string{"--listen", "127.0.0.1:0", "--slot-time", s.pace.slot.String()}
+	if s.hostile {
+		args = append(args, "--admin", "--fronts", strconv.Itoa(fronts))
+	}
+	if s.chain, err = s.start("chain", "ionet-localnet", args...); err != nil {
 		return err
 	}
-	s.rpc, err = s.chain.line(ctx, "rpc ")
-	return err
+	if s.rpc, err = s.chain.line(ctx, "rpc "); err != nil || !s.hostile {
+		return err
+	}
+	return s.readFronts(ctx, fronts)
 }
 
 // genesis makes the token, the vaults and the lanes.
@@ -147,8 +155,7 @@ func (s *stage) serve(ctx context.Context) error {
 			return err
 		}
 	}
-	if s.service, err = s.start("ionetd", "ionetd", "serve", "--dir", s.keys(), "--rpc", s.rpc, "--store", s.published(),
-		"--database", s.db.URL(), "--listen", listen, "--payout-every", s.pace.payoutEvery.String()); err != nil {
+	if s.service, err = s.start("ionetd", "ionetd", s.serveArgs(listen)...); err != nil {
 		return err
 	}
 	if s.server, err = s.service.line(ctx, "listening "); err != nil {
@@ -156,6 +163,11 @@ func (s *stage) serve(ctx context.Context) error {
 	}
 	s.api, err = client.New(client.Config{Server: s.server, Network: s.network.ID()})
 	return err
+}
+
+func (s *stage) serveArgs(listen string) []string {
+	return append([]string{"serve", "--dir", s.keys(), "--store", s.published(), "--database", s.db.URL(),
+		"--listen", listen, "--payout-every", s.pace.payoutEvery.String()}, s.rpcFlags()...)
 }
 
 // freeAddress finds a free port, so that the service's command line names it and
