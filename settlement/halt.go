@@ -64,8 +64,10 @@ type Halt struct {
 }
 
 // Halts returns those that no person has ended.
-func (s *Service) Halts(ctx context.Context) ([]Halt, error) {
-	rows, err := s.pool.Query(ctx, selectHalts)
+func (s *Service) Halts(ctx context.Context) ([]Halt, error) { return readHalts(ctx, s.pool) }
+
+func readHalts(ctx context.Context, q ledger.Querier) ([]Halt, error) {
+	rows, err := q.Query(ctx, selectHalts)
 	if err != nil {
 		return nil, fmt.Errorf("load halts: %w", err)
 	}
@@ -149,8 +151,10 @@ func (s *Service) halt(why string) error {
 
 // WhyHalted returns why this network signs nothing, or no debt, as the database has it:
 // any instance can answer. "" where nothing stops it.
-func (s *Service) WhyHalted(ctx context.Context) (string, error) {
-	list, err := s.Halts(ctx)
+func (s *Service) WhyHalted(ctx context.Context) (string, error) { return s.whyHalted(ctx, s.pool) }
+
+func (s *Service) whyHalted(ctx context.Context, q ledger.Querier) (string, error) {
+	list, err := readHalts(ctx, q)
 	if err != nil {
 		return "", err
 	}
@@ -158,7 +162,7 @@ func (s *Service) WhyHalted(ctx context.Context) (string, error) {
 	for _, h := range list {
 		why = append(why, h.Detail)
 	}
-	over, err := ledger.Balance(ctx, s.pool, ledger.Overpaid())
+	over, err := ledger.Balance(ctx, q, ledger.Overpaid())
 	if err != nil {
 		return "", err
 	}
@@ -210,3 +214,21 @@ func readStandings(ctx context.Context, q ledger.Querier) ([]Standing, error) {
 }
 
 const selectStandings = `SELECT account, books, held, booked, whole, note, slot FROM standings WHERE note <> '' ORDER BY books`
+
+// Health is whether the service settles.
+type Health struct {
+	Ready     bool       // this instance leads, and its lanes are fenced
+	Halted    string     // why nothing, or no debt, is signed; "" where it may
+	Standings []Standing // vaults that differ from the books, or whose history is not read yet
+}
+
+// Health reads it. Outsiders may ask as often as they like: it takes three small
+// queries of the connections that are theirs.
+func (s *Service) Health(ctx context.Context) (h Health, err error) {
+	h.Ready = s.view.isReady()
+	if h.Halted, err = s.whyHalted(ctx, s.front); err != nil {
+		return h, err
+	}
+	h.Standings, err = readStandings(ctx, s.front)
+	return h, err
+}
