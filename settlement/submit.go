@@ -47,7 +47,7 @@ type Claim struct {
 func (s *Service) SubmitClaim(ctx context.Context, tx []byte) (Claim, error) {
 	d, err := chain.Decode(tx)
 	if err != nil {
-		return Claim{}, NewProblem(ProblemClaimChanged, "transaction", "transaction is not a claim as it was prepared: %v", err)
+		return Claim{}, whyNoClaim(tx, err)
 	}
 	if known, err := s.ClaimStatus(ctx, d.MessageHash()); err == nil && known.State != ClaimPrepared && known.State != ClaimOffered {
 		return known, nil
@@ -79,6 +79,25 @@ func (s *Service) SubmitClaim(ctx context.Context, tx []byte) (Claim, error) {
 		s.log.Warn("sending a claim", "error", err)
 	}
 	return s.ClaimStatus(ctx, a.message)
+}
+
+// whyNoClaim tells which rule a transaction breaks that is not one of ours, as far as
+// wallets are known to break it.
+func whyNoClaim(tx []byte, err error) *Problem {
+	rule := "sign it as it was prepared"
+	raw, rerr := chain.ParseRaw(tx, nil, nil)
+	switch {
+	case rerr == nil && raw.Version < 0:
+		rule = "legacy transactions are refused: keep version 0"
+	case rerr == nil && len(raw.Instructions) > 0 && isNonceAdvance(raw.Instructions[0]):
+		rule = "durable nonces are refused: a claim lives as long as the blockhash that it was prepared with"
+	}
+	return NewProblem(ProblemClaimChanged, "transaction", "transaction is not a claim as it was prepared: %v; %s", err, rule)
+}
+
+// isNonceAdvance recognizes the System program's AdvanceNonceAccount, u32 4.
+func isNonceAdvance(in chain.Instruction) bool {
+	return in.Program == ionet.Key{} && len(in.Data) == 4 && in.Data[0] == 4 && in.Data[1] == 0 && in.Data[2] == 0 && in.Data[3] == 0
 }
 
 // prepared is a claim as it was handed to its wallet: a row of prepared_claims.
