@@ -83,10 +83,10 @@ type chaosKind struct {
 // draw is what a kind makes a fault of.
 type draw struct {
 	*rand.Rand
-	n     *Node
-	front int
-	last  uint64 // slots that it lasts
-	many  bool   // there are fronts to compare a lie with
+	n      *Node
+	front  int
+	last   uint64 // slots that it lasts
+	fronts int
 }
 
 // strike adds a fault with a chance of one in Every.
@@ -97,7 +97,7 @@ func (c *chaos) strike(n *Node, slot uint64) {
 		return
 	}
 	fronts := len(n.Fronts())
-	d := &draw{Rand: c.dice, n: n, front: c.dice.IntN(fronts), last: 1 + c.dice.Uint64N(uint64(c.Longest)), many: fronts > 1}
+	d := &draw{Rand: c.dice, n: n, front: c.dice.IntN(fronts), last: 1 + c.dice.Uint64N(uint64(c.Longest)), fronts: fronts}
 	kinds := chaosKinds
 	if len(c.Only) > 0 {
 		kinds = slices.DeleteFunc(slices.Clone(kinds), func(k chaosKind) bool { return !slices.Contains(c.Only, k.name) })
@@ -199,8 +199,8 @@ func (d *draw) fork() []Step {
 	return []Step{{AfterSlots: 1, Command: Command{Do: "fork", Fork: &p}}}
 }
 
-// lie denies or turns the newest transaction and shows an account that it wrote as it
-// was before. Where there is one front only nobody could know, so it freezes instead.
+// lie denies or turns one of the newest transactions and perhaps shows what it wrote as
+// it was before. Only the last front lies; where there is no other it freezes instead.
 func (d *draw) lie() []Step {
 	b := d.n.bank
 	b.mu.RLock()
@@ -211,9 +211,10 @@ func (d *draw) lie() []Step {
 			newest = txs[d.IntN(len(txs))]
 		}
 	}
-	if newest == nil || !d.many {
+	if newest == nil || d.fronts < 2 {
 		return d.view(View{Frozen: true})
 	}
+	d.front = d.fronts - 1
 	lies := Lies{Signatures: map[solana.Signature]Fate{newest.tx.id(): []Fate{Failed, Succeeded, Absent}[d.IntN(3)]}}
 	if d.IntN(2) == 0 {
 		lies.Accounts = map[solana.PublicKey]*Account{}

@@ -60,7 +60,7 @@ func (c *Command) fields() (set field) {
 	for bit, given := range map[field]bool{
 		hasFront: c.Front != 0, hasSlots: c.Slots != 0, hasMS: c.MS != 0, hasUnix: c.Unix != 0, hasKey: !c.Key.IsZero(),
 		hasLamports: c.Lamports != 0, hasAccount: c.Account != nil, hasFork: c.Fork != nil, hasView: c.View != nil, hasFault: c.Fault != nil,
-		hasNotices: c.Notices != nil, hasID: c.ID != 0, hasName: c.Name != "", hasChaos: c.Chaos != nil, hasScript: c.Script != nil,
+		hasNotices: c.Notices != nil, hasID: c.ID != 0, hasName: c.Name != "", hasChaos: c.Chaos != nil, hasScript: len(c.Script) > 0,
 	} {
 		if given {
 			set |= bit
@@ -129,7 +129,7 @@ func (c *Command) check() error {
 		return c.Notices.check()
 	case c.Chaos != nil:
 		return c.Chaos.check()
-	case c.Script != nil:
+	case len(c.Script) > 0:
 		return checkSteps(c.Script)
 	}
 	return nil

@@ -122,14 +122,18 @@ func (f *Front) WSURL() string { return "ws://" + f.wsAddress }
 // Down closes the front's ports and cuts all its connections: who calls is refused.
 func (f *Front) Down() error {
 	f.mu.Lock()
-	server := f.server
-	f.server = nil
+	server, listeners := f.server, f.listeners
+	f.server, f.listeners = nil, nil
 	f.mu.Unlock()
 	if server == nil {
 		return nil
 	}
 	f.hub.cut()
-	return server.Close()
+	closeAll(listeners) // the server may not have heard of them yet
+	if err := server.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
 }
 
 // Up opens the ports again.

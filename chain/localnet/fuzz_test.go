@@ -84,3 +84,33 @@ func FuzzAnswer(f *testing.F) {
 		}
 	})
 }
+
+// FuzzParseCommand: what parses is written and read again as the same command, and a
+// step that has it is one command too.
+func FuzzParseCommand(f *testing.F) {
+	for _, s := range []string{
+		`{"do":"pause"}`, `{"do":"advance","slots":5}`, `{"do":"fork","fork":{"slots":2,"then":"turned","error":{"InstructionError":[0,{"Custom":6}]}}}`,
+		`{"do":"fault","front":-1,"fault":{"methods":["sendTransaction"],"do":"hold","after":4,"error":"AccountInUse","answer":"lost"}}`,
+		`{"do":"view","view":{"lags":[1,2],"frozen":false,"lies":{"accounts":{"11111111111111111111111111111111":{"lamports":1,"data":"AQ=="}}}}}`,
+		`{"do":"script","script":[{"at_slot":9,"command":{"do":"heal","front":1}}]}`, `{"do":"chaos","chaos":{"seed":18446744073709551615}}`, `{"do":"script","script":[]}`,
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c, err := ParseCommand(b)
+		if err != nil {
+			return
+		}
+		written := encode(c)
+		again, err := ParseCommand(written)
+		if err != nil {
+			t.Fatalf("%s, written as %s: %v", b, written, err)
+		}
+		if !bytes.Equal(encode(again), written) {
+			t.Fatalf("got %s, want %s", encode(again), written)
+		}
+		if steps, err := ParseScript([]byte(`[{"after_ms":1,"command":` + string(written) + `}]`)); err == nil && (len(steps) != 1 || steps[0].Command.Do != c.Do) {
+			t.Fatalf("as a step: %+v", steps)
+		}
+	})
+}

@@ -80,14 +80,16 @@ type view struct {
 }
 
 // view begins a call. The bank's lock must be held.
-func (f *Front) view() *view {
+func (f *Front) view() *view { return f.viewAt(f.calls.Add(1) - 1) }
+
+// viewAt is the view of one turn among the lags.
+func (f *Front) viewAt(turn uint64) *view {
 	b := f.n.bank
 	v := &view{bank: b, seen: &f.seen, tip: b.open()}
 	switch {
 	case f.seen.Frozen:
 		v.tip = f.seen.FrozenAt
 	case len(f.seen.Lags) > 0:
-		turn := f.calls.Add(1) - 1
 		v.tip -= min(v.tip, f.seen.Lags[turn%uint64(len(f.seen.Lags))])
 	}
 	v.tip = b.unskipped(v.tip)

@@ -82,7 +82,7 @@ func (h *hub) tell() {
 	defer h.mu.Unlock()
 	h.f.n.bank.mu.RLock()
 	defer h.f.n.bank.mu.RUnlock()
-	v := h.f.view()
+	v := h.f.viewAt(h.f.calls.Load()) // notices take no call's turn
 	for c := range h.conns {
 		late := c.late
 		c.late = nil
@@ -239,7 +239,7 @@ func (f *Front) subscribe(c *conn, method string, p params) (result any, begin f
 	}
 	f.n.bank.mu.RLock()
 	defer f.n.bank.mu.RUnlock()
-	poll, err := subscriptions[kind](f.view(), p)
+	poll, err := subscriptions[kind](f.viewAt(f.calls.Load()), p)
 	if err != nil {
 		return nil, nil, err
 	}
