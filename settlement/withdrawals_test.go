@@ -1,0 +1,452 @@
+package settlement
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/gagliardetto/solana-go"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/chain"
+	"github.com/ionet-settlement/ionet/internal/pgtest"
+	"github.com/ionet-settlement/ionet/proofs"
+	"github.com/ionet-settlement/ionet/publish"
+	"github.com/ionet-settlement/ionet/settlement/ledger"
+)
+
+// payIn has alice pay in for a wallet.
+func (m *machine) payIn(wallet ionet.Key, amount uint64) {
+	m.t.Helper()
+	r := m.request(wallet)
+	m.lands(m.wallet[m.alice.payout], false, m.in(m.alice.payout, transfer{m.net.Network.Vaults.Fee, amount, []ionet.Key{r.Reference}}))
+	m.until("it is credited", func() bool { return m.renter(wallet) >= amount })
+}
+
+// withdrawal is a statement of key.
+func (m *machine) withdrawal(key ed25519.PrivateKey, id byte, amount uint64, to ionet.Key, life int64) proofs.Envelope {
+	m.t.Helper()
+	w := proofs.Withdrawal{Renter: chain.PublicOf(key), ID: [16]byte{id}, Amount: ionet.MustAmount(amount), To: to, Expires: handTime.Load() + life}
+	text, err := w.Text(m.net.Network.ID())
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return proofs.Sign(m.net.Network.ID(), proofs.KindWithdrawal, key, []byte(text))
+}
+
+// hour is a life that no test outlives.
+const hour = 1 << 20
+
+func (m *machine) withdraw(e proofs.Envelope) Withdrawal {
+	m.t.Helper()
+	w, err := m.SubmitWithdrawal(m.t.Context(), e)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return w
+}
+
+// refused hands in a withdrawal that must be refused with that problem.
+func (m *machine) refused(e proofs.Envelope, kind string) {
+	m.t.Helper()
+	_, err := m.SubmitWithdrawal(m.t.Context(), e)
+	if p := (*Problem)(nil); !errors.As(err, &p) || p.Type != kind {
+		m.t.Errorf("withdrawal: %v, want %s", err, kind)
+	}
+}
+
+func (m *machine) untilPaid(id [16]byte) {
+	m.t.Helper()
+	m.until("the withdrawal is paid", func() bool { return m.withdrawalState(id) == WithdrawalPaid })
+}
+
+func (m *machine) withdrawalState(id [16]byte) WithdrawalState {
+	w, err := m.WithdrawalOf(m.t.Context(), id)
+	if err != nil {
+		return ""
+	}
+	return w.State
+}
+
+// checkRenter compares what a renter has by the ledger.
+func (m *machine) checkRenter(wallet ionet.Key, balance, withdrawing uint64) {
+	m.t.Helper()
+	r, err := m.Renter(m.t.Context(), wallet)
+	if err != nil || r.Balance.Base() != balance || r.Withdrawing.Base() != withdrawing {
+		m.t.Errorf("renter has %s and withdraws %s (%v), want %d and %d", r.Balance, r.Withdrawing, err, balance, withdrawing)
+	}
+}
+
+func TestWithdrawal(t *testing.T) {
+	m := newMachine(t)
+	m.funded()
+	key := keyOf("renter")
+	wallet := chain.PublicOf(key)
+	m.payIn(wallet, 1000)
+	bob := m.bob.payout
+	had := m.onChain(bob)
+
+	w := m.withdraw(m.withdrawal(key, 1, 300, bob, hour))
+	m.checkRenter(wallet, 700, 300)
+	if again := m.withdraw(m.withdrawal(key, 1, 300, bob, hour)); again.Payment != w.Payment {
+		t.Error("the same statement is another withdrawal")
+	}
+	m.untilPaid(w.Payment)
+	m.checkRenter(wallet, 700, 0)
+	if got := m.onChain(bob) - had; got != 300 {
+		t.Errorf("the recipient got %d, want 300", got)
+	}
+	if w, err := m.WithdrawalOf(t.Context(), w.Payment); err != nil || w.Signature.IsZero() || w.Slot == 0 || w.Signed {
+		t.Errorf("withdrawal is %+v, %v, want paid by a transaction", w, err)
+	}
+	file, err := m.store.Get(t.Context(), publish.WithdrawalName(w.Payment))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := proofs.ParsePublishedWithdrawal(m.net.Network.ID(), w.Payment, file); err != nil {
+		t.Error(err)
+	}
+
+	m.refused(m.withdrawal(key, 1, 301, bob, hour), ProblemWithdrawalTaken)
+	m.refused(m.withdrawal(key, 2, 701, bob, hour), ProblemInsufficient)
+	m.refused(m.withdrawal(key, 2, 0, bob, hour), ProblemMalformedStatement)
+	m.refused(m.withdrawal(key, 2, 1, m.net.Network.Keys.Fees, hour), ProblemMalformedStatement)
+	m.refused(m.withdrawal(key, 2, 1, bob, -1), ProblemWithdrawalExpired)
+	m.refused(m.withdrawal(keyOf("nobody"), 2, 1, bob, hour), ProblemInsufficient)
+	forged := m.withdrawal(key, 3, 5, bob, hour)
+	forged.Signature[7] ^= 1
+	m.refused(forged, ProblemWrongSignature)
+	m.checkRenter(wallet, 700, 0)
+	m.checkVaults()
+}
+
+// A recipient that can't be paid keeps the reserve until it can, or the time has passed.
+func TestWithdrawalWaits(t *testing.T) {
+	m := newMachine(t)
+	m.funded()
+	key := keyOf("renter")
+	wallet := chain.PublicOf(key)
+	m.payIn(wallet, 1000)
+	late := m.withdraw(m.withdrawal(key, 1, 100, ionet.Key(chain.PublicOf(keyOf("no account"))), 60))
+	other := m.withdraw(m.withdrawal(key, 2, 50, m.bob.payout, hour))
+	m.untilPaid(other.Payment)
+	got, err := m.WithdrawalOf(t.Context(), late.Payment)
+	if err != nil || got.State != WithdrawalAccepted || got.Reason == "" {
+		t.Errorf("withdrawal without an account is %+v, %v", got, err)
+	}
+	m.checkRenter(wallet, 850, 100)
+	m.goTo(handTime.Load() + 61 + int64(m.cfg.HeldRetry.Seconds()))
+	m.until("it expires", func() bool { return m.withdrawalState(late.Payment) == WithdrawalExpired })
+	m.checkRenter(wallet, 950, 0)
+	m.refused(m.withdrawal(key, 1, 100, m.bob.payout, hour), ProblemWithdrawalTaken)
+	m.checkVaults()
+}
+
+// Databases from before each step of a withdrawal: it is paid once, and the renter has
+// what is left.
+func TestWithdrawalRestored(t *testing.T) {
+	m := newMachine(t)
+	m.funded()
+	key := keyOf("renter")
+	wallet := chain.PublicOf(key)
+	before := m.backup()
+	m.payIn(wallet, 1000)
+	credited := m.backup()
+	e := m.withdrawal(key, 1, 300, m.bob.payout, hour)
+	w := m.withdraw(e)
+	accepted := m.backup()
+	had := m.onChain(m.bob.payout)
+	m.pass() // signs it
+	if got, err := m.WithdrawalOf(t.Context(), w.Payment); err != nil || !got.Signed {
+		t.Fatalf("withdrawal is %+v, %v, want signed", got, err)
+	}
+	signed := m.backup()
+	m.untilPaid(w.Payment)
+	for _, c := range []struct {
+		name string
+		url  string
+	}{{"empty", pgtest.NewURL(t)}, {"before the deposit", before}, {"credited", credited}, {"accepted", accepted}, {"signed", signed}} {
+		m.onDatabase(c.url)
+		m.fenceUp()
+		m.until(c.name+": books and vaults agree", func() bool { return m.renter(wallet) == 700 })
+		if again := m.withdraw(e); again.State != WithdrawalPaid {
+			t.Errorf("%s: the withdrawal handed in again is %s", c.name, again.State)
+		}
+		for range 4 {
+			m.pass()
+		}
+		m.checkRenter(wallet, 700, 0)
+		if got := m.onChain(m.bob.payout) - had; got != 300 {
+			t.Errorf("%s: the recipient got %d, want 300", c.name, got)
+		}
+		m.checkVaults()
+	}
+}
+
+// Each step of paying in and out fails, lost and landed but unheard, in a process that
+// dies and in one that goes on.
+func TestWithdrawalCrash(t *testing.T) {
+	m := newMachine(t)
+	m.funded()
+	key := keyOf("renter")
+	wallet := chain.PublicOf(key)
+	had := m.onChain(m.bob.payout)
+	paidIn, paidOut := uint64(0), uint64(0)
+	r := m.request(wallet)
+	id := byte(0)
+	steps := map[string]bool{}
+	for _, f := range []fault{lost, unheard} {
+		for _, dies := range []bool{true, false} {
+			for n := 1; ; n++ {
+				if n > 3 && !dies && testing.Short() {
+					break
+				}
+				id++
+				m.lands(m.wallet[m.alice.payout], false, m.in(m.alice.payout, transfer{m.net.Network.Vaults.Fee, 10, []ionet.Key{r.Reference}}))
+				paidIn += 10
+				m.wires.arm(n, f, dies)
+				m.pass()
+				e := m.withdrawal(key, id, 3, m.bob.payout, hour)
+				m.trySubmit(e)
+				for range 3 {
+					m.pass()
+				}
+				fired := m.wires.disarm()
+				if fired == "" {
+					break
+				}
+				steps[fired] = true
+				if dies {
+					m.reopen()
+				}
+				m.fenceUp()
+				w := m.withdraw(e)
+				m.untilPaid(w.Payment)
+				paidOut += 3
+				m.until("the deposit is credited", func() bool { return m.renter(wallet) == paidIn-paidOut })
+				m.checkVaults()
+			}
+			m.fenceUp()
+			last := m.withdraw(m.withdrawal(key, id, 3, m.bob.payout, hour))
+			m.untilPaid(last.Payment)
+			paidOut += 3
+		}
+	}
+	if got := m.onChain(m.bob.payout) - had; got != paidOut {
+		t.Errorf("the recipient got %d, want %d", got, paidOut)
+	}
+	m.checkLanes()
+	m.checkVaults()
+	t.Logf("%d steps: %v", len(steps), slices.Sorted(keysOfMap(steps)))
+}
+
+func keysOfMap(m map[string]bool) func(func(string) bool) {
+	return func(yield func(string) bool) {
+		for k := range m {
+			if !yield(k) {
+				return
+			}
+		}
+	}
+}
+
+// trySubmit hands in a withdrawal, which may fail by a fault or by a refusal to try
+// again.
+func (m *machine) trySubmit(e proofs.Envelope) {
+	m.t.Helper()
+	m.mayFail("withdrawal", func() error {
+		_, err := m.SubmitWithdrawal(m.t.Context(), e)
+		if p := (*Problem)(nil); errors.As(err, &p) {
+			return errWire
+		}
+		return err
+	})
+}
+
+// A renter's withdrawals go one after another beside each other; nobody has more open
+// than the bound.
+func TestOpenWithdrawalsAreBounded(t *testing.T) {
+	m := newMachine(t)
+	m.funded()
+	key := keyOf("renter")
+	m.payIn(chain.PublicOf(key), 1000)
+	for i := range maxOpenWithdrawals {
+		m.withdraw(m.withdrawal(key, byte(i+1), 1, m.bob.payout, hour))
+	}
+	m.refused(m.withdrawal(key, 99, 1, m.bob.payout, hour), ProblemBusy)
+	m.until("all are paid", func() bool {
+		return m.count(`SELECT count(*) FROM withdrawals WHERE state = 'paid'`) == maxOpenWithdrawals
+	})
+	m.checkRenter(chain.PublicOf(key), 1000-maxOpenWithdrawals, 0)
+	m.checkVaults()
+}
+
+// takeOut moves tokens out of a vault with its owner's key and no lane: a theft.
+func (m *machine) takeOut(vault ionet.Key, owner ed25519.PrivateKey, amount uint64) {
+	m.t.Helper()
+	if _, err := m.node.Airdrop(solana.PublicKey(chain.PublicOf(owner)), 1_000_000_000); err != nil {
+		m.t.Fatal(err)
+	}
+	in := m.in(chain.PublicOf(owner), transfer{chain.TokenAccount(m.bob.payout, m.net.Network.Mint), amount, nil})
+	if chain.TokenAccount(chain.PublicOf(owner), m.net.Network.Mint) != vault {
+		m.t.Fatal("the key does not own the vault")
+	}
+	m.advance(2)
+	m.lands(owner, false, in)
+}
+
+func TestUnexplainedDebitHalts(t *testing.T) {
+	m := newMachine(t)
+	m.funded()
+	key := keyOf("renter")
+	wallet := chain.PublicOf(key)
+	m.payIn(wallet, 1000)
+	m.takeOut(m.net.Network.Vaults.Fee, m.net.Keys.Fees, 40)
+	for range 2 {
+		if err := m.Settle(t.Context()); !errors.Is(err, ErrHalted) {
+			t.Fatalf("pass: %v, want ErrHalted", err)
+		}
+		m.reopen() // a restart forgets nothing
+	}
+	signed := m.count(`SELECT count(*) FROM attempts`)
+	k := m.playNext(m.alice)
+	for range 3 {
+		if err := m.Settle(t.Context()); err != nil && !errors.Is(err, ErrHalted) {
+			t.Fatal(err)
+		}
+		m.advance(2)
+	}
+	if n := m.count(`SELECT count(*) FROM attempts`); n != signed || m.position(epochLane) > k {
+		t.Errorf("%d transactions were signed while halted", n-signed)
+	}
+	m.refused(m.withdrawal(key, 1, 1, m.bob.payout, hour), ProblemBusy)
+	h, err := m.Health(t.Context())
+	if err != nil || h.Ready || h.Halted == "" {
+		t.Errorf("health is %+v, %v, want halted", h, err)
+	}
+	plan, err := m.PlanResume(t.Context())
+	if err != nil || len(plan.Differences) != 1 || plan.Differences[0].Amount.Base() != 40 || plan.Differences[0].What != "debit" {
+		t.Fatalf("plan is %+v, %v, want a debit of 40", plan, err)
+	}
+	m.resumes(plan.Seen+"0", true)
+	if err := m.Settle(t.Context()); !errors.Is(err, ErrHalted) {
+		t.Fatalf("pass after a refused resumption: %v, want ErrHalted", err)
+	}
+	m.resumes(plan.Seen, false)
+	m.fenceUp()
+	if got := m.balance(ledger.WrittenOff()); got != 40 {
+		t.Errorf("%d are written off, want 40", got)
+	}
+	if _, err := m.PlanResume(t.Context()); !errors.Is(err, ErrNothingToResume) {
+		t.Errorf("a plan afterwards: %v, want ErrNothingToResume", err)
+	}
+	m.until("the epoch is sealed", func() bool { return m.position(epochLane) > k })
+	w := m.withdraw(m.withdrawal(key, 1, 900, m.bob.payout, hour))
+	m.untilPaid(w.Payment)
+	m.checkVaults()
+}
+
+// resumes asks to resume and has the pass of the leader answer.
+func (m *machine) resumes(seen string, refused bool) {
+	m.t.Helper()
+	if _, err := m.AskResume(m.t.Context(), seen, " "); err == nil {
+		m.t.Error("a resumption without a reason was taken")
+	}
+	id, err := m.AskResume(m.t.Context(), seen, "the test knows why")
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	var why string
+	for range 100 {
+		if err := m.Settle(m.t.Context()); err != nil && !errors.Is(err, ErrHalted) {
+			m.t.Fatal(err)
+		}
+		m.advance(2)
+		done, refusal, err := m.Resumed(m.t.Context(), id)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		if why = refusal; done {
+			break
+		}
+	}
+	if (why != "") != refused {
+		m.t.Errorf("resumption of %q is refused with %q, want refused %t", seen, why, refused)
+	}
+}
+
+// A vault that somebody else may take from halts everything before he does.
+func TestDelegateHalts(t *testing.T) {
+	m := newMachine(t)
+	m.funded()
+	n := m.net.Network
+	approve := func(tag byte, accounts ...ionet.Key) solana.Instruction {
+		metas := []*solana.AccountMeta{solana.NewAccountMeta(solana.PublicKey(n.Vaults.Fee), true, false)}
+		for i, a := range accounts {
+			metas = append(metas, solana.NewAccountMeta(solana.PublicKey(a), false, i == len(accounts)-1))
+		}
+		data := []byte{tag}
+		if tag == 4 {
+			data = append(data, 9, 0, 0, 0, 0, 0, 0, 0)
+		}
+		return solana.NewInstruction(solana.PublicKey(chain.TokenProgram()), metas, data)
+	}
+	if _, err := m.node.Airdrop(solana.PublicKey(n.Keys.Fees), 1_000_000_000); err != nil {
+		t.Fatal(err)
+	}
+	m.advance(2)
+	m.lands(m.net.Keys.Fees, false, approve(4, m.bob.payout, n.Keys.Fees))
+	if err := m.Settle(t.Context()); !errors.Is(err, ErrHalted) {
+		t.Fatalf("pass: %v, want ErrHalted", err)
+	}
+	m.resumes("", true)
+	m.lands(m.net.Keys.Fees, false, approve(5, n.Keys.Fees))
+	if err := m.Settle(t.Context()); !errors.Is(err, ErrHalted) {
+		t.Fatalf("pass once it is revoked: %v, want ErrHalted until somebody has looked", err)
+	}
+	m.resumes("", false)
+	m.fenceUp()
+}
+
+// A history that does not tell stops nothing; one that never will leaves a credit that
+// a person can put to suspense.
+func TestHistoryThatDoesNotTell(t *testing.T) {
+	m := newMachine(t)
+	a := m.funded()
+	wallet := chain.PublicOf(keyOf("renter"))
+	r := m.request(wallet)
+	fee := m.net.Network.Vaults.Fee
+	m.wires.silence("getSignaturesForAddress")
+	m.lands(m.wallet[a.payout], false, m.in(a.payout, transfer{fee, 100, []ionet.Key{r.Reference}}))
+	for range 3 {
+		m.pass()
+	}
+	if h, err := m.Health(t.Context()); err != nil || !h.Ready || len(h.Standings) != 1 {
+		t.Errorf("health is %+v, %v, want ready and one standing", h, err)
+	}
+	if _, err := m.PlanResume(t.Context()); !errors.Is(err, ErrNothingToResume) {
+		t.Errorf("a credit whose history is not read could be put to suspense: %v", err)
+	}
+	m.wires.silence("")
+	m.until("it is credited", func() bool { return m.renter(wallet) == 100 })
+
+	// A node without one transaction: as if the history began after it.
+	gone := m.lands(m.wallet[a.payout], false, m.in(a.payout, transfer{fee, 70, []ionet.Key{r.Reference}}))
+	if _, err := m.pool.Exec(t.Context(), `UPDATE scans SET signature = $2 WHERE account = $1`, fee[:], gone[:]); err != nil {
+		t.Fatal(err)
+	}
+	m.reopen()
+	m.fenceUp()
+	m.goTo(handTime.Load() + 11)
+	m.pass()
+	plan, err := m.PlanResume(t.Context())
+	if err != nil || len(plan.Halts) != 0 || len(plan.Differences) != 1 || plan.Differences[0].Amount.Base() != 70 || plan.Differences[0].What != "credit" {
+		t.Fatalf("plan is %+v, %v, want a credit of 70", plan, err)
+	}
+	m.resumes(plan.Seen, false)
+	if got := m.balance(ledger.Suspense()); got != 70 {
+		t.Errorf("%d in suspense, want 70", got)
+	}
+	m.checkVaults()
+}
