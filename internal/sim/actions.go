@@ -47,6 +47,14 @@ var actions = []action{
 	{"claim", 16, (*run).claimAtOnce},
 	{"twin", 3, (*run).signTwin},
 	{"payout", 9, (*run).requestPayout},
+	{"offer", 5, (*run).offer},
+	{"take", 4, (*run).take},
+	{"deposit", 8, (*run).deposit},
+	{"withdraw", 8, (*run).withdraw},
+	{"release", 3, (*run).release},
+	{"seal", 3, (*run).sealReceipts},
+	{"steal", 1, (*run).steal},
+	{"resume", 3, (*run).resume},
 	{"replay", 5, (*run).replay},
 	{"close", 3, (*run).closeAccount},
 	{"open", 3, (*run).openAccount},
@@ -431,26 +439,18 @@ func (r *run) replay(ctx context.Context) (string, error) {
 func (r *run) anybody() *provider { return r.world.providers[r.rng.IntN(len(r.world.providers))] }
 
 // sendAs sends instructions of a wallet past preflight: what fails, fails on chain.
-func (r *run) sendAs(ctx context.Context, key ed25519.PrivateKey, list ...solana.Instruction) (string, error) {
-	hash, err := r.world.clean.LatestBlockhash(ctx)
+func (r *run) sendAs(ctx context.Context, key ed25519.PrivateKey, list ...solana.Instruction) (string, chain.Signature, error) {
+	data, err := r.world.sign(ctx, list, key)
 	if err != nil {
-		return "", err
+		return "", chain.Signature{}, err
 	}
-	tx, err := solana.NewTransaction(list, solana.Hash(hash.Hash), solana.TransactionPayer(solana.PublicKey(chain.PublicOf(key))))
+	raw, err := chain.ParseRaw(data, nil, nil)
 	if err != nil {
-		return "", err
-	}
-	private := solana.PrivateKey(key)
-	if _, err := tx.Sign(func(solana.PublicKey) *solana.PrivateKey { return &private }); err != nil {
-		return "", err
-	}
-	data, err := tx.MarshalBinary()
-	if err != nil {
-		return "", err
+		return "", chain.Signature{}, err
 	}
 	err = r.world.clean.Send(ctx, data, rpc.SendOptions{})
 	r.said(err)
-	return class(err), nil
+	return class(err), raw.Signature(), nil
 }
 
 // held returns what a wallet's token account holds now.
@@ -482,14 +482,14 @@ func (r *run) closeAccount(ctx context.Context) (string, error) {
 	if holds > 0 {
 		list = append(list, r.move(p.payee(), chain.TokenAccount(chain.PublicOf(strangerKey()), n.Mint), holds))
 	}
-	outcome, err := r.sendAs(ctx, p.wallet, append(list, token.NewCloseAccountInstruction(account, owner, owner, nil).Build())...)
+	outcome, _, err := r.sendAs(ctx, p.wallet, append(list, token.NewCloseAccountInstruction(account, owner, owner, nil).Build())...)
 	return fmt.Sprintf("%d: %s", p.number, outcome), err
 }
 
 // openAccount lets a payee open his token account.
 func (r *run) openAccount(ctx context.Context) (string, error) {
 	p := r.anybody()
-	err := r.world.openAccounts(ctx, p.wallet, p.payee())
+	err := r.world.openAccounts(ctx, r.world.net.Network.Mint, p.wallet, p.payee())
 	r.said(err)
 	return fmt.Sprintf("%d: %s", p.number, class(err)), nil
 }
@@ -520,11 +520,11 @@ func (r *run) handOver(ctx context.Context) (string, error) {
 	p := r.anybody()
 	account := chain.TokenAccount(p.payee(), r.world.net.Network.Mint)
 	in := token.NewSetAuthorityInstruction(token.AuthorityAccountOwner, solana.PublicKey(chain.PublicOf(strangerKey())), solana.PublicKey(account), solana.PublicKey(p.payee()), nil).Build()
-	outcome, err := r.sendAs(ctx, p.wallet, in)
+	outcome, _, err := r.sendAs(ctx, p.wallet, in)
 	return fmt.Sprintf("%d: %s", p.number, outcome), err
 }
 
-// gift lets a payee who has tokens send some to the reward vault, for no reason.
+// gift lets a payee who has tokens send some to an account of ours, for no reason.
 func (r *run) gift(ctx context.Context) (string, error) {
 	for range 10 {
 		p := r.anybody()
@@ -536,7 +536,9 @@ func (r *run) gift(ctx context.Context) (string, error) {
 			continue
 		}
 		amount := 1 + r.rng.Uint64N(holds)
-		outcome, err := r.sendAs(ctx, p.wallet, r.move(p.payee(), r.world.net.Network.Vaults.Reward, amount))
+		n := r.world.net.Network
+		to := []ionet.Key{n.Vaults.Reward, n.Vaults.Reward, n.Vaults.Fee, n.Allocation[3].Account, n.Allocation[0].Account}[r.rng.IntN(5)]
+		outcome, _, err := r.sendAs(ctx, p.wallet, r.move(p.payee(), to, amount))
 		return fmt.Sprintf("%d from %d: %s", amount, p.number, outcome), err
 	}
 	return "nobody has any", nil
@@ -548,7 +550,7 @@ func (r *run) giveLamports(ctx context.Context) (string, error) {
 	lane := n.Lanes[r.rng.IntN(len(n.Lanes))]
 	next := r.oracle.next[lane.Name]
 	to := []ionet.Key{n.Vaults.Reward, lane.Address, r.world.net.Keys.Secret.Public(next), n.Mint, n.Keys.Operator}[r.rng.IntN(5)]
-	outcome, err := r.sendAs(ctx, strangerKey(), system.NewTransferInstruction(1+r.rng.Uint64N(5_000_000), solana.PublicKey(chain.PublicOf(strangerKey())), solana.PublicKey(to)).Build())
+	outcome, _, err := r.sendAs(ctx, strangerKey(), system.NewTransferInstruction(1+r.rng.Uint64N(5_000_000), solana.PublicKey(chain.PublicOf(strangerKey())), solana.PublicKey(to)).Build())
 	return outcome, err
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -95,9 +96,11 @@ func (r *run) corruptEndpoint(ctx context.Context) (string, error) {
 	v.Lies = localnet.Lies{}
 	var err error
 	var what string
-	switch r.rng.IntN(4) {
+	switch r.rng.IntN(5) {
 	case 0, 1:
 		what, err = r.lieOfLane(ctx, &v)
+	case 4:
+		what, err = r.lieOfVault(ctx, &v)
 	case 2:
 		what = r.lieOfSignatures(&v)
 	case 3:
@@ -145,6 +148,31 @@ func (r *run) lieOfLane(ctx context.Context, v *localnet.View) (string, error) {
 const selectOpenContent = `
 SELECT lane, bytes FROM contents WHERE state = 'open' ORDER BY hash
 OFFSET $1 % greatest((SELECT count(*) FROM contents WHERE state = 'open'), 1) LIMIT 1`
+
+// lieOfVault shows a vault with less than it has, more, or as another's.
+func (r *run) lieOfVault(ctx context.Context, v *localnet.View) (string, error) {
+	n := r.world.net.Network
+	vault := []ionet.Key{n.Vaults.Reward, n.Vaults.Fee, n.Allocation[3].Account}[r.rng.IntN(3)]
+	list, _, err := r.world.clean.Accounts(ctx, []ionet.Key{vault}, rpc.Finalized, 0)
+	if err != nil {
+		return "", err
+	}
+	data := slices.Clone(list[0].Data)
+	how := r.rng.IntN(3)
+	switch amount := binary.LittleEndian.Uint64(data[64:]); how {
+	case 0:
+		binary.LittleEndian.PutUint64(data[64:], amount/2)
+	case 1:
+		binary.LittleEndian.PutUint64(data[64:], amount+1+r.rng.Uint64N(1_000_000))
+	case 2:
+		key := chain.PublicOf(strangerKey())
+		copy(data[32:], key[:])
+	}
+	v.Lies.Accounts = map[solana.PublicKey]*localnet.Account{
+		solana.PublicKey(vault): {Lamports: list[0].Lamports, Owner: solana.PublicKey(list[0].Owner), Data: data},
+	}
+	return "a vault " + [...]string{"has less", "has more", "is another's"}[how], nil
+}
 
 // lieOfSignatures tells the opposite of what became of the last transactions.
 func (r *run) lieOfSignatures(v *localnet.View) string {

@@ -11,7 +11,6 @@ import (
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/chain"
-	"github.com/ionet-settlement/ionet/chain/rpc"
 	"github.com/ionet-settlement/ionet/settlement"
 )
 
@@ -22,17 +21,26 @@ type oracle struct {
 	next     map[string]ionet.Hash   // by lane: C of the position after these
 	earned   map[ionet.Key]uint64    // by payee: the most that sealed epochs ever brought
 	received map[ionet.Key]uint64    // by payee: what left the reward vault for its token account, finally
-	foreign  uint64                  // what came into the reward vault from others
-	newest   chain.Signature         // of the reward vault's history, as far as it was read
+	renters  map[ionet.Key]uint64    // by wallet: what deposits credited to it, finally
+	suspense uint64                  // what came into the vaults that is nobody's
+	drawn    map[ionet.Key]uint64    // by token account: what left the fee vault for it, finally
+	stolen   uint64                  // what left a vault by a transaction of the simulation
+	once     map[string]ionet.Hash   // content by what it does once for ever: a withdrawal, a tranche
+
+	newest map[ionet.Key]chain.Signature // by vault: of its history, as far as it was read
 }
 
 func newOracle() *oracle {
-	return &oracle{winners: map[string][]ionet.Hash{}, next: map[string]ionet.Hash{}, earned: map[ionet.Key]uint64{}, received: map[ionet.Key]uint64{}}
+	return &oracle{
+		winners: map[string][]ionet.Hash{}, next: map[string]ionet.Hash{}, earned: map[ionet.Key]uint64{}, received: map[ionet.Key]uint64{},
+		renters: map[ionet.Key]uint64{}, drawn: map[ionet.Key]uint64{}, once: map[string]ionet.Hash{}, newest: map[ionet.Key]chain.Signature{},
+	}
 }
 
 func (o *oracle) clone() *oracle {
 	c := *o
 	c.winners, c.next, c.earned, c.received = maps.Clone(o.winners), maps.Clone(o.next), maps.Clone(o.earned), maps.Clone(o.received)
+	c.renters, c.drawn, c.once, c.newest = maps.Clone(o.renters), maps.Clone(o.drawn), maps.Clone(o.once), maps.Clone(o.newest)
 	for name, list := range c.winners {
 		c.winners[name] = slices.Clone(list)
 	}
@@ -42,6 +50,7 @@ func (o *oracle) clone() *oracle {
 // look holds what must be so at any moment:
 //
 //	of each payee  earned = paid + owed + in flight, and what the chain paid <= earned
+//	of each renter credited = unspent + being withdrawn + withdrawn
 //	of each lane   one winner a position, the same for ever, each built on the one before
 //	of the books   debits = credits, nothing overpaid
 //	of bytes       none leave before what they do is committed and published
@@ -65,7 +74,10 @@ func (o *oracle) look(ctx context.Context, r *run) error {
 	if err := o.checkLanes(ctx, tx, r); err != nil {
 		return err
 	}
-	return o.checkPayees(ctx, tx, r)
+	if err := o.checkPayees(ctx, tx, r); err != nil {
+		return err
+	}
+	return o.checkRenters(ctx, tx)
 }
 
 // standing is what the database says of one payee, in base units.
@@ -210,6 +222,9 @@ func (o *oracle) see(r *run, lane string, position uint64, hash ionet.Hash, data
 	if content.Hash() != hash || content.Lane != address || content.N != position || content.C != c {
 		return fmt.Errorf("lane %s position %d: winner %s is not built on the one before", lane, position, hash)
 	}
+	if err := o.seeOnce(content, hash); err != nil {
+		return err
+	}
 	r.tally.add("won "+content.Kind.String(), 1)
 	o.winners[lane], o.next[lane] = append(o.winners[lane], hash), content.Next()
 	return nil
@@ -230,70 +245,4 @@ func (o *oracle) checkPositions(ctx context.Context, tx pgx.Tx, count map[string
 		return nil
 	})
 	return err
-}
-
-// readHistory follows the reward vault's finalized history: what each payee got,
-// told by the balances beside each transaction and by nothing of ours.
-func (o *oracle) readHistory(ctx context.Context, r *run) error {
-	var fresh []rpc.Entry
-	for e, err := range r.world.clean.History(ctx, r.world.net.Network.Vaults.Reward, o.newest, 0) {
-		if err != nil {
-			return fmt.Errorf("read the vault's history: %w", err)
-		}
-		fresh = append(fresh, e)
-	}
-	for _, e := range slices.Backward(fresh) {
-		if e.Err == nil {
-			if err := o.follow(ctx, r, e.Signature); err != nil {
-				return fmt.Errorf("read the vault's history: %w", err)
-			}
-		}
-		o.newest = e.Signature
-	}
-	return nil
-}
-
-func (o *oracle) follow(ctx context.Context, r *run, signature chain.Signature) error {
-	n := r.world.net.Network
-	tx, err := r.world.clean.Transaction(ctx, signature)
-	if err != nil {
-		return err
-	}
-	change := map[ionet.Key]int64{}
-	for _, b := range tx.PreTokens {
-		if b.Mint == n.Mint {
-			change[b.Account] -= int64(b.Amount)
-		}
-	}
-	minted := int64(0)
-	for _, b := range tx.PostTokens {
-		if b.Mint == n.Mint {
-			change[b.Account] += int64(b.Amount)
-		}
-	}
-	for _, d := range change {
-		minted += d
-	}
-	switch out := change[n.Vaults.Reward]; {
-	case out > 0 && minted == 0:
-		o.foreign += uint64(out)
-	case out < 0:
-		for account, d := range change {
-			if payee, ok := r.world.payees()[account]; ok && d > 0 {
-				o.received[payee] += uint64(d)
-			}
-		}
-	}
-	return nil
-}
-
-// payees maps the token accounts of the providers' wallets to them.
-func (w *world) payees() map[ionet.Key]ionet.Key {
-	if w.accounts == nil {
-		w.accounts = map[ionet.Key]ionet.Key{}
-		for _, p := range w.providers {
-			w.accounts[chain.TokenAccount(p.payee(), w.net.Network.Mint)] = p.payee()
-		}
-	}
-	return w.accounts
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
@@ -42,6 +43,9 @@ func (r *run) rest(ctx context.Context) error {
 	if err := r.handInAgain(ctx); err != nil {
 		return err
 	}
+	if err := r.giveBack(ctx); err != nil {
+		return err
+	}
 	if err := r.idle(ctx); err != nil {
 		return err
 	}
@@ -66,6 +70,21 @@ func (r *run) rest(ctx context.Context) error {
 	return nil
 }
 
+// giveBack returns what was stolen, or the last payees could not be paid.
+func (r *run) giveBack(ctx context.Context) error {
+	if r.halts == "" {
+		return nil
+	}
+	stranger, n := strangerKey(), r.world.net.Network
+	for _, vault := range []ionet.Key{n.Vaults.Reward, n.Vaults.Fee} {
+		_, _, err := r.sendAs(ctx, stranger, r.move(chain.PublicOf(stranger), vault, 1000))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // settleUntil makes passes until done; where that takes long, so many blocks pass
 // at once that every transaction that can expire does.
 func (r *run) settleUntil(ctx context.Context, done func() bool) error {
@@ -80,7 +99,12 @@ func (r *run) settleUntil(ctx context.Context, done func() bool) error {
 		}
 		passed := r.pass(ctx, r.a)
 		if errors.Is(passed, settlement.ErrHalted) {
-			return fmt.Errorf("halted: %w", passed)
+			if r.halts == "" {
+				return fmt.Errorf("halted: %w", passed)
+			}
+			if _, err := r.resume(ctx); err != nil {
+				return err
+			}
 		}
 		var err error
 		if r.status, err = r.a.service.Overview(ctx); err != nil {
@@ -98,11 +122,8 @@ func (r *run) settleUntil(ctx context.Context, done func() bool) error {
 func (r *run) idle(ctx context.Context) error {
 	var failed error
 	err := r.settleUntil(ctx, func() bool {
-		if len(r.status.Live) > 0 || !r.status.InFlight.IsZero() {
-			return false
-		}
 		var open int
-		if failed = r.eyes.QueryRow(ctx, `SELECT count(*) FROM payout_runs WHERE done_at IS NULL`).Scan(&open); failed != nil {
+		if failed = r.eyes.QueryRow(ctx, selectBusy).Scan(&open); failed != nil {
 			return true
 		}
 		k, _, _ := r.world.clock.At(r.a.now())
@@ -114,6 +135,13 @@ func (r *run) idle(ctx context.Context) error {
 	})
 	return errors.Join(err, failed)
 }
+
+const selectBusy = `
+SELECT (SELECT count(*) FROM attempts WHERE state = 'live') + (SELECT count(*) FROM payments WHERE state = 'signed')
+    + (SELECT count(*) FROM payout_runs WHERE done_at IS NULL) + (SELECT count(*) FROM unlock_requests WHERE done_at IS NULL)
+    + (SELECT count(*) FROM seals WHERE state = 'waiting') + (SELECT count(*) FROM halts WHERE resumed_by IS NULL)
+    + (SELECT count(*) FROM withdrawals WHERE state = 'accepted' AND reason = '')
+    + (SELECT count(*) FROM standings WHERE note <> '' AND books IN ('vault:reward', 'vault:fee'))`
 
 // payAll asks for a payout run and makes passes until it is over.
 func (r *run) payAll(ctx context.Context) error {
@@ -198,7 +226,7 @@ func (r *run) checkRest(ctx context.Context) error {
 	if err := ledger.TrialBalance(ctx, r.eyes); err != nil {
 		return err
 	}
-	keys := []ionet.Key{n.Mint, n.Vaults.Reward}
+	keys := []ionet.Key{n.Mint}
 	for _, l := range n.Lanes {
 		keys = append(keys, l.Address)
 	}
@@ -207,7 +235,7 @@ func (r *run) checkRest(ctx context.Context) error {
 		return err
 	}
 	for i, l := range n.Lanes {
-		state, err := chain.ParseLane(accounts[2+i].Owner, accounts[2+i].Data)
+		state, err := chain.ParseLane(accounts[1+i].Owner, accounts[1+i].Data)
 		if err != nil {
 			return err
 		}
@@ -223,16 +251,12 @@ func (r *run) checkRest(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	vault, err := chain.ParseTokenAccount(accounts[1].Owner, accounts[1].Data)
-	if err != nil {
-		return err
-	}
-	return r.checkMoney(ctx, mint.Supply, vault.Amount)
+	return r.checkMoney(ctx, mint.Supply)
 }
 
 // checkMoney: the supply is the genesis and what epochs minted; the vault holds what
 // the ledger says, and what strangers gave; each payee got what the books say.
-func (r *run) checkMoney(ctx context.Context, supply, vault uint64) error {
+func (r *run) checkMoney(ctx context.Context, supply uint64) error {
 	tx, err := r.eyes.Begin(ctx)
 	if err != nil {
 		return err
@@ -251,12 +275,11 @@ func (r *run) checkMoney(ctx context.Context, supply, vault uint64) error {
 	if want := r.world.net.Network.Schedule.Genesis.Base() + minted; supply != want {
 		return fmt.Errorf("supply is %d, genesis and sealed epochs are %d", supply, want)
 	}
-	booked, err := ledger.Balance(ctx, tx, ledger.VaultReward())
-	if err != nil {
+	if err := r.checkVaults(ctx, tx); err != nil {
 		return err
 	}
-	if booked.Base() != vault && booked.Base()+r.oracle.foreign != vault {
-		return fmt.Errorf("the vault holds %d, by the ledger %d, of which strangers gave %d", vault, booked.Base(), r.oracle.foreign)
+	if err := r.checkDeposits(ctx, tx); err != nil {
+		return err
 	}
 	return r.checkPaid(ctx, tx)
 }
@@ -264,6 +287,83 @@ func (r *run) checkMoney(ctx context.Context, supply, vault uint64) error {
 const selectRest = `
 SELECT (SELECT coalesce(sum(sum), 0)::bigint FROM epochs WHERE state = 'sealed'),
     (SELECT count(*) FROM attempts WHERE state = 'live'), (SELECT count(*) FROM payments WHERE state = 'signed')`
+
+// checkVaults: each vault holds what the ledger says; the account of a category may
+// hold gifts beside that.
+func (r *run) checkVaults(ctx context.Context, tx pgx.Tx) error {
+	n := r.world.net.Network
+	type vault struct {
+		account ionet.Key
+		books   ledger.Account
+		exact   bool
+	}
+	list := []vault{{n.Vaults.Reward, ledger.VaultReward(), true}, {n.Vaults.Fee, ledger.VaultFee(), true}}
+	for _, a := range n.Allocation {
+		if a.IsManaged() {
+			list = append(list, vault{a.Account, ledger.VaultAllocation(a.Category), false})
+		}
+	}
+	for _, v := range list {
+		booked, err := ledger.Balance(ctx, tx, v.books)
+		if err != nil {
+			return err
+		}
+		holds, _, err := r.world.clean.TokenBalance(ctx, v.account, n.Mint, rpc.Finalized, 0)
+		if err != nil {
+			return err
+		}
+		if holds.Cmp(booked) < 0 || v.exact && holds != booked {
+			return fmt.Errorf("%s holds %s, by the ledger %s", v.books, holds, booked)
+		}
+	}
+	return nil
+}
+
+// checkDeposits: every deposit that the chain has was credited to whom it was meant
+// for, what was meant for nobody is in suspense, and each token account got what the
+// withdrawals to it say.
+func (r *run) checkDeposits(ctx context.Context, tx pgx.Tx) error {
+	credited := map[ionet.Key]uint64{}
+	if err := sums(ctx, tx, selectCredited, credited); err != nil {
+		return err
+	}
+	drawn := map[ionet.Key]uint64{}
+	if err := sums(ctx, tx, selectDrawn, drawn); err != nil {
+		return err
+	}
+	if !maps.Equal(credited, r.oracle.renters) {
+		return fmt.Errorf("deposits of renters are %v by the books, %v by the chain", credited, r.oracle.renters)
+	}
+	if !maps.Equal(drawn, r.oracle.drawn) {
+		return fmt.Errorf("withdrawals by token account are %v by the books, %v by the chain", drawn, r.oracle.drawn)
+	}
+	suspense, err := ledger.Balance(ctx, tx, ledger.Suspense())
+	if err != nil {
+		return err
+	}
+	if r.halts == "" && suspense.Base() != r.oracle.suspense {
+		return fmt.Errorf("%s base units are in suspense, strangers gave %d", suspense, r.oracle.suspense)
+	}
+	return nil
+}
+
+func sums(ctx context.Context, tx pgx.Tx, sql string, into map[ionet.Key]uint64) error {
+	rows, err := tx.Query(ctx, sql)
+	if err != nil {
+		return fmt.Errorf("sum deposits and withdrawals: %w", err)
+	}
+	var key []byte
+	var sum uint64
+	_, err = pgx.ForEachRow(rows, []any{&key, &sum}, func() error {
+		into[ionet.Key(key)] = sum
+		return nil
+	})
+	return err
+}
+
+const selectCredited = `SELECT renter, sum(amount)::bigint FROM deposits WHERE state = 'credited' GROUP BY renter`
+
+const selectDrawn = `SELECT account, sum(amount)::bigint FROM payments WHERE kind = 6 AND state = 'paid' GROUP BY account`
 
 // checkPaid: each payee got from the chain what the books say, and is owed something
 // only where it can't be paid.
@@ -296,6 +396,12 @@ func (r *run) audit(ctx context.Context) error {
 	report, err := audit.Run(ctx, audit.Config{Chain: r.world.clean, Store: r.store, Mint: r.world.net.Network.Mint})
 	if err != nil {
 		return err
+	}
+	if r.halts != "" {
+		if report.Status() != 1 {
+			return fmt.Errorf("audit: a theft is no finding: %s", report.Summary())
+		}
+		return nil
 	}
 	if report.Status() != 0 {
 		return fmt.Errorf("audit: %s; findings %v; unchecked %v", report.Summary(), report.Findings, report.Unchecked)

@@ -15,6 +15,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/chain"
+	"github.com/ionet-settlement/ionet/proofs"
 	"github.com/ionet-settlement/ionet/publish"
 	"github.com/ionet-settlement/ionet/settlement"
 )
@@ -34,20 +36,25 @@ type run struct {
 	premature error               // bytes that left too early
 	lastErr   error               // of its last pass
 
-	wrong    [endpoints]int     // for how many passes the endpoint's view is wrong still
-	claims   []*claim           // that wallets were handed
-	sent     [][]byte           // transactions that instances sent, oldest first
-	spool    []spooled          // statements that workers keep until their epoch is sealed
-	proved   map[proof]bool     // who proved which sample
-	backups  []string           // databases
-	previous map[int]ionet.Hash // last uptime statement, by provider's number
-	halts    string             // why a halt is expected; "": none is
-	tally    tally
-	step     int               // at hand
-	detail   string            // what else the step at hand heard; no part of the digest
-	lines    []string          // of the trace
-	digest   hash.Hash         // over them
-	verbose  func(line string) // nil: nobody
+	wrong       [endpoints]int // for how many passes the endpoint's view is wrong still
+	claims      []*claim       // that wallets were handed
+	sent        [][]byte       // transactions that instances sent, oldest first
+	spool       []spooled      // statements that workers keep until their epoch is sealed
+	proved      map[proof]bool // who proved which sample
+	offers      []*claim       // claims that were offered with our signatures
+	withdrawals []proofs.Envelope
+	receipts    settlement.Checkpoint       // of a receipt log that nobody has
+	meant       map[chain.Signature][]meant // whom transfers to the vaults are for
+	stolen      map[chain.Signature]bool    // transfers from the vaults by the simulation
+	backups     []string                    // databases
+	previous    map[int]ionet.Hash          // last uptime statement, by provider's number
+	halts       string                      // why a halt is expected; "": none is
+	tally       tally
+	step        int               // at hand
+	detail      string            // what else the step at hand heard; no part of the digest
+	lines       []string          // of the trace
+	digest      hash.Hash         // over them
+	verbose     func(line string) // nil: nobody
 }
 
 type proof struct {
@@ -61,7 +68,7 @@ type proof struct {
 func newRun(w *world, seed uint64, database, storeDir string) *run {
 	r := &run{
 		world: w, seed: seed, rng: rand.New(rand.NewPCG(seed, 0x10e7)), database: database, storeDir: storeDir,
-		proved: map[proof]bool{}, previous: map[int]ionet.Hash{}, tally: tally{}, digest: sha256.New(),
+		proved: map[proof]bool{}, previous: map[int]ionet.Hash{}, tally: tally{}, meant: map[chain.Signature][]meant{}, stolen: map[chain.Signature]bool{}, digest: sha256.New(),
 	}
 	r.a, r.b = newInstance(r, "a", 1), newInstance(r, "b", 2)
 	if w.oracle != nil {

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/gagliardetto/solana-go"
+	"github.com/gagliardetto/solana-go/programs/system"
+	"github.com/gagliardetto/solana-go/programs/token"
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/chain"
@@ -34,6 +36,7 @@ const (
 	finality      = 8 // blocks behind the newest; so many may fork away
 	payLanes      = 3
 	claimLanes    = 3
+	renters       = 12            // of the providers' wallets that pay in too
 	endpoints     = 2             // of the chain, that instances use
 	beginning     = 1_800_000_000 // Unix seconds
 )
@@ -154,6 +157,11 @@ func (w *world) found(ctx context.Context, dir string) error {
 	w.net, err = genesis.Prepare(ctx, genesis.Config{
 		Dir: dir, Name: "simulation", Cluster: ionet.Key(w.node.GenesisHash()), Start: time.Unix(beginning+2*sampleSeconds, 0), Schedule: schedule,
 		EpochSeconds: samples * sampleSeconds, Samples: samples, PayLanes: payLanes, ClaimLanes: claimLanes, Policy: []byte(policyFile),
+		Beneficiaries: map[string][]ionet.Beneficiary{
+			"research":  {{Wallet: beneficiary(0), Parts: 2}, {Wallet: beneficiary(1), Parts: 3}, {Wallet: beneficiary(2), Parts: 7}},
+			"community": {{Wallet: beneficiary(3), Parts: 1}},
+			"core":      {{Wallet: beneficiary(4), Parts: 1}},
+		},
 		Now: func() time.Time { return time.Unix(w.unix.Load(), 0) },
 	})
 	if err != nil {
@@ -200,6 +208,9 @@ func writeKeys(dir string) error {
 	}
 	return chain.WriteSecret(filepath.Join(dir, "lane-secret.json"), chain.Secret(ionet.HashOf([]byte("io/sim/secret"))))
 }
+
+// beneficiary is a wallet that gets what a genesis category unlocks.
+func beneficiary(n int) ionet.Key { return chain.PublicOf(keyOf(fmt.Sprint("beneficiary ", n))) }
 
 // strangerKey is a key that has lamports, and nothing to do with the network.
 func strangerKey() ed25519.PrivateKey { return keyOf("stranger") }
@@ -248,21 +259,79 @@ func (w *world) register(ctx context.Context, count int) error {
 	}
 	stranger := strangerKey()
 	for part := range slices.Chunk(append(open, chain.PublicOf(stranger)), 8) {
-		if err := w.openAccounts(ctx, stranger, part...); err != nil {
+		if err := w.openAccounts(ctx, w.net.Network.Mint, stranger, part...); err != nil {
 			return err
 		}
 	}
-	return nil
+	return w.makeForeignToken(ctx)
+}
+
+// makeForeignToken makes a token that has nothing to do with the network, gives the
+// stranger all of it, and the wallet that deposits go to an account for it.
+func (w *world) makeForeignToken(ctx context.Context) error {
+	stranger, mint := strangerKey(), foreignMint()
+	us, it := solana.PublicKey(chain.PublicOf(stranger)), solana.PublicKey(chain.PublicOf(mint))
+	rent, err := w.clean.MinimumRent(ctx, chain.MintSize)
+	if err != nil {
+		return err
+	}
+	if err := w.landAs(ctx, []solana.Instruction{
+		system.NewCreateAccountInstruction(rent, chain.MintSize, solana.TokenProgramID, us, it).Build(),
+		token.NewInitializeMint2Instruction(0, us, solana.PublicKey{}, it).Build(),
+	}, stranger, mint); err != nil {
+		return err
+	}
+	if err := w.openAccounts(ctx, ionet.Key(it), stranger, ionet.Key(us), w.net.Network.Keys.Fees); err != nil {
+		return err
+	}
+	account := solana.PublicKey(chain.TokenAccount(ionet.Key(us), ionet.Key(it)))
+	return w.landAs(ctx, []solana.Instruction{token.NewMintToInstruction(1_000_000, it, account, us, nil).Build()}, stranger)
+}
+
+// sign builds a transaction of anybody's instructions; the first key pays.
+func (w *world) sign(ctx context.Context, list []solana.Instruction, keys ...ed25519.PrivateKey) ([]byte, error) {
+	hash, err := w.clean.LatestBlockhash(ctx)
+	if err != nil {
+		return nil, err
+	}
+	tx, err := solana.NewTransaction(list, solana.Hash(hash.Hash), solana.TransactionPayer(solana.PublicKey(chain.PublicOf(keys[0]))))
+	if err != nil {
+		return nil, err
+	}
+	_, err = tx.Sign(func(k solana.PublicKey) *solana.PrivateKey {
+		for _, key := range keys {
+			if private := solana.PrivateKey(key); private.PublicKey() == k {
+				return &private
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return tx.MarshalBinary()
+}
+
+// landAs sends such a transaction, which must succeed, and makes a slot of it.
+func (w *world) landAs(ctx context.Context, list []solana.Instruction, keys ...ed25519.PrivateKey) error {
+	tx, err := w.sign(ctx, list, keys...)
+	if err != nil {
+		return err
+	}
+	if err := w.clean.Send(ctx, tx, rpc.SendOptions{}); err != nil {
+		return err
+	}
+	return w.node.Advance(1)
 }
 
 // openAccounts opens the token accounts of owners at the cost of payer.
-func (w *world) openAccounts(ctx context.Context, payer ed25519.PrivateKey, owners ...ionet.Key) error {
+func (w *world) openAccounts(ctx context.Context, mint ionet.Key, payer ed25519.PrivateKey, owners ...ionet.Key) error {
 	hash, err := w.clean.LatestBlockhash(ctx)
 	if err != nil {
 		return err
 	}
 	message, err := chain.AccountCreation{
-		FeePayer: chain.PublicOf(payer), Mint: w.net.Network.Mint, Owners: owners, Blockhash: hash.Hash,
+		FeePayer: chain.PublicOf(payer), Mint: mint, Owners: owners, Blockhash: hash.Hash,
 		Budget: chain.Budget{ComputeUnits: 400_000, LoadedBytes: 4 << 20},
 	}.Message()
 	if err != nil {
