@@ -65,7 +65,12 @@ func (s *Service) launchAll(ctx context.Context, drafts []draft) error {
 	if len(drafts) == 0 {
 		return nil
 	}
+	drafts, resting := s.unrefused(drafts)
+	if len(drafts) == 0 {
+		return resting
+	}
 	ready, failed := s.prepareAll(ctx, drafts)
+	failed = errors.Join(failed, resting)
 	attempts, err := s.signAll(ctx, ready)
 	failed = errors.Join(failed, err)
 	if len(attempts) == 0 {
@@ -148,7 +153,7 @@ func (s *Service) each(n int, f func(i int)) {
 // returns nil where nobody is left to pay.
 func (s *Service) prepare(ctx context.Context, d draft, blockhash rpc.Blockhash, price uint64) (*unsigned, error) {
 	for {
-		plan, steps, err := s.plan(d)
+		plan, steps, err := s.plan(ctx, d)
 		if err != nil {
 			return nil, err
 		}
@@ -228,7 +233,7 @@ func (s *Service) payeeAt(ctx context.Context, d draft, st step, i int) (ionet.K
 const selectPayeeAt = `SELECT payee FROM payments WHERE content = $1 AND account = $2 LIMIT 1`
 
 // plan makes the chain's view of d; each lane's step follows from its content.
-func (s *Service) plan(d draft) (chain.Plan, []step, error) {
+func (s *Service) plan(ctx context.Context, d draft) (chain.Plan, []step, error) {
 	n := s.cfg.Network
 	p := chain.Plan{Kind: d.kind, Version: 1, FeePayer: n.Keys.Operator, Movements: d.movements, Memo: d.memo}
 	if len(d.movements) > 0 {
@@ -249,19 +254,23 @@ func (s *Service) plan(d draft) (chain.Plan, []step, error) {
 			return p, nil, err
 		}
 	}
-	steps, err := s.addSteps(&p, d.lanes)
+	steps, err := s.addSteps(ctx, &p, d.lanes)
 	return p, steps, err
 }
 
 // addSteps gives p the lane steps from the open positions to the next.
-func (s *Service) addSteps(p *chain.Plan, lanes []lane) ([]step, error) {
+func (s *Service) addSteps(ctx context.Context, p *chain.Plan, lanes []lane) ([]step, error) {
 	var steps []step
 	for _, l := range lanes {
 		c := chain.Content{Kind: p.Kind, Lane: l.address, N: l.position, C: l.c, Movements: p.Movements, Memo: p.Memo}
 		if err := c.Check(); err != nil {
 			return nil, err
 		}
-		p.Steps = append(p.Steps, chain.Step{Lane: l.address, From: s.public(l.c), To: s.public(c.Next())})
+		keys, err := s.signers.publics(ctx, []ionet.Hash{l.c, c.Next()})
+		if err != nil {
+			return nil, err
+		}
+		p.Steps = append(p.Steps, chain.Step{Lane: l.address, From: keys[0], To: keys[1]})
 		steps = append(steps, step{l, c})
 	}
 	return steps, nil

@@ -2,6 +2,7 @@ package settlement
 
 import (
 	"context"
+	"crypto/ed25519"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -83,14 +84,15 @@ match = ["NVIDIA GeForce RTX 4090"]
 // books is a service with its network, database, store and chain.
 type books struct {
 	*Service
-	t     testing.TB
-	net   *genesis.Prepared
-	node  *localnet.Node
-	url   string
-	store *publish.Folder
-	rpc   *rpc.Client
-	first int64 // start of epoch 1
-	depth int   // of the chain's finality; 1 where zero
+	t       testing.TB
+	net     *genesis.Prepared
+	node    *localnet.Node
+	url     string
+	store   *publish.Folder
+	rpc     *rpc.Client
+	first   int64                // start of epoch 1
+	depth   int                  // of the chain's finality; 1 where zero
+	members []ed25519.PrivateKey // of multisigs, that the service holds
 }
 
 // newBooks makes a network that starts at the next sample from now on.
@@ -139,7 +141,7 @@ func newBooksUnder(t testing.TB, policy string) *books {
 func (b *books) placeLane() {
 	b.t.Helper()
 	lane, _ := b.net.Network.Lane(epochLane)
-	key := b.public(chain.FirstC(lane))
+	key := b.net.Keys.Secret.Public(chain.FirstC(lane))
 	data := make([]byte, chain.MintSize)
 	data[0] = 1 // an authority follows
 	copy(data[4:], key[:])
@@ -154,7 +156,7 @@ func (b *books) placeLane() {
 func (b *books) config(pool *pgxpool.Pool) Config {
 	return Config{
 		Pool: pool, Chain: b.rpc, Store: b.store, Network: b.net.Network, NetworkFile: b.net.NetworkFile, Policy: b.net.Policy, PolicyFile: b.net.PolicyFile,
-		Keys:         Keys{Operator: b.net.Keys.Operator, Fees: b.net.Keys.Fees, Service: b.net.Keys.Service, Lane: b.net.Keys.Secret},
+		Keys:         Keys{Operator: b.net.Keys.Operator, Fees: b.net.Keys.Fees, Service: b.net.Keys.Service, Members: b.members, Lane: b.net.Keys.Secret, Allocation: b.net.Managed()},
 		Now:          func() time.Time { return time.Unix(handTime.Load(), 0) },
 		BlockhashAge: -1, SealRetry: -1, ResendEvery: -1, // slots pass here while the clock stands
 	}

@@ -51,7 +51,7 @@ func (s *Service) PrepareClaim(ctx context.Context, wallet ionet.Key) (Prepared,
 			return p.public(), err
 		}
 	}
-	p, err := s.buildClaim(c)
+	p, err := s.buildClaim(ctx, c)
 	if err != nil {
 		return Prepared{}, err
 	}
@@ -223,9 +223,9 @@ WHERE wallet = $1 AND lane = $2 AND position = $3 AND amount = $4 AND last_valid
 ORDER BY created_at DESC LIMIT 1`
 
 // buildClaim makes a claim for the best lane's open position; nobody has signed it.
-func (s *Service) buildClaim(c claimable) (prepared, error) {
+func (s *Service) buildClaim(ctx context.Context, c claimable) (prepared, error) {
 	n, l := s.cfg.Network, c.lanes[0]
-	plan, steps, err := s.plan(draft{
+	plan, steps, err := s.plan(ctx, draft{
 		kind: chain.KindClaim, lanes: []lane{l}, memo: proofs.ClaimMemo{Wallet: c.wallet, Sum: c.amount}.String(),
 		movements: []chain.Movement{{Op: chain.Transfer, Source: n.Vaults.Reward, Destination: chain.TokenAccount(c.wallet, n.Mint), Amount: c.amount}},
 	})

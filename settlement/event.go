@@ -31,6 +31,7 @@ const (
 	EventRetire     EventKind = "retire"     // Epoch: the last one; Signature
 	EventHeld       EventKind = "held"       // Payee; Detail: why it was not paid
 	EventHalted     EventKind = "halted"     // Detail: why nothing is sent
+	EventRefused    EventKind = "refused"    // Detail: which kind a signer refuses, and by which rule
 	EventResumed    EventKind = "resumed"    // Detail: the reason that a person gave
 )
 
@@ -92,11 +93,13 @@ func (e Event) Line(decimals int) string {
 	case EventWithdrawal:
 		return fmt.Sprintf("withdrawal of %s by %s%s", tokens(e.Amount), e.Payee, landed)
 	case EventUnlock:
-		return fmt.Sprintf("released %s of %s to %s%s", tokens(e.Amount), e.Detail, counted(e.Count, "beneficiary"), landed)
+		return fmt.Sprintf("released %s of %s to %s%s", tokens(e.Amount), e.Detail, counted(e.Count, "wallet"), landed)
 	case EventRetire:
 		return fmt.Sprintf("epoch %d was the last: the mint authority is given up%s", e.Epoch, landed)
 	case EventHeld:
 		return fmt.Sprintf("payee %s is held: %s", e.Payee, e.Detail)
+	case EventRefused:
+		return "a signer refuses " + e.Detail
 	case EventHalted:
 		return "sending is halted: " + e.Detail
 	case EventResumed:

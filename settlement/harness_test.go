@@ -44,6 +44,13 @@ func newMachine(t testing.TB) *machine {
 
 func newMachineUnder(t testing.TB, policy string) *machine {
 	t.Helper()
+	return newMachineWith(t, policy, func(*genesis.Config) {})
+}
+
+// newMachineWith makes a network whose configuration is changed first, and a
+// service that holds the keys of these members of its multisigs.
+func newMachineWith(t testing.TB, policy string, change func(*genesis.Config), members ...ed25519.PrivateKey) *machine {
+	t.Helper()
 	node, err := handNode()
 	if err != nil {
 		t.Fatal(err)
@@ -56,7 +63,7 @@ func newMachineUnder(t testing.TB, policy string) *machine {
 		t.Fatal(err)
 	}
 	m := &machine{wires: &wires{}, wallet: map[ionet.Key]ed25519.PrivateKey{}}
-	m.books = &books{t: t, node: node, url: pgtest.NewURL(t), first: handTime.Load() + testSample}
+	m.books = &books{t: t, node: node, url: pgtest.NewURL(t), first: handTime.Load() + testSample, members: members}
 	if m.store, err = publish.NewFolder(t.TempDir()); err != nil {
 		t.Fatal(err)
 	}
@@ -65,11 +72,12 @@ func newMachineUnder(t testing.TB, policy string) *machine {
 		t.Fatal(err)
 	}
 	t.Cleanup(m.clean.Close)
-	m.net, err = genesis.Prepare(t.Context(), genesis.Config{
+	cfg := genesis.Config{
 		Dir: t.TempDir(), Name: "machine", Cluster: ionet.Key(node.GenesisHash()), Start: time.Unix(m.first, 0), Schedule: schedule,
 		EpochSeconds: testSamples * testSample, Samples: testSamples, PayLanes: 2, ClaimLanes: 2, Policy: []byte(policy),
-	})
-	if err != nil {
+	}
+	change(&cfg)
+	if m.net, err = genesis.Prepare(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
 	m.whileChainMoves(func() error {
@@ -362,7 +370,7 @@ func (m *machine) checkBooks() {
 	if n := m.count(`SELECT count(*) FROM payments WHERE state = 'signed'`); n != 0 {
 		m.t.Errorf("%d payments are open", n)
 	}
-	vault := m.onChain(m.net.Network.Keys.Operator)
+	vault := m.onChain(m.net.Network.Authorities.Reward)
 	if got := m.balance(ledger.VaultReward()); got != vault {
 		m.t.Errorf("ledger says that the vault holds %d, it holds %d", got, vault)
 	}
@@ -427,8 +435,8 @@ func (m *machine) checkLanes() {
 			}
 			c = won.Next()
 		}
-		if uint64(len(list)) != l.position || c != l.c || final.states[l.name] != m.public(c) {
-			m.t.Errorf("lane %s is at position %d with %d winners; on chain %s, expected %s", l.name, l.position, len(list), final.states[l.name], m.public(c))
+		if uint64(len(list)) != l.position || c != l.c || final.states[l.name] != m.net.Keys.Secret.Public(c) {
+			m.t.Errorf("lane %s is at position %d with %d winners; on chain %s, expected %s", l.name, l.position, len(list), final.states[l.name], m.net.Keys.Secret.Public(c))
 		}
 	}
 }

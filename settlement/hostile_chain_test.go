@@ -83,7 +83,7 @@ func TestOneEndpointDecidesNothing(t *testing.T) {
 	m.fenceUp()
 	m.seal(m.alice, m.bob)
 	st := m.signedUnseen()[0].steps[0]
-	l.say(m.public(st.lane.c), m.public(st.content.Next()))
+	l.say(m.net.Keys.Secret.Public(st.lane.c), m.net.Keys.Secret.Public(st.content.Next()))
 	for range 3 {
 		if err := m.Settle(t.Context()); err == nil || !strings.Contains(err.Error(), st.lane.name) {
 			t.Errorf("a pass on endpoints that contradict each other: %v", err)

@@ -200,15 +200,15 @@ func (s *Service) explains(ctx context.Context, l lane, a rpc.Account) (bool, er
 	if err != nil {
 		return false, err
 	}
-	if state == s.public(l.c) {
-		return true, nil
+	if key, err := s.public(ctx, l.c); err != nil || state == key {
+		return err == nil, err
 	}
 	contents, err := s.contentsAt(ctx, l)
 	if err != nil {
 		return false, err
 	}
-	_, known := s.winnerOf(contents[l.address], state)
-	return known, nil
+	_, known, err := s.winnerOf(ctx, contents[l.address], state)
+	return known, err
 }
 
 // store commits what passed. On return each item without a problem is in the

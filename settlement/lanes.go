@@ -3,6 +3,7 @@ package settlement
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -114,13 +115,20 @@ const selectCredited = `SELECT coalesce(max(slot), 0) FROM scans`
 //
 // The contents are read after the state was: a content is committed before its
 // first byte goes out, so that one that landed is there.
-func (s *Service) winnerOf(contents []storedContent, state ionet.Key) (c chain.Content, ok bool) {
-	for _, stored := range contents {
-		if s.public(stored.Next()) == state {
-			return stored.Content, true
-		}
+func (s *Service) winnerOf(ctx context.Context, contents []storedContent, state ionet.Key) (c chain.Content, ok bool, err error) {
+	next := make([]ionet.Hash, len(contents))
+	for i, stored := range contents {
+		next[i] = stored.Next()
 	}
-	return chain.Content{}, false
+	keys, err := s.signers.publics(ctx, next)
+	if err != nil {
+		return chain.Content{}, false, err
+	}
+	i := slices.Index(keys, state)
+	if i < 0 {
+		return chain.Content{}, false, nil
+	}
+	return contents[i].Content, true, nil
 }
 
 // storedContent is a row of contents.

@@ -47,7 +47,7 @@ func (s *Service) OfferClaim(ctx context.Context, wallet ionet.Key) (Prepared, e
 	if p, ok, err := s.findOffer(ctx, c); err != nil || ok {
 		return p.public(), err
 	}
-	p, err := s.buildClaim(c)
+	p, err := s.buildClaim(ctx, c)
 	if err != nil {
 		return Prepared{}, err
 	}
@@ -125,7 +125,7 @@ func (s *Service) signOffer(ctx context.Context, p prepared) (*attempt, error) {
 	if err := s.rehearseClaim(ctx, p.tx, p); err != nil {
 		return nil, err
 	}
-	tx, err := s.signClaim(p.tx, p.lane)
+	tx, err := s.signClaim(ctx, p.tx, p.lane)
 	if err != nil {
 		return nil, err
 	}

@@ -102,7 +102,10 @@ func (s *Service) freePassed(ctx context.Context, paths [][]passedPosition) erro
 // lane was handed to: C(n+1) holds the content, K(n+1) follows from C(n+1).
 func (s *Service) walk(ctx context.Context, l lane, final finalView) ([]passedPosition, error) {
 	var found []laneStep
-	from := s.public(l.c)
+	from, err := s.public(ctx, l.c)
+	if err != nil {
+		return nil, err
+	}
 	for st, err := range s.stepsOf(ctx, l, final.slot) {
 		if err != nil {
 			return nil, err
@@ -126,9 +129,13 @@ func (s *Service) walk(ctx context.Context, l lane, final finalView) ([]passedPo
 			return nil, fmt.Errorf("lane %s position %d: %w", l.name, l.position, err)
 		}
 		next := content.Next()
-		if st.step.From != s.public(l.c) || st.step.To != s.public(next) {
+		keys, err := s.signers.publics(ctx, []ionet.Hash{l.c, next})
+		if err != nil {
+			return nil, err
+		}
+		if st.step.From != keys[0] || st.step.To != keys[1] {
 			return nil, fmt.Errorf("lane %s position %d: transaction %s steps from %s to %s, its content %s leads to %s: the lane secret is not that of this network, or another program signs with it",
-				l.name, l.position, st.landing.signature, st.step.From, st.step.To, content.Hash(), s.public(next))
+				l.name, l.position, st.landing.signature, st.step.From, st.step.To, content.Hash(), keys[1])
 		}
 		path = append(path, passedPosition{l, content, st.landing})
 		l.position, l.c = l.position+1, next
@@ -239,7 +246,10 @@ func handsOver(t *chain.Raw, address ionet.Key) bool {
 
 // findStep looks up the transaction that passed l's open position.
 func (s *Service) findStep(ctx context.Context, l lane, slot uint64) (landing, error) {
-	from := s.public(l.c)
+	from, err := s.public(ctx, l.c)
+	if err != nil {
+		return landing{}, err
+	}
 	for st, err := range s.stepsOf(ctx, l, slot) {
 		if err != nil {
 			return landing{}, err

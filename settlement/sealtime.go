@@ -127,7 +127,10 @@ func (s *Service) stepTime(ctx context.Context, l lane, signature chain.Signatur
 	if err != nil {
 		return 0, fmt.Errorf("transaction %s: %w", signature, err)
 	}
-	from := s.public(l.c)
+	from, err := s.public(ctx, l.c)
+	if err != nil {
+		return 0, err
+	}
 	for _, st := range d.Plan.Steps {
 		if st.Lane == l.address && st.From == from && t.Err == nil {
 			return t.Time, nil

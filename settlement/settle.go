@@ -203,10 +203,31 @@ func (s *Service) confirm(ctx context.Context, moved []lane, final finalView) er
 	return nil
 }
 
+// movedOf returns the lanes that are not at their position any more.
+func (s *Service) movedOf(ctx context.Context, lanes []lane, final finalView) (moved []lane, err error) {
+	cs := make([]ionet.Hash, len(lanes))
+	for i, l := range lanes {
+		cs[i] = l.c
+	}
+	keys, err := s.signers.publics(ctx, cs)
+	if err != nil {
+		return nil, err
+	}
+	for i, l := range lanes {
+		if final.states[l.name] != keys[i] {
+			moved = append(moved, l)
+		}
+	}
+	return moved, nil
+}
+
 // settleWinners resolves the lanes whose state a stored content explains and
 // returns those that none explains.
 func (s *Service) settleWinners(ctx context.Context, lanes []lane, final finalView) (moved bool, unexplained []lane, err error) {
-	lanes = slices.DeleteFunc(slices.Clone(lanes), func(l lane) bool { return final.states[l.name] == s.public(l.c) })
+	lanes, err = s.movedOf(ctx, lanes, final)
+	if err != nil {
+		return false, nil, err
+	}
 	if err := s.confirm(ctx, lanes, final); err != nil {
 		return false, nil, err
 	}
@@ -216,7 +237,10 @@ func (s *Service) settleWinners(ctx context.Context, lanes []lane, final finalVi
 	}
 	var won []passedPosition
 	for _, l := range lanes {
-		content, ok := s.winnerOf(contents[l.address], final.states[l.name])
+		content, ok, err := s.winnerOf(ctx, contents[l.address], final.states[l.name])
+		if err != nil {
+			return false, nil, err
+		}
 		if !ok {
 			unexplained = append(unexplained, l)
 			continue

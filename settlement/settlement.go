@@ -20,6 +20,7 @@ import (
 	"github.com/ionet-settlement/ionet/chain/rpc"
 	"github.com/ionet-settlement/ionet/emissions"
 	"github.com/ionet-settlement/ionet/publish"
+	"github.com/ionet-settlement/ionet/settlement/signer"
 )
 
 // Keys are the private keys of the service. Lane is the lane secret; the lane
@@ -44,6 +45,10 @@ type Config struct {
 	Policy      *emissions.Policy // that of the genesis; later ones are announced, see AnnouncePolicy
 	PolicyFile  []byte            // exact bytes that Policy was parsed from
 	Keys        Keys
+
+	// Signers make the signatures by which money moves, each by its own keys; then Keys
+	// needs nothing but Service. None: the keys of Keys sign, in this process.
+	Signers []signer.Signer
 
 	Front               *pgxpool.Pool    // connections that outsiders' requests may use up; Pool when nil
 	Rand                io.Reader        // crypto/rand when nil; a simulation seeds it
@@ -120,14 +125,18 @@ func (c Config) check() error {
 		return fmt.Errorf("open settlement: policy has hash %s, the network wants %s: give the policy file that the genesis was made with", c.Policy.Hash(), c.Network.Policy)
 	}
 	for _, k := range []struct {
-		name string
-		key  ed25519.PrivateKey
-		want ionet.Key
+		name  string
+		key   ed25519.PrivateKey
+		want  ionet.Key
+		money bool
 	}{
-		{"operator", c.Keys.Operator, c.Network.Keys.Operator},
-		{"fees", c.Keys.Fees, c.Network.Keys.Fees},
-		{"service", c.Keys.Service, c.Network.Keys.Service},
+		{"operator", c.Keys.Operator, c.Network.Keys.Operator, true},
+		{"fees", c.Keys.Fees, c.Network.Keys.Fees, true},
+		{"service", c.Keys.Service, c.Network.Keys.Service, false},
 	} {
+		if k.money && len(c.Signers) > 0 {
+			continue
+		}
 		if len(k.key) != ed25519.PrivateKeySize || chain.PublicOf(k.key) != k.want {
 			return fmt.Errorf("open settlement: %s key is not that of the network, %s", k.name, k.want)
 		}
@@ -152,6 +161,7 @@ type Service struct {
 	recent    recentHash
 	untimed   map[uint64]*untimed      // by epoch; guarded by pass; sealtime.go
 	sentAt    map[ionet.Hash]time.Time // when live attempts were last sent, by message; guarded by pass
+	signers   *signers
 	cosigners cosigners
 	payees    int       // of one payout at most
 	swept     time.Time // when prepared claims were last swept; guarded by pass
@@ -171,7 +181,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	}
 	cfg = cfg.withDefaults()
 	s := &Service{cfg: cfg, pool: cfg.Pool, front: cfg.Front, clock: cfg.Network.Clock(), log: cfg.Logger, metrics: newMetrics(), untimed: map[uint64]*untimed{}}
-	s.payees = maxPayees(cfg.Network)
+	s.payees, s.signers = maxPayees(cfg.Network), newSigners(cfg)
 	if err := s.adopt(ctx); err != nil {
 		return nil, fmt.Errorf("open settlement: %w", err)
 	}

@@ -205,7 +205,7 @@ func (s *Service) coSign(ctx context.Context, tx []byte, p prepared) (*attempt, 
 	if err := s.rehearseClaim(ctx, tx, p); err != nil {
 		return nil, err
 	}
-	signed, err := s.signClaim(tx, p.lane)
+	signed, err := s.signClaim(ctx, tx, p.lane)
 	if err != nil {
 		return nil, err
 	}
@@ -230,16 +230,20 @@ func (s *Service) rehearseClaim(ctx context.Context, tx []byte, p prepared) erro
 }
 
 // signClaim adds our signatures: the lane's key, and those of the vault's owner.
-func (s *Service) signClaim(tx []byte, l lane) ([]byte, error) {
+func (s *Service) signClaim(ctx context.Context, tx []byte, l lane) ([]byte, error) {
 	raw, err := chain.ParseRaw(tx, nil, nil)
 	if err != nil {
 		return nil, fmt.Errorf("sign a claim: %w", err)
 	}
-	signed, err := chain.CoSign(tx, s.keysFor(raw.Signers, []lane{l})...)
-	if err != nil {
-		return nil, fmt.Errorf("sign a claim: %w", err)
+	job := []toSign{{chain.KindClaim, tx, []lane{l}}}
+	signed, missing, why := s.complete(ctx, job)
+	missing[0] = slices.DeleteFunc(missing[0], func(k ionet.Key) bool { return k == raw.FeePayer })
+	if err := s.lacks(missing[0], why[0]); err != nil {
+		s.log.Warn("a claim was not signed", "wallet", raw.FeePayer.String(), "lane", l.name, "position", l.position, "error", err)
+		return nil, NewProblem(ProblemBusy, "transaction", "claims are not signed at the moment, try again in a while: your debt is untouched").after(claimRetry)
 	}
-	return signed, nil
+	s.signers.allow(job, []error{nil})
+	return signed[0], nil
 }
 
 // persistClaim checks the debt again and commits the claim as persist does. A
