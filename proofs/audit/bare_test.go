@@ -12,8 +12,9 @@ import (
 
 func key(o *operator, host int) ionet.Key { return chain.PublicOf(o.hosts[host].provider) }
 
-// bare sends one instruction without lane or memo, paid and signed by one key.
-func (o *operator) bare(payer ed25519.PrivateKey, in solana.Instruction) {
+// bare sends one instruction without lane or memo, paid and signed by one key, and
+// signed by others too.
+func (o *operator) bare(payer ed25519.PrivateKey, in solana.Instruction, others ...ed25519.PrivateKey) {
 	o.t.Helper()
 	hash, err := o.chain.LatestBlockhash(o.ctx)
 	if err != nil {
@@ -28,7 +29,7 @@ func (o *operator) bare(payer ed25519.PrivateKey, in solana.Instruction) {
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	o.send(message, payer)
+	o.send(message, append(others, payer)...)
 }
 
 // token is an instruction of the Token program: tag, amount and decimals; all

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"crypto/ed25519"
+	"slices"
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/chain"
@@ -36,6 +37,7 @@ func (o *operator) step(lane string, plan chain.Plan, content func([]byte) []byt
 	plan.Steps = append([]chain.Step{{Lane: address, From: secret.Public(at.c), To: secret.Public(cc.Next())}}, plan.Steps...)
 	if len(plan.Movements) > 0 {
 		plan.Mint, plan.Decimals = o.n.Mint, uint8(o.n.Decimals)
+		keys = append(keys, o.cosign(&plan)...)
 	}
 	hash, err := o.chain.LatestBlockhash(o.ctx)
 	if err != nil {
@@ -47,9 +49,30 @@ func (o *operator) step(lane string, plan chain.Plan, content func([]byte) []byt
 	if err != nil {
 		o.t.Fatal(err)
 	}
+	keys = slices.DeleteFunc(keys, func(k ed25519.PrivateKey) bool { return !slices.Contains(plan.Signers(), chain.PublicOf(k)) })
 	signature := o.send(message, append(keys, secret.Key(at.c))...)
 	at.n, at.c = at.n+1, cc.Next()
 	return signature
+}
+
+// cosign lets members sign where the plan's source is a multisig's, and returns
+// their keys.
+func (o *operator) cosign(plan *chain.Plan) (keys []ed25519.PrivateKey) {
+	source := plan.Movements[0].Source
+	owner, _ := o.n.AuthorityOf(source)
+	s, ok := o.n.Multisig(owner)
+	if !ok || plan.Cosigners != nil {
+		return nil
+	}
+	plan.Owners, plan.Cosigners = map[ionet.Key]ionet.Key{source: owner}, map[ionet.Key][]ionet.Key{owner: s.Members[:s.M]}
+	for _, member := range s.Members[:s.M] {
+		for _, name := range memberNames {
+			if k := testKey(name); chain.PublicOf(k) == member {
+				keys = append(keys, k)
+			}
+		}
+	}
+	return keys
 }
 
 func (o *operator) send(message []byte, keys ...ed25519.PrivateKey) string {
