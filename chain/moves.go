@@ -2,6 +2,7 @@ package chain
 
 import (
 	"encoding/binary"
+	"math/big"
 	"slices"
 
 	"github.com/ionet-settlement/ionet"
@@ -129,4 +130,50 @@ func moveOf(in Instruction) (Move, bool) {
 		}
 	}
 	return m, true
+}
+
+// CreditsTo returns the moves that credit account, which belongs to the token program.
+// changed is what the transaction added to its balance; where the instructions tell
+// otherwise, agree is false, and none of them can be relied on.
+func CreditsTo(account ionet.Key, moves []Move, changed *big.Int) (credits []Move, said *big.Int, agree bool) {
+	said = new(big.Int)
+	for _, m := range moves {
+		if m.Program != tokenProgram || m.Source == m.Destination {
+			continue
+		}
+		amount := new(big.Int).SetUint64(m.Amount)
+		if m.Source == account {
+			said.Sub(said, amount)
+		}
+		if m.Destination == account {
+			said.Add(said, amount)
+			if m.Amount > 0 {
+				credits = append(credits, m)
+			}
+		}
+	}
+	return credits, said, said.Cmp(changed) == 0
+}
+
+// References returns for each credit the references that it names, none twice. is tells
+// which addresses are references, keys are all of the transaction. An instruction names
+// its own behind the accounts that it needs; where no credit of the transaction does,
+// as with transfers that another program made, those that the transaction names
+// anywhere are all credits'.
+func References(credits []Move, keys []ionet.Key, is func(ionet.Key) bool) [][]ionet.Key {
+	not := func(k ionet.Key) bool { return !is(k) }
+	list := make([][]ionet.Key, len(credits))
+	named := false
+	for i, c := range credits {
+		list[i] = slices.DeleteFunc(slices.Clone(c.Extra), not)
+		named = named || len(list[i]) > 0
+	}
+	if named {
+		return list
+	}
+	all := slices.DeleteFunc(slices.Clone(keys), not)
+	for i := range list {
+		list[i] = all
+	}
+	return list
 }

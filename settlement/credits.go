@@ -29,7 +29,7 @@ type credit struct {
 	mint    ionet.Key
 	source  ionet.Key // zero where it is not known
 	amount  uint64
-	extra   []ionet.Key // accounts that the instruction itself names beyond its need
+	move    chain.Move
 
 	reason    string // why it is in suspense; "" while that is open, and where it is a renter's
 	renter    ionet.Key
@@ -64,24 +64,13 @@ func (s *Service) isOurs(t *rpc.Transaction) bool {
 }
 
 func vaultCredits(t *rpc.Transaction, moves []chain.Move, mint, vault ionet.Key, nth int) []credit {
-	said, changed := new(big.Int), tokenChange(t, mint, vault)
+	changed := tokenChange(t, mint, vault)
+	found, said, agree := chain.CreditsTo(vault, moves, changed)
 	var list []credit
-	for _, m := range moves {
-		amount := new(big.Int).SetUint64(m.Amount)
-		if m.Program != chain.TokenProgram() || m.Source == m.Destination {
-			continue
+	if agree {
+		for _, m := range found {
+			list = append(list, credit{tx: t, place: m.Place, account: vault, mint: mint, source: m.Source, amount: m.Amount, move: m, booked: true})
 		}
-		if m.Source == vault {
-			said.Sub(said, amount)
-		}
-		if m.Destination == vault {
-			said.Add(said, amount)
-			if m.Amount > 0 {
-				list = append(list, credit{tx: t, place: m.Place, account: vault, mint: mint, source: m.Source, amount: m.Amount, extra: m.Extra, booked: true})
-			}
-		}
-	}
-	if said.Cmp(changed) == 0 {
 		return list
 	}
 	if changed.Sign() <= 0 || !changed.IsUint64() {
@@ -163,28 +152,22 @@ func (s *Service) assignOne(ctx context.Context, list []credit) error {
 	if err != nil {
 		return err
 	}
-	all := slices.DeleteFunc(slices.Clone(list[0].tx.Raw.Keys), func(k ionet.Key) bool { return owners[k].IsZero() })
-	named := slices.ContainsFunc(list, func(c credit) bool {
-		return slices.ContainsFunc(c.extra, func(k ionet.Key) bool { return !owners[k].IsZero() })
-	})
+	is := func(k ionet.Key) bool { return !owners[k].IsZero() }
+	moves := make([]chain.Move, len(list))
 	for i := range list {
-		c := &list[i]
-		if c.reason != "" {
-			continue
+		moves[i] = list[i].move
+	}
+	for i, references := range chain.References(moves, list[0].tx.Raw.Keys, is) {
+		if c := &list[i]; c.reason == "" {
+			c.decide(references, owners, c.account == s.cfg.Network.Vaults.Fee)
 		}
-		references := all
-		if named {
-			references = slices.DeleteFunc(slices.Clone(c.extra), func(k ionet.Key) bool { return owners[k].IsZero() })
-		}
-		c.decide(references, owners, c.account == s.cfg.Network.Vaults.Fee)
 	}
 	return nil
 }
 
 // decide applies the rule: one reference, and the fee vault.
 func (c *credit) decide(references []ionet.Key, owners map[ionet.Key]ionet.Key, fee bool) {
-	switch {
-	case len(references) > 0:
+	if len(references) > 0 {
 		c.reference = references[0]
 	}
 	switch {

@@ -84,7 +84,7 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 		arrivals: map[ionet.Hash]proofs.Arrival{}, prices: map[observed]ionet.Hash{},
 	}
 	for _, step := range []func(context.Context) error{
-		a.findGenesis, a.walkLanes, a.replayEpochs, a.checkPayments, a.checkReleases, a.checkSeals, a.checkVaults, a.checkSigners, a.checkMultisigUse, a.checkSupply,
+		a.findGenesis, a.walkLanes, a.replayEpochs, a.checkPayments, a.checkReleases, a.checkSeals, a.checkDeposits, a.checkVaults, a.checkSigners, a.checkMultisigUse, a.checkSupply,
 	} {
 		err := step(ctx)
 		if errors.Is(err, errStop) {

@@ -31,21 +31,26 @@ func (f Finding) String() string {
 
 // Report is what an audit saw.
 type Report struct {
-	Network   ionet.Hash   `json:"network"`
-	Decimals  int          `json:"decimals"`
-	Epochs    int          `json:"epochs"`   // sealed epochs
-	Verdicts  int          `json:"verdicts"` // replayed verdicts
-	Payouts   int          `json:"payouts"`  // transfers to payees, by batch or claim
-	Claims    int          `json:"claims"`   // of these, by claim
-	Minted    ionet.Amount `json:"minted"`   // by epochs, without genesis
-	Unissued  ionet.Amount `json:"unissued"` // allowed by the schedule, never minted
-	Paid      ionet.Amount `json:"paid"`
-	Released  ionet.Amount `json:"released"` // of the genesis supply, to beneficiaries
-	Burned    ionet.Amount `json:"burned"`   // by anyone, told by the supply
-	Foreign   int          `json:"foreign"`  // others' transactions that touch our accounts and change nothing of ours
-	Notes     []string     `json:"notes"`
-	Findings  []Finding    `json:"findings"`
-	Unchecked []Finding    `json:"unchecked"`
+	Network     ionet.Hash   `json:"network"`
+	Decimals    int          `json:"decimals"`
+	Epochs      int          `json:"epochs"`   // sealed epochs
+	Verdicts    int          `json:"verdicts"` // replayed verdicts
+	Payouts     int          `json:"payouts"`  // transfers to payees, by batch or claim
+	Claims      int          `json:"claims"`   // of these, by claim
+	Minted      ionet.Amount `json:"minted"`   // by epochs, without genesis
+	Unissued    ionet.Amount `json:"unissued"` // allowed by the schedule, never minted
+	Paid        ionet.Amount `json:"paid"`
+	Released    ionet.Amount `json:"released"` // of the genesis supply, to beneficiaries
+	Burned      ionet.Amount `json:"burned"`   // by anyone, told by the supply
+	Deposits    int          `json:"deposits"` // credits of renters
+	Deposited   ionet.Amount `json:"deposited"`
+	Withdrawals int          `json:"withdrawals"`
+	Withdrawn   ionet.Amount `json:"withdrawn"`
+	Suspense    ionet.Amount `json:"suspense"` // sent to a vault by others, nobody knows for whom
+	Foreign     int          `json:"foreign"`  // others' transactions that touch our accounts and change nothing of ours
+	Notes       []string     `json:"notes"`
+	Findings    []Finding    `json:"findings"`
+	Unchecked   []Finding    `json:"unchecked"`
 
 	noted map[string]bool
 }
@@ -84,8 +89,12 @@ func plural(n int, what string) string {
 // Money is what moved, for a person.
 func (r *Report) Money() string {
 	t := func(a ionet.Amount) string { return a.Tokens(r.Decimals) }
-	return fmt.Sprintf("minted %s, paid %s (%s by batch, %s), unissued %s, burned %s; %s by others or for set-up that move nothing of ours",
-		t(r.Minted), t(r.Paid), plural(r.Payouts-r.Claims, "payout"), plural(r.Claims, "claim"), t(r.Unissued), t(r.Burned), plural(r.Foreign, "transaction"))
+	renters := ""
+	if r.Deposits+r.Withdrawals > 0 || !r.Suspense.IsZero() {
+		renters = fmt.Sprintf("; %s of %s, %s of %s, %s in suspense", plural(r.Deposits, "deposit"), t(r.Deposited), plural(r.Withdrawals, "withdrawal"), t(r.Withdrawn), t(r.Suspense))
+	}
+	return fmt.Sprintf("minted %s, paid %s (%s by batch, %s), unissued %s, burned %s; %s by others or for set-up that move nothing of ours%s",
+		t(r.Minted), t(r.Paid), plural(r.Payouts-r.Claims, "payout"), plural(r.Claims, "claim"), t(r.Unissued), t(r.Burned), plural(r.Foreign, "transaction"), renters)
 }
 
 func (r *Report) find(epoch uint64, object, rule string, expected, found any) {

@@ -68,10 +68,11 @@ func (s *source) transaction(ctx context.Context, signature string) (*transactio
 	}
 	t := &transaction{
 		signature: signature, slot: got.Slot, time: got.Time, failed: got.Err != nil, raw: got.Raw,
-		before: s.balances(got.PreTokens), after: s.balances(got.PostTokens),
+		called: map[int][]chain.Instruction{}, before: s.balances(got.PreTokens), after: s.balances(got.PostTokens),
 	}
 	for _, in := range got.Inner {
 		t.inner = append(t.inner, in.Instructions...)
+		t.called[in.Outer] = append(t.called[in.Outer], in.Instructions...)
 	}
 	t.decoded, t.why = chain.Decode(got.Bytes)
 	s.transactions[signature] = t

@@ -44,10 +44,11 @@ type transaction struct {
 	time      int64 // block time, Unix seconds
 	failed    bool
 	raw       *chain.Raw
-	inner     []chain.Instruction  // of all levels below
-	decoded   *chain.Decoded       // nil where it has not the form of one of ours
-	why       error                // why not
-	before    map[ionet.Key]uint64 // token balances of the audited mint by account
+	inner     []chain.Instruction         // of all levels below
+	called    map[int][]chain.Instruction // the same by the instruction that called them
+	decoded   *chain.Decoded              // nil where it has not the form of one of ours
+	why       error                       // why not
+	before    map[ionet.Key]uint64        // token balances of the audited mint by account
 	after     map[ionet.Key]uint64
 }
 

@@ -81,16 +81,33 @@ func (a *auditor) explain(name string, vault ionet.Key, tx *transaction, w winne
 		same(a.r, a.epochOf(w), object, "vault-movement", expectedChange(vault, w.content).String(), got.String())
 		return
 	}
-	a.r.Foreign++
+	if got.Sign() <= 0 || vault != a.network.Vaults.Fee { // deposits are counted as such
+		a.r.Foreign++
+	}
 	switch got.Sign() {
 	case -1:
 		a.r.find(a.during(tx), object, "vault-debit", "a debit that a lane explains", got)
 	case 1:
-		a.r.note("%s received %s base units from others in %s", name, got, tx.signature)
+		if err := a.received(name, vault, tx, got); err != nil {
+			a.r.find(a.during(tx), object, "vault-movement", "a sum that can be", err)
+		}
 	}
 	if what := tx.alters(vault); what != "" {
 		a.r.find(a.during(tx), object, "vault-authority", "no change of the account itself", what)
 	}
+}
+
+// received notes what others sent to a vault, and counts it as in suspense. What came
+// into the fee vault checkDeposits has looked at.
+func (a *auditor) received(name string, vault ionet.Key, tx *transaction, got *big.Int) error {
+	if vault == a.network.Vaults.Fee {
+		return nil
+	}
+	a.r.note("%s received %s base units from others in %s", name, got, tx.signature)
+	if vault != a.network.Vaults.Reward {
+		return nil
+	}
+	return a.suspend(got.Uint64())
 }
 
 // during is the epoch in which a transaction landed, by its block's time; 0
