@@ -25,7 +25,7 @@ const (
 )
 
 // raise makes a halt durable, once, after every endpoint has said the same.
-func (s *Service) raise(ctx context.Context, kind haltKind, st *vaultStanding, detail string, slot uint64) error {
+func (s *Service) raise(ctx context.Context, kind haltKind, st *vaultStanding, detail string, final finalView) error {
 	var known bool
 	if err := s.pool.QueryRow(ctx, selectRaised, string(kind), st.account.String()).Scan(&known); err != nil {
 		return fmt.Errorf("look for halts: %w", err)
@@ -33,13 +33,13 @@ func (s *Service) raise(ctx context.Context, kind haltKind, st *vaultStanding, d
 	if known {
 		return nil
 	}
-	if err := s.confirmWrong(ctx, kind, st); err != nil {
+	if err := s.confirmWrong(ctx, kind, st, final); err != nil {
 		s.view.reset()
 		return err
 	}
 	id := draw(s.cfg.Rand)
 	err := s.asLeader(ctx, func(tx pgx.Tx, _ int64) error {
-		_, err := tx.Exec(ctx, insertHalt, id[:], string(kind), st.account.String(), fmt.Sprintf("%s %s: %s", st.name, st.address, detail), int64(slot), s.now())
+		_, err := tx.Exec(ctx, insertHalt, id[:], string(kind), st.account.String(), fmt.Sprintf("%s %s: %s", st.name, st.address, detail), int64(final.slot), s.now())
 		return err
 	})
 	if err != nil {

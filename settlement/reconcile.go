@@ -187,10 +187,10 @@ func (s *Service) waitFor(ctx context.Context, err error) error {
 func (s *Service) judgeVault(ctx context.Context, st *vaultStanding, final finalView) error {
 	switch {
 	case st.irregular != "":
-		return s.raise(ctx, haltAuthority, st, st.irregular, final.slot)
+		return s.raise(ctx, haltAuthority, st, st.irregular, final)
 	case !st.missing().IsZero():
 		detail := fmt.Sprintf("it holds %s base units at slot %d, the ledger says %s: tokens left it that no content of ours moved", st.amount, final.slot, st.booked)
-		return s.raise(ctx, haltDebit, st, detail, final.slot)
+		return s.raise(ctx, haltDebit, st, detail, final)
 	case !st.whole:
 		return nil
 	case st.surplus().IsZero():
@@ -202,9 +202,14 @@ func (s *Service) judgeVault(ctx context.Context, st *vaultStanding, final final
 
 // confirmWrong asks every endpoint: what stops everything for good must not be one
 // endpoint's word. While one tells otherwise, or does not answer, it is not known, and
-// the pass ends here.
-func (s *Service) confirmWrong(ctx context.Context, kind haltKind, st *vaultStanding) error {
-	views, err := s.cfg.Chain.Everywhere(ctx, []ionet.Key{st.address})
+// the pass ends here. Lanes are asked for in the same call: where one has moved, tokens
+// left by a content of ours, which an endpoint that hides the step would make a theft.
+func (s *Service) confirmWrong(ctx context.Context, kind haltKind, st *vaultStanding, final finalView) error {
+	keys := []ionet.Key{st.address}
+	for _, l := range s.cfg.Network.Lanes {
+		keys = append(keys, l.Address)
+	}
+	views, err := s.cfg.Chain.Everywhere(ctx, keys)
 	if err != nil {
 		return fmt.Errorf("compare endpoints about the %s: %w", st.name, err)
 	}
@@ -213,6 +218,19 @@ func (s *Service) confirmWrong(ctx context.Context, kind haltKind, st *vaultStan
 		if kind == haltAuthority && there.irregular == "" || kind == haltDebit && there.irregular == "" && there.missing().IsZero() {
 			return fmt.Errorf("compare endpoints about the %s %s: %s says at slot %d that it holds %s base units and that nothing is wrong with it, another endpoint does not (%s): if that lags this ends by itself",
 				st.name, st.address, v.Endpoint, v.Slot, there.amount, st.describe())
+		}
+		if kind != haltDebit {
+			continue
+		}
+		for i, l := range s.cfg.Network.Lanes {
+			state, err := chain.ParseLane(v.Accounts[1+i].Owner, v.Accounts[1+i].Data)
+			if err != nil {
+				return fmt.Errorf("compare endpoints about the %s: lane %s at %s: %w", st.name, l.Name, v.Endpoint, err)
+			}
+			if state != final.states[l.Name] {
+				return fmt.Errorf("compare endpoints about the %s %s: it lacks %s base units, but by %s lane %s has moved, which another endpoint does not say: if that lags this ends by itself",
+					st.name, st.address, st.missing(), v.Endpoint, l.Name)
+			}
 		}
 	}
 	return nil
