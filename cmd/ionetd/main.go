@@ -43,6 +43,7 @@ type commands struct {
 	Genesis genesisCmd `cmd:"" help:"Make keys, token, vaults and lanes, and mint the genesis supply once."`
 	Recover recoverCmd `cmd:"" help:"Bring the database to where the chain is and fence the lanes, then end."`
 	Payouts payoutsCmd `cmd:"" help:"Payout runs."`
+	Unlocks unlocksCmd `cmd:"" help:"What of the genesis supply is unlocked, and its release."`
 	Policy  policyCmd  `cmd:"" help:"Policies: announce one, list them."`
 	Signer  signerCmd  `cmd:"" help:"Hold the keys, and sign by policy what ionetd serve --signer asks for."`
 	Status  statusCmd  `cmd:"" help:"Show lanes, open transactions and what is owed."`
