@@ -25,6 +25,7 @@ type place struct {
 	Database string   `required:"" env:"IONET_DATABASE" placeholder:"URL" help:"PostgreSQL, as postgres://user@host/name."`
 	RPC      []string `name:"rpc" required:"" env:"IONET_RPC" placeholder:"URL" help:"Solana JSON-RPC; repeat it for more endpoints. A transaction counts as dead only when all of them say so."`
 	Store    string   `default:"published" env:"IONET_STORE" placeholder:"DIR" help:"Folder of the published files (default: ${default})."`
+	signerFlags
 }
 
 // open is a place with its connections.
@@ -39,9 +40,9 @@ func (p place) open(s *stage) (*open, error) {
 	if err := checkFolder("--dir", p.Dir); err != nil {
 		return nil, err
 	}
-	net, err := genesis.Load(s.ctx, p.Dir)
+	net, keys, signers, err := p.load(s.ctx, p.Dir)
 	if err != nil {
-		return nil, fmt.Errorf("--dir %s: %w", p.Dir, err)
+		return nil, err
 	}
 	store, err := p.openStore(s.ctx, net)
 	if err != nil {
@@ -74,9 +75,7 @@ func (p place) open(s *stage) (*open, error) {
 	}
 	return &open{settlement.Config{
 		Pool: pool, Front: front, Chain: client, Store: store, Network: net.Network, NetworkFile: net.NetworkFile, Policy: net.Policy, PolicyFile: net.PolicyFile,
-		Keys:   settlement.Keys{Operator: net.Keys.Operator, Fees: net.Keys.Fees, Service: net.Keys.Service, Lane: net.Keys.Secret, Allocation: net.Managed()},
-		Logger: s.log,
-		Events: s.show(net.Network.Decimals),
+		Keys: keys, Signers: signers, Logger: s.log, Events: s.show(net.Network.Decimals),
 	}, closeAll}, nil
 }
 

@@ -28,7 +28,9 @@ database and one store: one leads, the others take in statements and wait to tak
 Examples:
   ionetd serve --dir keys --store published --rpc https://rpc.example --database postgres://localhost/ionet
   ionetd serve --dir keys --store published --rpc https://a.example --rpc https://b.example \
-    --database postgres://localhost/ionet --listen 0.0.0.0:8080 --payout-every 24h`
+    --database postgres://localhost/ionet --listen 0.0.0.0:8080 --payout-every 24h
+  ionetd serve --dir public --signer unix:/run/ionet/signer.sock --rpc https://rpc.example \
+    --database postgres://localhost/ionet      # the keys are with ionetd signer`
 }
 
 // drain is how long requests in flight may take after SIGTERM.
