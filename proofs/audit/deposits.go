@@ -160,7 +160,8 @@ func (a *auditor) checkWithdrawal(ctx context.Context, r *renters, w winner) err
 	move := w.content.Movements[0]
 	same(a.r, epoch, object, "payment-source", a.network.Vaults.Fee, move.Source)
 	same(a.r, epoch, object, "payment-memo", move.Amount, m.Sum)
-	if former, paid := r.payments[m.ID]; paid {
+	former, paid := r.payments[m.ID]
+	if paid {
 		a.r.find(epoch, object, "withdrawal-twice", "one payment of each withdrawal", "another one in "+former)
 	}
 	r.payments[m.ID] = w.tx.signature
@@ -181,7 +182,7 @@ func (a *auditor) checkWithdrawal(ctx context.Context, r *renters, w winner) err
 		a.r.find(epoch, object, "withdrawal-late", fmt.Sprintf("to land by %d", s.Expires+withdrawalGrace), w.tx.time)
 	}
 	drawn := request{s.Renter, s.ID}
-	if former, used := r.requests[drawn]; used && former != w.tx.signature {
+	if former, used := r.requests[drawn]; used && !paid {
 		a.r.find(epoch, object, "withdrawal-twice", fmt.Sprintf("one withdrawal of %s with id %x", s.Renter, s.ID), "another one in "+former)
 	}
 	r.requests[drawn] = w.tx.signature
