@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -161,10 +160,4 @@ func categoryOf(c chain.Content) string {
 		return m.Category
 	}
 	return c.Movements[0].Source.String()
-}
-
-// isManagedAccount reports whether the token account is that of a category that the
-// service releases: its balance on chain and in the ledger agree.
-func (s *Service) isManagedAccount(account ionet.Key) bool {
-	return slices.ContainsFunc(s.cfg.Network.Allocation, func(a ionet.Allocation) bool { return a.Account == account && a.IsManaged() })
 }

@@ -103,7 +103,7 @@ func TestKillRetire(t *testing.T) {
 		step := m.wires.disarm()
 		m.reopen()
 		m.fenceUp()
-		m.lastSealed()
+		m.until("the mint is retired", func() bool { return m.position(epochLane) > shortEpochs+1 })
 		m.checkRetired()
 		if t.Failed() {
 			t.Fatalf("after step %d, %q, was %s", n, step, f)

@@ -79,28 +79,35 @@ func (s *Service) unlockOf(ctx context.Context, a ionet.Allocation, passed uint6
 	if !a.IsManaged() {
 		return u, nil
 	}
-	locked, flying, vault := ledger.Locked(a.Category), ledger.UnlockInFlight(a.Category), ledger.VaultAllocation(a.Category)
-	balances, err := ledger.Balances(ctx, s.pool, locked, flying, vault)
+	locked, flying := ledger.Locked(a.Category), ledger.UnlockInFlight(a.Category)
+	balances, err := ledger.Balances(ctx, s.pool, locked, flying)
 	if err != nil {
 		return Unlock{}, err
 	}
-	if balances[vault].IsZero() && balances[locked].IsZero() && !a.Amount.IsZero() {
-		known, err := s.knowsGenesis(ctx)
-		if err != nil || !known {
+	if balances[locked].IsZero() {
+		if known, err := s.knowsGenesis(ctx); err != nil || !known {
 			return u, err
 		}
 	}
-	u.InFlight = balances[flying]
-	if u.Released, err = a.Amount.Sub(balances[vault]); err != nil {
-		return Unlock{}, fmt.Errorf("allocation %s: the books hold more than it was given: %w", a.Category, err)
+	return u, u.settle(balances[locked], balances[flying])
+}
+
+// settle works out what was released and what is due. What is neither locked in the
+// books any more nor unlocked by the rule was released too early, by others than this
+// service: then nothing is due.
+func (u *Unlock) settle(locked, flying ionet.Amount) error {
+	gone, err := u.Total.Sub(locked)
+	if err != nil {
+		return fmt.Errorf("allocation %s: more is locked than it was given: %w", u.Category, err)
 	}
-	// What is neither locked in the books any more nor unlocked by the rule was
-	// released too early, by others than this service: then nothing is due.
-	gone, err := a.Amount.Sub(balances[locked])
-	if err == nil && gone.Cmp(u.Unlocked) < 0 {
+	u.InFlight = flying
+	if u.Released, err = gone.Sub(flying); err != nil {
+		return fmt.Errorf("allocation %s: more is on its way than left it: %w", u.Category, err)
+	}
+	if gone.Cmp(u.Unlocked) < 0 {
 		u.Due, err = u.Unlocked.Sub(gone)
 	}
-	return u, err
+	return err
 }
 
 // knowsGenesis reports whether the genesis transaction is in the books.
