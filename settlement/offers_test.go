@@ -2,6 +2,7 @@ package settlement
 
 import (
 	"bytes"
+	"fmt"
 	"testing"
 
 	"github.com/ionet-settlement/ionet"
@@ -143,5 +144,48 @@ func TestOfferProblems(t *testing.T) {
 	wantProblem(t, err, ProblemClaimPending)
 	if n := m.count(`SELECT count(*) FROM attempts WHERE offered`); n != 0 {
 		t.Errorf("%d offers were made", n)
+	}
+}
+
+// An offer fails at each of its steps, lost and landed but unheard, in a process that
+// goes on and in one that dies: the wallet is paid once all the same, by whichever
+// transaction it gets.
+func TestOfferFailsAtEachStep(t *testing.T) {
+	for _, dies := range []bool{false, true} {
+		for _, f := range []fault{lost, unheard} {
+			t.Run(fmt.Sprintf("%s, dies %t", f, dies), func(t *testing.T) {
+				m := newMachine(t)
+				m.fenceUp()
+				for n := 1; ; n++ {
+					m.seal(m.alice)
+					had, owed := m.onChain(m.alice.payout), m.owed(m.alice)
+					m.wires.arm(n, f, dies)
+					p, err := m.OfferClaim(t.Context(), m.alice.payout)
+					step := m.wires.disarm()
+					if (err != nil) != (step != "") {
+						t.Fatalf("step %d, %q: %v", n, step, err)
+					}
+					if dies && step != "" {
+						m.reopen()
+						m.fenceUp()
+					}
+					if err == nil {
+						m.sendRaw(m.signClaim(m.alice, p))
+					}
+					m.claimAll(m.alice)
+					m.until("nothing is open", func() bool { return m.count(`SELECT count(*) FROM attempts WHERE state = 'live'`) == 0 })
+					if got := m.onChain(m.alice.payout); got != had+owed {
+						t.Errorf("step %d, %q: alice has %d, want %d", n, step, got, had+owed)
+					}
+					m.checkBooks()
+					if step == "" {
+						if n == 1 {
+							t.Error("an offer has no step that can fail")
+						}
+						return
+					}
+				}
+			})
+		}
 	}
 }
