@@ -291,25 +291,34 @@ func (r *run) claimant(ctx context.Context) (*provider, error) {
 	if r.rng.IntN(8) == 0 {
 		return r.anybody(), nil
 	}
-	var payee string
-	err := r.eyes.QueryRow(ctx, selectOwed, r.rng.Uint64()%1000).Scan(&payee)
-	if errors.Is(err, pgx.ErrNoRows) {
+	return r.holder(ctx, "owed:")
+}
+
+// holder draws a provider whose ledger account of that kind holds something; where
+// none does, anybody.
+func (r *run) holder(ctx context.Context, prefix string) (*provider, error) {
+	rows, err := r.eyes.Query(ctx, selectHolders, prefix)
+	if err != nil {
+		return nil, fmt.Errorf("look for who holds something: %w", err)
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("look for who holds something: %w", err)
+	}
+	if len(names) == 0 {
 		return r.anybody(), nil
 	}
-	if err != nil {
-		return nil, fmt.Errorf("look for a provider who is owed: %w", err)
-	}
+	name := names[r.rng.IntN(len(names))]
 	for _, p := range r.world.providers {
-		if p.payee().String() == payee {
+		if prefix+p.payee().String() == name {
 			return p, nil
 		}
 	}
-	return nil, fmt.Errorf("somebody is owed who is no provider: %s", payee)
+	return nil, fmt.Errorf("ledger account %s is nobody's", name)
 }
 
-const selectOwed = `
-SELECT split_part(account, ':', 2) FROM ledger_balances WHERE starts_with(account, 'owed:') AND balance > 0
-ORDER BY account COLLATE "C" OFFSET $1 % greatest((SELECT count(*) FROM ledger_balances WHERE starts_with(account, 'owed:') AND balance > 0), 1) LIMIT 1`
+const selectHolders = `
+SELECT account FROM ledger_balances WHERE starts_with(account, $1) AND balance > 0 ORDER BY account COLLATE "C"`
 
 // claimAtOnce lets a wallet do all of a claim without a pause.
 func (r *run) claimAtOnce(ctx context.Context) (string, error) {

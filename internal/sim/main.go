@@ -110,7 +110,7 @@ func (o options) run(ctx context.Context, admin, dir string, out, progress io.Wr
 	if o.verbose {
 		verbose = func(line string) { fmt.Fprintln(out, line) }
 	}
-	p := player{total: tally{}, options: o, admin: admin, dir: dir, verbose: verbose}
+	p := player{total: tally{}, name: drawSeed(), options: o, admin: admin, dir: dir, verbose: verbose}
 	defer p.close(context.WithoutCancel(ctx))
 	for n := range o.seeds {
 		seed := o.seed + uint64(n)

@@ -17,13 +17,14 @@ type player struct {
 	dir     string
 	verbose func(string)
 	world   *world
-	total   tally // of all seeds
+	total   tally  // of all seeds
+	name    uint64 // that its databases begin with
 }
 
 // open makes the world, once.
 func (p *player) open(ctx context.Context) (err error) {
 	if p.world == nil {
-		p.world, err = newWorld(ctx, p.admin, filepath.Join(p.dir, "world"), p.providers)
+		p.world, err = newWorld(ctx, p.admin, fmt.Sprintf("sim_%d_", p.name), filepath.Join(p.dir, "world"), p.providers)
 	}
 	return err
 }

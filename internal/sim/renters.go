@@ -153,8 +153,10 @@ func (r *run) withdraw(ctx context.Context) (string, error) {
 		r.said(err)
 		return fmt.Sprintf("again: %s %s", class(err), w.State), nil
 	}
-	number := r.rng.IntN(renters)
-	p := r.world.providers[number]
+	p, err := r.holder(ctx, "renter:")
+	if err != nil {
+		return "", err
+	}
 	renter, err := i.service.Renter(ctx, p.payee())
 	if err != nil {
 		r.said(err)
@@ -171,7 +173,7 @@ func (r *run) withdraw(ctx context.Context) (string, error) {
 	}
 	w, err := i.service.SubmitWithdrawal(ctx, e)
 	r.said(err)
-	return fmt.Sprintf("%d: %s of %d: %s %s", number, amount, balance, class(err), w.State), nil
+	return fmt.Sprintf("%d: %s of %d: %s %s", p.number, amount, balance, class(err), w.State), nil
 }
 
 // signWithdrawal signs a statement that is valid for a while, short or long.

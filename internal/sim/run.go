@@ -199,11 +199,11 @@ func (r *run) describe(ctx context.Context) (string, error) {
 }
 
 const selectDescription = `
-SELECT name, position::text FROM (SELECT name, position FROM lanes ORDER BY name COLLATE "C") AS l
+SELECT split_part(name, '-', 1), string_agg(position::text, ',' ORDER BY name COLLATE "C") FROM lanes GROUP BY 1
 UNION ALL
 SELECT kind, sum::text FROM (
-    SELECT CASE WHEN starts_with(account, 'vault:') THEN account ELSE split_part(account, ':', 1) END AS kind, sum(balance) AS sum
-    FROM ledger_balances GROUP BY 1 ORDER BY 1) AS b
+    SELECT CASE WHEN starts_with(account, 'vault:') THEN account ELSE split_part(account, ':', 1) END AS kind, abs(sum(balance)) AS sum
+    FROM ledger_balances WHERE NOT starts_with(account, 'vault:allocation:') GROUP BY 1 HAVING sum(balance) <> 0 ORDER BY 1) AS b
 UNION ALL
 SELECT state, n::text FROM (SELECT state, count(*) AS n FROM attempts GROUP BY 1 ORDER BY 1) AS a`
 

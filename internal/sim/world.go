@@ -79,7 +79,8 @@ match = ["NVIDIA GeForce RTX 4090"]
 `
 
 // world is the network that every seed begins with: a chain and a database
-// after two epochs in which all providers earned and some were paid.
+// after two epochs in which all providers earned, some were paid, and some of these
+// paid in as renters.
 type world struct {
 	node      *localnet.Node
 	unix      atomic.Int64 // the chain's clock, seconds
@@ -100,8 +101,8 @@ type world struct {
 const base = "base"
 
 // newWorld makes it, with files under dir and databases beside the one at admin.
-func newWorld(ctx context.Context, admin, dir string, providers int) (_ *world, err error) {
-	w := &world{store: filepath.Join(dir, "store"), dbs: &databases{admin: admin, prefix: fmt.Sprintf("sim_%d_", os.Getpid()), made: map[string]bool{}}}
+func newWorld(ctx context.Context, admin, prefix, dir string, providers int) (_ *world, err error) {
+	w := &world{store: filepath.Join(dir, "store"), dbs: &databases{admin: admin, prefix: prefix, made: map[string]bool{}}}
 	w.unix.Store(beginning)
 	now := func() time.Time { return time.Unix(w.unix.Load(), 0) }
 	w.node, err = localnet.Start(ctx, localnet.Config{SlotTime: -1, FinalityDepth: finality, Now: now, Seed: 1})
@@ -220,7 +221,7 @@ func (w *world) config() settlement.Config {
 	n := w.net
 	return settlement.Config{
 		Network: n.Network, NetworkFile: n.NetworkFile, Policy: n.Policy, PolicyFile: n.PolicyFile,
-		Keys:    settlement.Keys{Operator: n.Keys.Operator, Fees: n.Keys.Fees, Service: n.Keys.Service, Lane: n.Keys.Secret},
+		Keys:    settlement.Keys{Operator: n.Keys.Operator, Fees: n.Keys.Fees, Service: n.Keys.Service, Lane: n.Keys.Secret, Allocation: n.Managed()},
 		Senders: 1, BlockhashAge: -1, SealRetry: -1, // slots pass here while the clock stands
 		HeldRetry: 30 * time.Second, LeaseTime: leaseSeconds * time.Second,
 	}
@@ -384,12 +385,38 @@ func (w *world) play(ctx context.Context) error {
 			return err
 		}
 		if k == 1 {
-			if err := r.payAll(ctx); err != nil {
+			if err := errors.Join(r.payAll(ctx), r.payIn(ctx)); err != nil {
 				return err
 			}
 		}
 	}
+	if err := r.look(ctx); err != nil {
+		return err
+	}
 	w.oracle = r.oracle
+	return nil
+}
+
+// payIn lets half of the renters pay in half of what they have.
+func (r *run) payIn(ctx context.Context) error {
+	for _, p := range r.world.providers[:renters] {
+		holds, err := r.held(ctx, p.payee())
+		if err != nil {
+			return err
+		}
+		if p.number%2 == 0 || holds == 0 {
+			continue
+		}
+		d, err := r.a.service.RequestDeposit(ctx, p.payee())
+		if err != nil {
+			return err
+		}
+		outcome, signature, err := r.sendAs(ctx, p.wallet, with(r.move(p.payee(), d.Vault, holds/2), d.Reference))
+		if err != nil || outcome != "ok" {
+			return fmt.Errorf("pay in: %s %w", outcome, err)
+		}
+		r.meant[signature] = []meant{{p.payee(), holds / 2}}
+	}
 	return nil
 }
 
