@@ -15,19 +15,23 @@ import (
 // Overview is the state of settlement as the database has it. Any instance,
 // and any program with access to the database, can ask for it.
 type Overview struct {
-	Leader    [16]byte // instance that holds the lease, or held it last
-	Lease     int64    // its number; 0: nobody ever held it
-	Expires   time.Time
-	Lanes     []LaneStatus
-	Live      []AttemptStatus
-	Vault     ionet.Amount // of the reward vault, by the ledger
-	Owed      ionet.Amount // to all payees
-	InFlight  ionet.Amount // in signed transactions whose outcome is open
-	Held      []HeldPayee
-	Sealed    uint64     // last epoch whose seal is final
-	Halted    string     // why nothing, or no debt, is signed; "" where it may
-	Standings []Standing // vaults that differ from the books, or whose history is not read yet
-	Ready     bool       // this instance leads and is fenced
+	Leader      [16]byte // instance that holds the lease, or held it last
+	Lease       int64    // its number; 0: nobody ever held it
+	Expires     time.Time
+	Lanes       []LaneStatus
+	Live        []AttemptStatus
+	Vault       ionet.Amount // of the reward vault, by the ledger
+	Owed        ionet.Amount // to all payees
+	InFlight    ionet.Amount // in signed transactions whose outcome is open
+	FeeVault    ionet.Amount // by the ledger
+	Renters     ionet.Amount // what they prepaid and have not spent
+	Withdrawing ionet.Amount // asked back by renters, and not final yet
+	Suspense    ionet.Amount // sent to a vault by others, nobody knows for whom
+	Held        []HeldPayee
+	Sealed      uint64     // last epoch whose seal is final
+	Halted      string     // why nothing, or no debt, is signed; "" where it may
+	Standings   []Standing // vaults that differ from the books, or whose history is not read yet
+	Ready       bool       // this instance leads and is fenced
 }
 
 // LaneStatus is where a lane stands.
@@ -91,24 +95,31 @@ func (s *Service) Overview(ctx context.Context) (Overview, error) {
 const selectLease = `SELECT instance, number, expires_at FROM lease WHERE name = $1`
 
 func (s *Service) readTotals(ctx context.Context, o *Overview) error {
-	var err error
-	if o.Vault, err = ledger.Balance(ctx, s.pool, ledger.VaultReward()); err != nil {
+	vaults, err := ledger.Balances(ctx, s.pool, ledger.VaultReward(), ledger.VaultFee(), ledger.Suspense())
+	if err != nil {
 		return err
 	}
-	var owed, flying int64
-	if err := s.pool.QueryRow(ctx, sumDebts).Scan(&owed, &flying); err != nil {
+	o.Vault, o.FeeVault, o.Suspense = vaults[ledger.VaultReward()], vaults[ledger.VaultFee()], vaults[ledger.Suspense()]
+	var owed, flying, renters, withdrawing int64
+	if err := s.pool.QueryRow(ctx, sumDebts).Scan(&owed, &flying, &renters, &withdrawing); err != nil {
 		return fmt.Errorf("sum the debts: %w", err)
 	}
-	if o.Owed, err = ionet.NewAmount(uint64(owed)); err != nil {
-		return err
+	for _, sum := range []struct {
+		into *ionet.Amount
+		n    int64
+	}{{&o.Owed, owed}, {&o.InFlight, flying}, {&o.Renters, renters}, {&o.Withdrawing, withdrawing}} {
+		if *sum.into, err = ionet.NewAmount(uint64(sum.n)); err != nil {
+			return err
+		}
 	}
-	o.InFlight, err = ionet.NewAmount(uint64(flying))
-	return err
+	return nil
 }
 
 const sumDebts = `
 SELECT coalesce(sum(balance) FILTER (WHERE starts_with(account, 'owed:')), 0)::bigint,
-    coalesce(sum(balance) FILTER (WHERE starts_with(account, 'inflight:')), 0)::bigint
+    coalesce(sum(balance) FILTER (WHERE starts_with(account, 'inflight:')), 0)::bigint,
+    coalesce(sum(balance) FILTER (WHERE starts_with(account, 'renter:')), 0)::bigint,
+    coalesce(sum(balance) FILTER (WHERE starts_with(account, 'withdrawing:') OR starts_with(account, 'withdrawal-inflight:')), 0)::bigint
 FROM ledger_balances`
 
 func (s *Service) readHeld(ctx context.Context, o *Overview) error {

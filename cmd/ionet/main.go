@@ -22,6 +22,7 @@ import (
 )
 
 const help = `For providers: make a wallet key, delegate workers, see earnings and verdicts, claim.
+For renters: pay in, withdraw.
 For the observer that a policy names: hand in the token's price.
 
 Keys are files in solana-keygen's format, readable by their owner alone.
@@ -32,6 +33,8 @@ Examples:
   ionet balance  --server https://ionetd.example --wallet 9aB...
   ionet claim    --server https://ionetd.example --keypair wallet.json
   ionet claim    --server https://ionetd.example --pay-url
+  ionet deposit  --server https://ionetd.example --wallet 9aB...
+  ionet withdraw --server https://ionetd.example --keypair wallet.json --amount 12.5
   ionet why      --server https://ionetd.example --device GPU-6b1a1b7c-0d3e-4c55-9f2b-6f4f1d2e3a4b --epoch 12
   ionet price    --server https://ionetd.example --keypair oracle.json --usd 0.0731`
 
@@ -41,6 +44,8 @@ type commands struct {
 	Account  accountCmd  `cmd:"" help:"The wallet's token account."`
 	Balance  balanceCmd  `cmd:"" help:"What a payout wallet has earned, been paid, and can claim."`
 	Claim    claimCmd    `cmd:"" help:"Claim all that a wallet can claim."`
+	Deposit  depositCmd  `cmd:"" help:"Pay in for a renter, or show how to."`
+	Withdraw withdrawCmd `cmd:"" help:"Get unspent balance back."`
 	Price    priceCmd    `cmd:"" help:"Observe the token's price for the current epoch, with the key that the policy names."`
 	Epochs   epochsCmd   `cmd:"" help:"List the latest epochs."`
 	Why      whyCmd      `cmd:"" help:"Why a device was paid or not, with a proof against the epoch's seal."`

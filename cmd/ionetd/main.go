@@ -36,17 +36,20 @@ With IONET_DIR, IONET_RPC, IONET_STORE and IONET_DATABASE set:
   ionetd serve --payout-every 24h
   ionetd status
   ionetd policy announce policy-2.toml
-  ionetd recover`
+  ionetd recover
+  ionetd resume --reason 'written off, see ticket 81'`
 
 type commands struct {
-	Serve   serveCmd   `cmd:"" default:"withargs" help:"Serve the API and settle (default)."`
-	Genesis genesisCmd `cmd:"" help:"Make keys, token, vaults and lanes, and mint the genesis supply once."`
-	Recover recoverCmd `cmd:"" help:"Bring the database to where the chain is and fence the lanes, then end."`
-	Payouts payoutsCmd `cmd:"" help:"Payout runs."`
-	Unlocks unlocksCmd `cmd:"" help:"What of the genesis supply is unlocked, and its release."`
-	Policy  policyCmd  `cmd:"" help:"Policies: announce one, list them."`
-	Signer  signerCmd  `cmd:"" help:"Hold the keys, and sign by policy what ionetd serve --signer asks for."`
-	Status  statusCmd  `cmd:"" help:"Show lanes, open transactions and what is owed."`
+	Serve    serveCmd    `cmd:"" default:"withargs" help:"Serve the API and settle (default)."`
+	Genesis  genesisCmd  `cmd:"" help:"Make keys, token, vaults and lanes, and mint the genesis supply once."`
+	Recover  recoverCmd  `cmd:"" help:"Bring the database to where the chain is and fence the lanes, then end."`
+	Payouts  payoutsCmd  `cmd:"" help:"Payout runs."`
+	Unlocks  unlocksCmd  `cmd:"" help:"What of the genesis supply is unlocked, and its release."`
+	Deposits depositsCmd `cmd:"" help:"What others sent to the vaults and nobody was credited for."`
+	Resume   resumeCmd   `cmd:"" help:"Go on after a halt: book what differs, with a reason."`
+	Policy   policyCmd   `cmd:"" help:"Policies: announce one, list them."`
+	Signer   signerCmd   `cmd:"" help:"Hold the keys, and sign by policy what ionetd serve --signer asks for."`
+	Status   statusCmd   `cmd:"" help:"Show lanes, open transactions and what is owed."`
 }
 
 // checkName refuses a first word that is no command: serve, which needs no name,

@@ -149,6 +149,15 @@ func (c *statusCmd) Run(s *stage) error {
 		s.print("price     %s", price)
 	}
 	s.print("vault     %s IO, of which %s owed and %s on the way", v.Vault.Tokens(decimals), v.Owed.Tokens(decimals), v.InFlight.Tokens(decimals))
+	if !v.FeeVault.IsZero() || !v.Suspense.IsZero() {
+		s.print("fee vault %s IO, of which %s of renters and %s asked back; %s in suspense", v.FeeVault.Tokens(decimals), v.Renters.Tokens(decimals), v.Withdrawing.Tokens(decimals), v.Suspense.Tokens(decimals))
+	}
+	if v.Halted != "" {
+		s.print("HALTED    %s: see ionetd resume --help", v.Halted)
+	}
+	for _, st := range v.Standings {
+		s.print("books     %s at slot %d: %s", st.Books, st.Slot, st.Note)
+	}
 	for _, l := range v.Lanes {
 		s.print("lane      %-9s position %d, fenced %t", l.Name, l.Position, l.Fenced)
 	}
