@@ -59,6 +59,8 @@ has passed meanwhile is moved by itself, as if there were no network file yet. A
 
 The allocation's unlocks are a promise that the network file makes and that auditors read. Nothing on the chain holds
 the tokens back: the keys allocation-*.json in --dir can move them at any time. Keep those apart from the service.
+A category with --beneficiary is released by the service, ionetd unlocks release, which needs that category's key;
+auditors find whatever else leaves its account.
 
 With --mint-authority, --reward-authority or --fee-authority the mint or a vault belongs to an SPL Token multisig. Its
 members make their keys with ionet keygen and name their public halves here; their signers (ionetd signer) sign what their
@@ -73,7 +75,8 @@ Examples:
   ionetd genesis --dir keys --store published --rpc http://127.0.0.1:8899 --airdrop
   ionetd genesis --dir keys --store published --rpc https://api.mainnet-beta.solana.com --start 2026-12-01T00:00:00Z
   ionetd genesis --rpc http://127.0.0.1:8899 --mint-authority 2of3:KEY,KEY,KEY --reward-authority 2of3:operator,KEY,KEY --plan
-  ionetd genesis --rpc http://127.0.0.1:8899 --schedule monthly --allocation of_genesis --unlock research=linear:0..48 --plan`
+  ionetd genesis --rpc http://127.0.0.1:8899 --schedule monthly --allocation of_genesis --unlock research=linear:0..48 --plan
+  ionetd genesis --rpc http://127.0.0.1:8899 --beneficiary seed=FIRST_WALLET:3 --beneficiary seed=SECOND_WALLET:1 --plan`
 }
 
 // Run prints the plan, or does it and prints one line for each thing done or
