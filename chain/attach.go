@@ -9,14 +9,14 @@ import (
 	"github.com/ionet-settlement/ionet"
 )
 
-// Unsigned returns what tx has to be signed over, and who has not signed it yet: the
-// signers whose signatures are zeros.
-func Unsigned(tx []byte) (message []byte, missing []ionet.Key, err error) {
-	t, message, err := parseTransaction(tx)
-	if err != nil {
-		return nil, nil, err
+// Missing returns the signers that have yet to sign: those whose signatures are zeros.
+func (r *Raw) Missing() (missing []ionet.Key) {
+	for i, key := range r.Signers {
+		if r.Signatures[i].IsZero() {
+			missing = append(missing, key)
+		}
 	}
-	return message, unsignedOf(t), nil
+	return missing
 }
 
 // Attach puts signatures into tx and returns who is still missing. It does not verify
@@ -38,14 +38,10 @@ func Attach(tx []byte, signatures map[ionet.Key]Signature) (out []byte, missing 
 	if out, err = t.MarshalBinary(); err != nil {
 		return nil, nil, fmt.Errorf("encode transaction: %w", err)
 	}
-	return out, unsignedOf(t), nil
-}
-
-func unsignedOf(t *solana.Transaction) (missing []ionet.Key) {
-	for i, key := range keysOf(t.Message.Signers()) {
+	for i, key := range signers {
 		if t.Signatures[i].IsZero() {
 			missing = append(missing, key)
 		}
 	}
-	return missing
+	return out, missing, nil
 }

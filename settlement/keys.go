@@ -156,7 +156,12 @@ func (k *signers) keysOf(i int) map[ionet.Key]bool {
 	ctx, cancel := context.WithTimeout(context.Background(), askTime)
 	defer cancel()
 	list, err := k.list[i].Keys(ctx)
-	if err != nil {
+	noSecret := false
+	if err == nil {
+		_, err = k.list[i].LaneKeys(ctx, []ionet.Hash{{}}) // any C tells whether it can
+		noSecret = errors.Is(err, signer.ErrNoSecret)
+	}
+	if err != nil && !noSecret {
 		k.silent(ctx, i, err)
 		return nil
 	}
@@ -164,7 +169,7 @@ func (k *signers) keysOf(i int) map[ionet.Key]bool {
 	for _, key := range list {
 		keys[key] = true
 	}
-	k.update(i, func(s *told) { s.keys, s.err = keys, nil })
+	k.update(i, func(s *told) { s.keys, s.noSecret, s.err = keys, noSecret, nil })
 	return keys
 }
 
@@ -240,9 +245,11 @@ func indices[T any](list []T) []int {
 
 // toSign is a message that lacks signatures; tx has those that are there.
 type toSign struct {
-	kind  chain.Kind
-	tx    []byte
-	lanes []lane
+	kind    chain.Kind
+	tx      []byte
+	message []byte
+	missing []ionet.Key
+	lanes   []lane
 }
 
 // sign returns the signed transaction of each, or why it was not signed.
@@ -250,11 +257,11 @@ func (s *Service) sign(ctx context.Context, list []unsigned) ([][]byte, []error)
 	jobs := make([]toSign, len(list))
 	errs := make([]error, len(list))
 	for i, u := range list {
-		jobs[i] = toSign{kind: u.draft.kind}
+		jobs[i] = toSign{kind: u.draft.kind, message: u.message}
 		for _, st := range u.steps {
 			jobs[i].lanes = append(jobs[i].lanes, st.lane)
 		}
-		jobs[i].tx, _, errs[i] = chain.SignMessage(u.message)
+		jobs[i].tx, jobs[i].missing, errs[i] = chain.SignMessage(u.message)
 	}
 	signed, missing, why := s.complete(ctx, jobs)
 	for i := range list {
@@ -291,12 +298,9 @@ func (s *Service) complete(ctx context.Context, jobs []toSign) (txs [][]byte, mi
 	requests := make([]signer.Request, len(jobs))
 	found := make([]map[ionet.Key]chain.Signature, len(jobs))
 	for i, j := range jobs {
-		txs[i], found[i] = j.tx, map[ionet.Key]chain.Signature{}
-		var message []byte
-		if message, missing[i], why[i] = chain.Unsigned(j.tx); why[i] == nil {
-			why[i] = k.resting(j.kind)
-		}
-		requests[i].Message = message
+		txs[i], missing[i], found[i] = j.tx, j.missing, map[ionet.Key]chain.Signature{}
+		why[i] = k.resting(j.kind)
+		requests[i].Message = j.message
 		for _, l := range j.lanes {
 			requests[i].Lanes = append(requests[i].Lanes, signer.Position{Lane: l.address, N: l.position, C: l.c})
 		}

@@ -235,7 +235,7 @@ func (s *Service) signClaim(ctx context.Context, tx []byte, l lane) ([]byte, err
 	if err != nil {
 		return nil, fmt.Errorf("sign a claim: %w", err)
 	}
-	job := []toSign{{chain.KindClaim, tx, []lane{l}}}
+	job := []toSign{{kind: chain.KindClaim, tx: tx, message: raw.Message, missing: raw.Missing(), lanes: []lane{l}}}
 	signed, missing, why := s.complete(ctx, job)
 	missing[0] = slices.DeleteFunc(missing[0], func(k ionet.Key) bool { return k == raw.FeePayer })
 	if err := s.lacks(missing[0], why[0]); err != nil {
