@@ -121,6 +121,9 @@ func TestHonestReleases(t *testing.T) {
 	}) {
 		t.Errorf("no note tells what was released: %q", r.Notes)
 	}
+	if money := r.Money(); !strings.Contains(money, r.Released.Tokens(8)+" of the genesis supply released") {
+		t.Errorf("the report of money does not tell what was released: %s", money)
+	}
 }
 
 // Each release is crooked in its own way, and the audit says which. What was moved

@@ -89,12 +89,15 @@ func plural(n int, what string) string {
 // Money is what moved, for a person.
 func (r *Report) Money() string {
 	t := func(a ionet.Amount) string { return a.Tokens(r.Decimals) }
-	renters := ""
+	more := ""
 	if r.Deposits+r.Withdrawals > 0 || !r.Suspense.IsZero() {
-		renters = fmt.Sprintf("; %s of %s, %s of %s, %s in suspense", plural(r.Deposits, "deposit"), t(r.Deposited), plural(r.Withdrawals, "withdrawal"), t(r.Withdrawn), t(r.Suspense))
+		more = fmt.Sprintf("; %s of %s, %s of %s, %s in suspense", plural(r.Deposits, "deposit"), t(r.Deposited), plural(r.Withdrawals, "withdrawal"), t(r.Withdrawn), t(r.Suspense))
+	}
+	if !r.Released.IsZero() {
+		more += fmt.Sprintf("; %s of the genesis supply released", t(r.Released))
 	}
 	return fmt.Sprintf("minted %s, paid %s (%s by batch, %s), unissued %s, burned %s; %s by others or for set-up that move nothing of ours%s",
-		t(r.Minted), t(r.Paid), plural(r.Payouts-r.Claims, "payout"), plural(r.Claims, "claim"), t(r.Unissued), t(r.Burned), plural(r.Foreign, "transaction"), renters)
+		t(r.Minted), t(r.Paid), plural(r.Payouts-r.Claims, "payout"), plural(r.Claims, "claim"), t(r.Unissued), t(r.Burned), plural(r.Foreign, "transaction"), more)
 }
 
 func (r *Report) find(epoch uint64, object, rule string, expected, found any) {
