@@ -18,7 +18,7 @@ help: ## list the targets
 
 demo: ## run the whole network in about a minute; KEEP=1 leaves it running, FAULTS=15m SEED=7 lets things go wrong
 	@$(GO) build -o bin/demo ./internal/demo
-	@exec ./bin/demo $(if $(KEEP),-keep) $(if $(FAULTS),-faults $(FAULTS)) $(if $(SEED),-seed $(SEED))
+	@exec ./bin/demo $(if $(KEEP),-keep) $(if $(FAULTS),-faults $(FAULTS)) $(if $(SEED),-seed $(SEED)) $(if $(MULTISIG),-multisig)
 
 test: ## run all tests
 	$(GO) test -timeout 10m ./...

@@ -45,6 +45,35 @@ func TestDemo(t *testing.T) {
 	}
 }
 
+// TestMultisigDemo is the same story where 2 of 3 members mint and pay, all of them
+// processes of their own, and one is lost before a claim and a payout.
+func TestMultisigDemo(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	defer cancel()
+	dir, unlock, err := newRun(t.TempDir())
+	must(t, err)
+	s, err := newStage(ctx, testPace, dir, testLog{t})
+	must(t, err)
+	s.multisig = true
+	t.Cleanup(func() {
+		if err := s.close(); err != nil {
+			t.Errorf("stop the network: %v", err)
+		}
+		unlock()
+	})
+	must(t, s.mainJob(ctx, 2))
+	s.wantHolds(t, ctx)
+	if got := len(s.network.Multisigs); got != 3 {
+		t.Errorf("the network has %d multisigs, want 3", got)
+	}
+	for _, name := range []string{"operator.json", "fees.json", "lane-secret.json"} {
+		if _, err := os.Stat(filepath.Join(s.place(), name)); err == nil {
+			t.Errorf("the service's folder holds %s", name)
+		}
+	}
+}
+
 // TestKillRestoreTamper is the life of one network under an unkind operator:
 // kill -9, an old backup, then damage that an auditor must name.
 func TestKillRestoreTamper(t *testing.T) {

@@ -43,7 +43,10 @@ func (s *stage) tell(out io.Writer) {
 			device, _, _ = strings.Cut(rest, " ")
 		}
 	}
-	service := fmt.Sprintf("--dir %s --rpc %s --store %s --database '%s'", quote(s.keys()), s.rpc, quote(s.published()), s.db.URL())
+	service := fmt.Sprintf("--dir %s --rpc %s --store %s --database '%s'", quote(s.place()), s.rpc, quote(s.published()), s.db.URL())
+	for _, c := range s.signers {
+		service += " --signer " + quote(s.socket(c.name))
+	}
 	if key, err := chain.ReadKeypair(s.wallet(1)); err == nil {
 		wallet = chain.PublicOf(key).String()
 	}

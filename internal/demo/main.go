@@ -38,6 +38,7 @@ func demo(ctx context.Context, args []string, out io.Writer) (err error) {
 	keep := flags.Bool("keep", false, "leave the network running until Ctrl-C")
 	faults := flags.Duration("faults", 0, "how long things go wrong before the audit: processes, database, chain and its endpoints")
 	seed := flags.Uint64("seed", uint64(time.Now().Unix()), "what the faults are drawn from")
+	multisig := flags.Bool("multisig", false, "have mint and vaults belong to 2 of 3 members, each a process of its own; one is lost on the way")
 	root := flags.String("dir", ".demo", "folder that holds the state of each run")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -56,7 +57,7 @@ func demo(ctx context.Context, args []string, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	s.hostile = *faults > 0
+	s.hostile, s.multisig = *faults > 0, *multisig
 	defer func() {
 		if stopErr := s.close(); err == nil {
 			err = stopErr
@@ -87,12 +88,15 @@ func demo(ctx context.Context, args []string, out io.Writer) (err error) {
 // mainJob is the story that the demo tells: GPUs prove, epochs close, one
 // provider claims, the others are paid in a batch.
 func (s *stage) mainJob(ctx context.Context, epochs uint64) error {
-	for _, step := range []func(context.Context) error{s.startChain, s.genesis, s.serve, s.addWorkers, s.openAccounts} {
+	for _, step := range []func(context.Context) error{s.startChain, s.genesis, s.startSigners, s.serve, s.addWorkers, s.openAccounts} {
 		if err := step(ctx); err != nil {
 			return err
 		}
 	}
 	if err := s.sealed(ctx, epochs-1); err != nil {
+		return err
+	}
+	if err := s.loseMember(ctx); err != nil {
 		return err
 	}
 	if err := s.claim(ctx, 1); err != nil {

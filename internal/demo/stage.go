@@ -52,10 +52,13 @@ type stage struct {
 	chain   *child
 	service *child
 	workers []*child
+	signers []*child // of the money keys, where they are not the service's own
+	sockets string   // folder of the signers' sockets
 
 	rpc      string
 	otherRPC []string // of the chain's other front ends, where it is hostile
 	hostile  bool
+	multisig bool   // mint and vaults belong to 2 of 3 members
 	server   string // the service's URL
 	network  *ionet.Network
 	api      *client.Client
@@ -132,10 +135,17 @@ func (s *stage) genesis(ctx context.Context) error {
 	if err := os.WriteFile(policy, rules, 0o644); err != nil {
 		return fmt.Errorf("write policy: %w", err)
 	}
-	err = s.do(ctx, "genesis", "ionetd", "genesis", "--dir", s.keys(), "--rpc", s.rpc, "--store", s.published(), "--airdrop",
+	args := []string{"genesis", "--dir", s.keys(), "--rpc", s.rpc, "--store", s.published(), "--airdrop",
 		"--name", "demo", "--policy", policy, "--start-in", s.pace.startIn.String(),
-		"--epoch-seconds", strconv.Itoa(s.pace.epochSeconds), "--samples", strconv.Itoa(s.pace.samples), "--pay-lanes", "2", "--claim-lanes", "2")
-	if err != nil {
+		"--epoch-seconds", strconv.Itoa(s.pace.epochSeconds), "--samples", strconv.Itoa(s.pace.samples), "--pay-lanes", "2", "--claim-lanes", "2"}
+	if s.multisig {
+		board, err := s.board(ctx)
+		if err != nil {
+			return err
+		}
+		args = append(args, board...)
+	}
+	if err := s.do(ctx, "genesis", "ionetd", args...); err != nil {
 		return err
 	}
 	file, err := os.ReadFile(filepath.Join(s.keys(), "network.toml"))
@@ -166,8 +176,9 @@ func (s *stage) serve(ctx context.Context) error {
 }
 
 func (s *stage) serveArgs(listen string) []string {
-	return append([]string{"serve", "--dir", s.keys(), "--store", s.published(), "--database", s.db.URL(),
-		"--listen", listen, "--payout-every", s.pace.payoutEvery.String()}, s.rpcFlags()...)
+	args := append([]string{"serve", "--store", s.published(), "--database", s.db.URL(),
+		"--listen", listen, "--payout-every", s.pace.payoutEvery.String()}, s.placeFlags()...)
+	return append(args, s.rpcFlags()...)
 }
 
 // freeAddress finds a free port, so that the service's command line names it and
@@ -230,7 +241,7 @@ func (s *stage) claim(ctx context.Context, provider int) error {
 
 // payoutsRun has the service pay all who wait, now instead of by its schedule.
 func (s *stage) payoutsRun(ctx context.Context) error {
-	return s.do(ctx, "payouts", "ionetd", "payouts", "run", "--dir", s.keys(), "--rpc", s.rpc, "--store", s.published(), "--database", s.db.URL())
+	return s.do(ctx, "payouts", "ionetd", append([]string{"payouts", "run", "--rpc", s.rpc, "--store", s.published(), "--database", s.db.URL()}, s.placeFlags()...)...)
 }
 
 // audit runs ionet-audit over the whole history and returns its exit status and output.
@@ -268,6 +279,7 @@ func (s *stage) close() error {
 			errs = append(errs, c.stop())
 		}
 	}
+	errs = append(errs, s.stopSigners())
 	if s.db != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), stopPatience)
 		defer cancel()
