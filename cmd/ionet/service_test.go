@@ -271,6 +271,16 @@ func TestProvider(t *testing.T) {
 		t.Errorf("payments: %+v", paid)
 	}
 
+	// A renter pays in and gets a part of it back.
+	w.refuses(with("deposit"), "--wallet is missing")
+	w.refuses(with("deposit", "--keypair", wallet), "--amount is missing")
+	w.says(with("deposit", "--wallet", payee, "--amount", "1.5"), `^reference \S+ of wallet `+payee, `^solana:\S+spl-token=`+w.network.Mint.String()+`&amount=1\.50000000$`)
+	w.says(with("deposit", "--keypair", wallet, "--amount", "1.5", "--rpc", w.rpc), `^credited: 1\.50000000 IO, final in slot \d+`)
+	w.refuses(with("deposit", "--keypair", poor, "--amount", "1.5", "--rpc", w.rpc), "has the wallet the tokens")
+	w.refuses(with("withdraw", "--keypair", wallet, "--amount", "0.5", "--to", public("nobody").String(), "--wait", "0s"), "is not paid yet")
+	w.says(with("withdraw", "--keypair", wallet, "--amount", "0.25"), `^To: `+payee+`$`, `^paid: final in slot \d+, transaction \S{60,}`)
+	w.refuses(with("withdraw", "--keypair", wallet, "--amount", "1.5"), client.Insufficient)
+
 	// A service that shows another verdict than the one sealed is found out.
 	_, err = w.pool.Exec(t.Context(), `UPDATE verdicts SET samples = samples + 1`)
 	w.check(err)

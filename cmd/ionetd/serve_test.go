@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -71,7 +72,8 @@ func TestServe(t *testing.T) {
 	defer node.Close()
 	dir := t.TempDir()
 	place := []string{"--dir", filepath.Join(dir, "keys"), "--store", filepath.Join(dir, "published"), "--rpc", node.URL()}
-	if out, err := runGenesis(t, append(place, "--name", "serve", "--epoch-seconds", "600", "--pay-lanes", "1", "--claim-lanes", "1", "--airdrop")...); err != nil {
+	made := append(slices.Concat(place, beneficiaries), "--name", "serve", "--epoch-seconds", "600", "--pay-lanes", "1", "--claim-lanes", "1", "--airdrop")
+	if out, err := runGenesis(t, made...); err != nil {
 		t.Fatalf("genesis: %v\n%s", err, out)
 	}
 	database := pgtest.NewURL(t)
@@ -102,9 +104,16 @@ func TestServe(t *testing.T) {
 	if got, err := command("payouts", "run"); err != nil || !strings.Contains(got, "paid 0.00000000 IO to 0 payees") {
 		t.Errorf("payouts run: %v\n%s", err, got)
 	}
+	checkUnlocks(t, command)
 	checkPolicies(t, dir, command)
 	if got, err := command("status"); err != nil || !strings.Contains(got, "claim-0") || strings.Contains(got, "fenced false") {
 		t.Errorf("status: %v\n%s", err, got)
+	}
+	if got, err := command("deposits", "--all"); err != nil || !strings.Contains(got, "0 deposits") {
+		t.Errorf("deposits: %v\n%s", err, got)
+	}
+	if got, err := command("resume", "--reason", "a test"); err != nil || !strings.Contains(got, "nothing is halted") {
+		t.Errorf("resume: %v\n%s", err, got)
 	}
 	stop()
 	select {
