@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"io"
 	"net/http"
 	"os"
@@ -13,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/ionet-settlement/ionet/chain/localnet"
 )
 
 // TestMain lets a test run this binary as the command itself.
@@ -123,6 +126,75 @@ func TestRunServesUntilCancelled(t *testing.T) {
 	}
 }
 
+// start runs the command with these arguments until the test ends and returns its first lines.
+func start(t *testing.T, lines int, args ...string) []string {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	r, w := io.Pipe()
+	done := make(chan error, 1)
+	go func() { done <- run(ctx, append([]string{"--listen", "127.0.0.1:0"}, args...), w, io.Discard) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("run: %v", err)
+		}
+	})
+	return readLines(t, r, lines)
+}
+
+// state is what GET /admin says, at the address of the first line.
+func state(t *testing.T, line string) (s localnet.State) {
+	t.Helper()
+	res, err := http.Get(strings.TrimPrefix(line, "rpc ") + "/admin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if err := json.NewDecoder(res.Body).Decode(&s); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// Fronts, script and admin interface together: the second front fails as the script says.
+func TestScriptOfFaults(t *testing.T) {
+	script := filepath.Join(t.TempDir(), "faults.json")
+	if err := os.WriteFile(script, []byte(`[
+		{"after_slots": 1, "command": {"do": "fault", "front": 1, "fault": {"answer": "429"}}},
+		{"after_slots": 1000000, "command": {"do": "fork", "fork": {"slots": 3, "then": "again"}}}]`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	lines := start(t, 5, "--slot-time", "5ms", "--fronts", "2", "--admin", "--faults", script)
+	second, ok := strings.CutPrefix(lines[3], "front 1 rpc ")
+	if !ok {
+		t.Fatalf("got lines %q", lines)
+	}
+	for deadline := time.Now().Add(10 * time.Second); len(state(t, lines[0]).Script) > 1; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the script did not begin")
+		}
+	}
+	res, err := http.Post(second, "application/json", strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"getSlot"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusTooManyRequests {
+		t.Errorf("second front: got %s", res.Status)
+	}
+}
+
+func TestFaultsByChance(t *testing.T) {
+	lines := start(t, 3, "--seed", "5", "--admin", "--faults", "seed:7,every=30,longest=9")
+	if c := state(t, lines[0]).Chaos; c == nil || c.Seed != 7 || c.Every != 30 || c.Longest != 9 {
+		t.Errorf("got %+v", c)
+	}
+	again := start(t, 3, "--seed", "5")
+	if again[2] != lines[2] {
+		t.Errorf("one seed, two chains: %s and %s", again[2], lines[2])
+	}
+}
+
 func readLines(t *testing.T, r io.Reader, n int) []string {
 	t.Helper()
 	var got bytes.Buffer
@@ -145,6 +217,11 @@ func TestRunArguments(t *testing.T) {
 		{"not loopback", "--listen 0.0.0.0:8899", "", "not a loopback address"},
 		{"bad address", "--listen nowhere", "", "127.0.0.1:8899"},
 		{"too fast", "--slot-time 1us", "", "below 1ms"},
+		{"no such script", "--faults nowhere.json", "", "seed:N"},
+		{"seed without a number", "--faults seed:", "", "want seed:N"},
+		{"seed 0", "--faults seed:0", "", "want seed:N"},
+		{"unknown setting", "--faults seed:1,often=2", "", "want seed:N"},
+		{"no front", "--fronts 0", "", "--fronts"},
 		{"no depth", "--finality-depth=-1", "", "--finality-depth: want a whole number from 1 on"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
