@@ -31,11 +31,12 @@ func (s *Service) authorityOf(source ionet.Key) (authority, bool) {
 	return a, ok
 }
 
-// cosigners remembers which members of multisigs were asked and did not sign. It
-// decides whom to ask, nothing else: any m of the members sign the same content.
+// cosigners remembers which members of multisigs were chosen last, and which did not
+// sign. It decides whom to ask, nothing else: any m of the members sign the same content.
 type cosigners struct {
-	mu    sync.Mutex
-	until map[ionet.Key]time.Time
+	mu     sync.Mutex
+	until  map[ionet.Key]time.Time
+	chosen map[ionet.Key][]ionet.Key // by multisig
 }
 
 // cosignerRest is for how long a member that did not sign is asked only where the
@@ -57,6 +58,33 @@ func (c *cosigners) rests(member ionet.Key, now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return now.Before(c.until[member])
+}
+
+// choose takes m of the members that have a signer: the one named first, then
+// those that were chosen last, so that one that was away is not asked again as long as
+// the others sign; last those that did not sign a moment ago.
+func (c *cosigners) choose(multisig ionet.Key, members []ionet.Key, m int, first ionet.Key, now time.Time) []ionet.Key {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	rank := func(k ionet.Key) int {
+		switch {
+		case now.Before(c.until[k]):
+			return 3
+		case k == first:
+			return 0
+		case slices.Contains(c.chosen[multisig], k):
+			return 1
+		}
+		return 2
+	}
+	slices.SortStableFunc(members, func(x, y ionet.Key) int { return cmp.Compare(rank(x), rank(y)) })
+	members = members[:m]
+	slices.SortFunc(members, func(x, y ionet.Key) int { return slices.Compare(x[:], y[:]) })
+	if c.chosen == nil {
+		c.chosen = map[ionet.Key][]ionet.Key{}
+	}
+	c.chosen[multisig] = members
+	return slices.Clone(members)
 }
 
 // errTooFewCosigners reports a multisig whose members can't be asked.
@@ -85,7 +113,7 @@ func (s *Service) authorize(p *chain.Plan, source ionet.Key) error {
 // away, the operator first, whose signature the transaction has anyway. A claim's
 // fee payer is its wallet, which co-signs nothing.
 func (s *Service) chooseCosigners(a authority, feePayer ionet.Key) ([]ionet.Key, error) {
-	now, operator := s.now(), s.cfg.Network.Keys.Operator
+	operator := s.cfg.Network.Keys.Operator
 	var list []ionet.Key
 	for _, k := range a.members {
 		if s.holds(k) && (k != feePayer || k == operator) {
@@ -95,19 +123,7 @@ func (s *Service) chooseCosigners(a authority, feePayer ionet.Key) ([]ionet.Key,
 	if len(list) < a.m {
 		return nil, fmt.Errorf("%w: %d of %d members of multisig %s are needed, signers of %d are there", errTooFewCosigners, a.m, len(a.members), a.key, len(list))
 	}
-	rank := func(k ionet.Key) int {
-		switch {
-		case s.cosigners.rests(k, now):
-			return 2
-		case k != operator:
-			return 1
-		}
-		return 0
-	}
-	slices.SortStableFunc(list, func(x, y ionet.Key) int { return cmp.Compare(rank(x), rank(y)) })
-	list = list[:a.m]
-	slices.SortFunc(list, func(x, y ionet.Key) int { return slices.Compare(x[:], y[:]) })
-	return list, nil
+	return s.cosigners.choose(a.key, list, a.m, operator, s.now()), nil
 }
 
 // canCosign reports whether those who are to co-sign the transaction are not known

@@ -174,6 +174,12 @@ func TestMemberClaims(t *testing.T) {
 	if err := m.authorize(&plan, m.net.Network.Vaults.Reward); err != nil || !slices.Equal(plan.Cosigners[m.net.Network.Authorities.Reward], want) {
 		t.Errorf("one who did not sign is asked again at once: %v, %v", plan.Cosigners, err)
 	}
+	later := m.now().Add(2 * cosignerRest).Unix()
+	m.goTo(later)
+	plan = chain.Plan{Kind: chain.KindPayout, FeePayer: m.net.Network.Keys.Operator}
+	if err := m.authorize(&plan, m.net.Network.Vaults.Reward); err != nil || !slices.Equal(plan.Cosigners[m.net.Network.Authorities.Reward], want) {
+		t.Errorf("one who was away is asked while the others sign: %v, %v", plan.Cosigners, err)
+	}
 	if m.payees != 54 {
 		t.Errorf("a payout takes %d payees, want 54", m.payees)
 	}
