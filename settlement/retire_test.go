@@ -45,6 +45,7 @@ func (m *machine) checkRetired() {
 		m.t.Errorf("%d epochs are sealed, %v, want %d", o.Sealed, err, shortEpochs)
 	}
 	m.settleAll()
+	m.audited()
 }
 
 // contentsOf returns the contents of a position that are stored.

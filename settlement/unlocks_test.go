@@ -158,8 +158,8 @@ func TestReleases(t *testing.T) {
 	m.releaseAll("")
 	m.releaseAll("")
 	m.checkReleased("seed", m.byMonth(1), m.byMonth(4)-m.byMonth(1))
-	m.finish(0)
-	m.checkBooks()
+	m.settleAll()
+	m.audited()
 }
 
 func TestReleaseRefuses(t *testing.T) {
@@ -263,6 +263,7 @@ func TestReleasesOfAnotherDatabase(t *testing.T) {
 		m.checkReleased("seed", sums...)
 		m.settleAll()
 	}
+	m.audited()
 	if n := m.count(`SELECT count(*) FROM payments WHERE kind = $1 AND state = 'paid'`, int16(chain.KindUnlock)); n != 6 {
 		t.Errorf("%d payments of releases are in the books, want 6", n)
 	}
