@@ -1,0 +1,135 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/chain/localnet"
+	"github.com/ionet-settlement/ionet/emissions"
+	"github.com/ionet-settlement/ionet/internal/pgtest"
+	"github.com/ionet-settlement/ionet/settlement/genesis"
+)
+
+// The keys are in one folder, read by ionetd signer; the service has another one with
+// network file, policy and service key, and fences its lanes.
+func TestServeWithSigner(t *testing.T) {
+	node, err := localnet.Start(t.Context(), localnet.Config{SlotTime: 5 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer node.Close()
+	dir, err := os.MkdirTemp("", "s") // a socket's path must be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	at := func(name string) string { return filepath.Join(dir, name) }
+	flags := []string{"--store", at("published"), "--rpc", node.URL()}
+	if out, err := runGenesis(t, append(flags, "--dir", at("keys"), "--name", "apart", "--epoch-seconds", "600", "--pay-lanes", "1", "--claim-lanes", "1", "--airdrop")...); err != nil {
+		t.Fatalf("genesis: %v\n%s", err, out)
+	}
+	moveToService(t, at("keys"), at("public"))
+
+	signing := []string{"signer", "--dir", at("keys"), "--journal", at("journal"), "--listen", "unix:" + at("sock"), "--limit-payout", "1000.5"}
+	var said lines
+	ctx, stop := context.WithCancel(t.Context())
+	signed := make(chan error, 1)
+	go func() { signed <- run(ctx, signing, &said, io.Discard) }()
+	said.wait(t, "listening ", signed)
+	for _, want := range []string{"the lane secret", "is new", "payout     1000.50000000 IO in 1h0m0s", "claim      none is signed", "operator.json"} {
+		if !strings.Contains(said.String(), want) {
+			t.Errorf("the signer does not say %q:\n%s", want, &said)
+		}
+	}
+	if strings.Contains(said.String(), "service.json") {
+		t.Errorf("the signer reads the service's key:\n%s", &said)
+	}
+
+	var out lines
+	ended := make(chan error, 1)
+	serveCtx, stopServe := context.WithCancel(t.Context())
+	serve := append([]string{"serve", "--listen", "127.0.0.1:0", "--dir", at("public"), "--database", pgtest.NewURL(t), "--signer", "unix:" + at("sock")}, flags...)
+	go func() { ended <- run(serveCtx, serve, &out, io.Discard) }()
+	out.wait(t, "fence: ", ended)
+	stopServe()
+	if err := <-ended; err != nil {
+		t.Errorf("serve: %v", err)
+	}
+	stop()
+	if err := <-signed; err != nil {
+		t.Errorf("signer: %v", err)
+	}
+
+	var checked bytes.Buffer
+	if err := run(t.Context(), append(signing, "--check"), &checked, io.Discard); err != nil || !strings.Contains(checked.String(), "lane      pay-0     position 0, 1 content signed") {
+		t.Errorf("signer --check: %v\n%s", err, &checked)
+	}
+}
+
+// moveToService makes the service's folder: what it needs beside a signer, and of
+// the service's key the only file.
+func moveToService(t *testing.T, keys, public string) {
+	t.Helper()
+	if err := os.Mkdir(public, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{genesis.NetworkFile, genesis.PolicyFile} {
+		b, err := os.ReadFile(filepath.Join(keys, name))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(public, name), b, 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Rename(filepath.Join(keys, "service.json"), filepath.Join(public, "service.json")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSignerMistakes(t *testing.T) {
+	schedule, err := emissions.Hourly(8)
+	if err == nil {
+		schedule, err = schedule.Shorten(10)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, keyless := t.TempDir(), t.TempDir()
+	prepared, err := genesis.Prepare(t.Context(), genesis.Config{Dir: dir, Name: "mistakes", Cluster: ionet.Key{1}, Start: time.Unix(1_800_000_000, 0), Schedule: schedule})
+	if err == nil {
+		err = os.WriteFile(filepath.Join(keyless, genesis.NetworkFile), prepared.NetworkFile, 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		args []string
+		want string
+	}{
+		"no network file":       {[]string{"--dir", t.TempDir()}, "name it with --network"},
+		"no key":                {[]string{"--dir", keyless}, "holds no key to sign with"},
+		"a window of nothing":   {[]string{"--window", "0s"}, "--window 0s: want more than 0"},
+		"a limit of words":      {[]string{"--limit-payout", "many"}, "--limit-payout: "},
+		"more decimals":         {[]string{"--limit-claim", "0.123456789"}, "--limit-claim: "},
+		"certificates unasked":  {[]string{"--tls-cert", "x"}, "are for --listen https://HOST:PORT"},
+		"half of the files":     {[]string{"--listen", "https://127.0.0.1:0", "--tls-cert", "x"}, "--tls-key is missing"},
+		"a lane of no name":     {[]string{"--reopen", "pay-99"}, "is no lane of network"},
+		"a priority fee in SOL": {[]string{"--max-priority-fee", "99999999999"}, "0..10000000000"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			args := append([]string{"signer", "--dir", dir, "--journal", filepath.Join(t.TempDir(), "journal"), "--listen", "unix:" + filepath.Join(t.TempDir(), "s")}, c.args...)
+			err := run(t.Context(), args, io.Discard, io.Discard)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
+	}
+}
