@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/gagliardetto/solana-go"
+
 	"github.com/ionet-settlement/ionet"
 )
 
@@ -73,20 +75,28 @@ func ParseMultisig(owner ionet.Key, data []byte) (MultisigState, error) {
 // MultisigAddress returns the address of a network's multisig with that index in
 // its network file:
 //
-//	CreateWithSeed(operator, first 32 hex digits of H("io/multisig/1" ‖ u8 index ‖ u8 m ‖ members), token program)
+//	CreateWithSeed(operator, first 32 hex digits of H("io/multisig/1" ‖ u8 index ‖ u8 m ‖ members ‖ u8 bump), token program)
 //
 // The index keeps two of the same members apart, and with them the vaults that
-// they own.
+// they own. bump is the first with which the address is a point of the curve, as a
+// wallet's is: wallets refuse to pay to others. That nobody has its key is as
+// certain as that nobody guesses any key.
 func MultisigAddress(operator ionet.Key, index int, s MultisigState) ionet.Key {
-	return withSeed(operator, multisigSeed(index, s), tokenProgram)
+	return withSeed(operator, multisigSeed(operator, index, s), tokenProgram)
 }
 
-func multisigSeed(index int, s MultisigState) string {
+func multisigSeed(operator ionet.Key, index int, s MultisigState) string {
 	b := append([]byte("io/multisig/1"), byte(index), byte(s.M))
 	for _, k := range s.Members {
 		b = append(b, k[:]...)
 	}
-	return ionet.HashOf(b).String()[:32]
+	for bump := range 256 {
+		seed := ionet.HashOf(b, []byte{byte(bump)}).String()[:32]
+		if address := withSeed(operator, seed, tokenProgram); solana.IsOnCurve(address[:]) {
+			return seed
+		}
+	}
+	panic("no bump of 256 reaches the curve: has probability 2^-256")
 }
 
 // MultisigCreation makes multisig accounts. Only the operator's signature can
@@ -118,7 +128,7 @@ func (c MultisigCreation) Message() ([]byte, error) {
 		if s.Lamports > 0 {
 			ins = append(ins, transferLamports(c.FeePayer, address, s.Lamports))
 		}
-		ins = append(ins, allocateWithSeed(c.FeePayer, multisigSeed(s.Index, s.MultisigState), MultisigSize, tokenProgram),
+		ins = append(ins, allocateWithSeed(c.FeePayer, multisigSeed(c.FeePayer, s.Index, s.MultisigState), MultisigSize, tokenProgram),
 			initializeMultisig2(address, uint8(s.M), s.Members))
 	}
 	if len(ins) == 0 {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/gagliardetto/solana-go"
+
 	"github.com/ionet-settlement/ionet"
 )
 
@@ -169,10 +171,27 @@ func TestParseMultisig(t *testing.T) {
 func TestMultisigAddress(t *testing.T) {
 	f := newFixture()
 	operator, s := PublicOf(f.operator), f.members()
-	text := slices.Concat([]byte("io/multisig/1"), []byte{7, 2}, s.Members[0][:], s.Members[1][:], s.Members[2][:])
-	seed := ionet.HashOf(text).String()[:32]
-	if got, want := MultisigAddress(operator, 7, s), ionet.Key(ionet.HashOf(operator[:], []byte(seed), tokenProgram[:])); got != want {
-		t.Errorf("got %s, want %s", got, want)
+	bumped := 0
+	for index := range 16 {
+		got := MultisigAddress(operator, index, s)
+		if !solana.IsOnCurve(got[:]) {
+			t.Errorf("multisig %d at %s: wallets would not pay to it", index, got)
+		}
+		for bump := byte(0); ; bump++ {
+			text := slices.Concat([]byte("io/multisig/1"), []byte{byte(index), 2}, s.Members[0][:], s.Members[1][:], s.Members[2][:], []byte{bump})
+			seed := ionet.HashOf(text).String()[:32]
+			want := ionet.Key(ionet.HashOf(operator[:], []byte(seed), tokenProgram[:]))
+			if got == want {
+				break
+			}
+			if solana.IsOnCurve(want[:]) {
+				t.Fatalf("multisig %d is at %s, want %s of bump %d", index, got, want, bump)
+			}
+			bumped++
+		}
+	}
+	if bumped == 0 {
+		t.Error("no bump was needed: the test shows nothing")
 	}
 	if MultisigAddress(operator, 0, s) == MultisigAddress(operator, 1, s) {
 		t.Error("the index does not matter")
