@@ -119,7 +119,7 @@ func (s *Service) isDue(ctx context.Context, k uint64) (bool, error) {
 	grace := int64(policy.Close.GraceSeconds)
 	due := s.clock.EpochEnd(k) + grace
 	wait := time.Duration(max(grace, 2*s.clock.SampleSeconds())) * time.Second
-	if now := s.now(); now.Unix() < due || now.Before(s.intake.opened.Add(wait)) {
+	if now := s.now(); now.Unix() < due || now.Before(time.Unix(0, s.intake.opened.Load()).Add(wait)) {
 		return false, nil
 	}
 	newest, err := s.cfg.Chain.Newest(ctx)

@@ -2,6 +2,7 @@ package settlement
 
 import (
 	"testing"
+	"time"
 
 	"github.com/gagliardetto/solana-go"
 	"github.com/jackc/pgx/v5"
@@ -187,5 +188,37 @@ func TestOneFenceBesideAnOlderOne(t *testing.T) {
 	}
 	m.fenceUp()
 	m.seal(m.alice, m.bob)
+	m.settleAll()
+}
+
+// Whoever serves a database that was put back under it says that it is another instance
+// from then on, whether it leads or not: workers present again what they were acked.
+func TestInstanceChangesWithTheDatabase(t *testing.T) {
+	m := newMachine(t)
+	m.fenceUp()
+	backup := m.backup()
+	m.seal(m.alice, m.bob) // signs, which the copy does not know
+	cfg := m.cfg
+	cfg.Instance = [16]byte{7}
+	follower, err := New(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := follower.Settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	leader := m.Instance()
+	if follower.Instance() != cfg.Instance || leader == cfg.Instance {
+		t.Fatalf("instances are %x and %x", leader, follower.Instance())
+	}
+	m.putBack(backup)
+	m.goTo(handTime.Load() + int64(m.cfg.LeaseTime/time.Second))
+	m.pass()
+	if err := follower.Settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if m.Instance() == leader || follower.Instance() == cfg.Instance {
+		t.Errorf("instances are still %x and %x", m.Instance(), follower.Instance())
+	}
 	m.settleAll()
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"sync/atomic"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -24,9 +23,9 @@ type intake struct {
 	verifier *proofs.Verifier
 	schedule *emissions.Schedule
 	beacons  beaconCache
-	opened   time.Time
-	budget   int64       // registryBudget
-	current  atomic.Bool // the epoch lane, as last read, is where the database has it
+	opened   atomic.Int64 // Unix nanoseconds: since when workers can present what this database lacks
+	budget   int64        // registryBudget
+	current  atomic.Bool  // the epoch lane, as last read, is where the database has it
 }
 
 // openIntake prepares verification and the emission schedule of the network.
@@ -36,7 +35,8 @@ func (s *Service) openIntake(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("prepare the emission schedule: %w", err)
 	}
-	s.intake = &intake{verifier: proofs.NewVerifier(n.ID(), cachedKeys), schedule: schedule, opened: s.now(), budget: registryBudget}
+	s.intake = &intake{verifier: proofs.NewVerifier(n.ID(), cachedKeys), schedule: schedule, budget: registryBudget}
+	s.intake.opened.Store(s.now().UnixNano())
 	s.intake.beacons.reading = make(chan struct{}, maxReading)
 	return nil
 }

@@ -29,6 +29,7 @@ type lease struct {
 	until   span[time.Time]
 	serial  span[int64]
 	renewed time.Time
+	seen    leaseAge    // of a row that is another instance's
 	suspect atomic.Bool // a write found another row: the next hold asks, however fresh the lease seems
 }
 
@@ -63,11 +64,44 @@ func (s *Service) hold(ctx context.Context) (bool, error) {
 		}
 		s.lose()
 	}
+	if err := s.follow(ctx); err != nil {
+		return false, fmt.Errorf("look at the lease: %w", err)
+	}
 	if err := s.take(ctx, now); err != nil {
 		return false, fmt.Errorf("take the lease: %w", err)
 	}
 	return l.number != 0, nil
 }
+
+// leaseAge is how far the leases of a database have come. It falls where the database
+// was put back, and where a lease was given up before its time.
+type leaseAge struct {
+	number, signings int64
+	expires          time.Time
+}
+
+func (a leaseAge) before(b leaseAge) bool {
+	return a.number < b.number || a.signings < b.signings || a.number == b.number && a.expires.Before(b.expires)
+}
+
+// follow looks at another instance's lease, by which one that doesn't lead notices that
+// the database was put back under it; l.mu is held.
+func (s *Service) follow(ctx context.Context) error {
+	l := &s.lease
+	var now leaseAge
+	err := s.pool.QueryRow(ctx, selectLeaseAge, leaseName).Scan(&now.number, &now.signings, &now.expires)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return err
+	}
+	if now.before(l.seen) {
+		s.begin(draw(s.cfg.Rand))
+		s.log.Info("the lease is older than it was: the database was put back, or its holder has let go")
+	}
+	l.seen = now
+	return nil
+}
+
+const selectLeaseAge = `SELECT number, signings, expires_at FROM lease WHERE name = $1`
 
 // keep renews the lease while it is held, until ctx ends: a pass may take longer
 // than the lease does. It never takes it; that is the pass's, which begins anew
@@ -98,7 +132,7 @@ func (s *Service) keepOnce(ctx context.Context) error {
 // lose ends the lease; l.mu is held.
 func (s *Service) lose() {
 	s.lease.number = 0
-	s.intake.current.Store(false) // perhaps another database is there now
+	s.begin(draw(s.cfg.Rand)) // perhaps another database is there now
 	s.log.Warn("lease lost")
 	s.emit(Event{Kind: EventLease, Detail: "lost: another instance took it, or the database was put back"})
 }

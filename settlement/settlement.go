@@ -10,10 +10,12 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/robfig/cron/v3"
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/chain"
@@ -61,7 +63,8 @@ type Config struct {
 	Events              func(Event)      // called for what a person wants to see; nil: nobody
 	LeaseTime           time.Duration    // how long a silent leader is waited for; 6 s when zero
 	Poll                time.Duration    // between two passes of Run; 400 ms when zero
-	PayoutEvery         time.Duration    // between two payout runs of their own accord; zero: only on demand
+	PayoutEvery         time.Duration    // between two payout runs of their own accord; zero: only on demand, or by PayoutSchedule
+	PayoutSchedule      cron.Schedule    // when payout runs are asked for, in place of PayoutEvery; see ParsePayoutCron
 	BlockhashAge        time.Duration    // for how long claims that are prepared share a blockhash; 2 s when zero, not at all when negative
 	HeldRetry           time.Duration    // how long a payee that can't be paid is left alone; 10 min when zero
 	SealRetry           time.Duration    // how long nobody is asked again when an epoch was sealed, where an endpoint did not answer; 1 min when zero, not at all when negative
@@ -115,6 +118,9 @@ func (c Config) withDefaults() Config {
 
 // check compares the keys and files with the network that they should be of.
 func (c Config) check() error {
+	if err := c.checkSchedules(); err != nil {
+		return err
+	}
 	if c.Pool == nil || c.Chain == nil || c.Store == nil || c.Network == nil || c.Policy == nil {
 		return errors.New("open settlement: pool, chain, store, network or policy is missing")
 	}
@@ -163,13 +169,14 @@ type Service struct {
 	sentAt    map[ionet.Hash]time.Time // when live attempts were last sent, by message; guarded by pass
 	signers   *signers
 	cosigners cosigners
-	payees    int       // of one payout at most
-	swept     time.Time // when prepared claims were last swept; guarded by pass
-	scanner   scanner   // scan.go; guarded by pass
-	noted     noted     // reconcile.go; guarded by pass
-	view      view      // what the last pass saw; for Status and metrics
-	intake    *intake   // intake.go
-	parsed    sync.Map  // *rules by hash; inforce.go
+	payees    int                      // of one payout at most
+	swept     time.Time                // when prepared claims were last swept; guarded by pass
+	scanner   scanner                  // scan.go; guarded by pass
+	noted     noted                    // reconcile.go; guarded by pass
+	view      view                     // what the last pass saw; for Status and metrics
+	intake    *intake                  // intake.go
+	session   atomic.Pointer[[16]byte] // see Instance
+	parsed    sync.Map                 // *rules by hash; inforce.go
 }
 
 // New checks cfg against the database, which must be migrated, and returns a
@@ -192,6 +199,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	if err := s.openIntake(ctx); err != nil {
 		return nil, fmt.Errorf("open settlement: %w", err)
 	}
+	s.begin(cfg.Instance)
 	return s, nil
 }
 
@@ -246,8 +254,18 @@ func (s *Service) Network() *ionet.Network { return s.cfg.Network }
 // NetworkFile returns the exact bytes of the network file.
 func (s *Service) NetworkFile() []byte { return bytes.Clone(s.cfg.NetworkFile) }
 
-// Instance names this run of the service.
-func (s *Service) Instance() [16]byte { return s.cfg.Instance }
+// Instance names this run of the service on this database. It is another one after the
+// database was put back to an older copy under it: whoever was told of something by an
+// instance that is gone tells it again.
+func (s *Service) Instance() [16]byte { return *s.session.Load() }
+
+// begin starts a run on the database that is there now. What workers were acked may
+// not be in it, so epochs stay open for a grace from now on.
+func (s *Service) begin(session [16]byte) {
+	s.session.Store(&session)
+	s.intake.opened.Store(s.now().UnixNano())
+	s.intake.current.Store(false)
+}
 
 // draw returns 16 random bytes. crypto/rand ends the program rather than fail; another
 // source that fails would name two things alike, so that ends it too.
