@@ -18,12 +18,18 @@ import (
 // that holds the keys of the members named.
 func newBoard(t *testing.T, held ...string) *machine {
 	t.Helper()
+	return newBoardWith(t, func(*genesis.Config) {}, held...)
+}
+
+func newBoardWith(t *testing.T, change func(*genesis.Config), held ...string) *machine {
+	t.Helper()
 	var members []ed25519.PrivateKey
 	for _, name := range held {
 		members = append(members, keyOf(name))
 	}
 	three := fmt.Sprintf("2of3:%s,%s,%s", publicOf("member a"), publicOf("member b"), publicOf("member c"))
 	return newMachineWith(t, testPolicy, func(c *genesis.Config) {
+		change(c)
 		for _, to := range []*genesis.Authority{&c.Mint, &c.Reward, &c.Fee} {
 			var err error
 			if *to, err = genesis.ParseAuthority(three); err != nil {
@@ -91,6 +97,39 @@ func TestTwoOfThree(t *testing.T) {
 	}
 	m.claimAll(m.alice)
 	m.checkBooks()
+	m.advance(40)
+	r, err := audit.Run(t.Context(), audit.Config{Chain: m.clean, Store: m.store, Mint: m.net.Network.Mint})
+	if err != nil || r.Status() != 0 {
+		t.Errorf("audit: %v, %+v", err, r)
+	}
+}
+
+// Two of three members mint, pay, pay out a deposit again and give the mint up.
+func TestTwoOfThreeToTheEnd(t *testing.T) {
+	m := newBoardWith(t, func(c *genesis.Config) {
+		var err error
+		if c.Schedule, err = c.Schedule.Shorten(shortEpochs); err != nil {
+			t.Fatal(err)
+		}
+	}, "member a", "member c")
+	m.funded()
+	if got := m.mintState().Authority; got != m.net.Network.Authorities.Mint {
+		t.Errorf("mint authority is %s, want multisig %s", got, m.net.Network.Authorities.Mint)
+	}
+	renter := keyOf("renter")
+	m.payIn(chain.PublicOf(renter), 1000)
+	had := m.onChain(m.bob.payout)
+	w := m.withdraw(m.withdrawal(renter, 1, 300, m.bob.payout, hour))
+	m.untilPaid(w.Payment)
+	if got := m.onChain(m.bob.payout) - had; got != 300 || len(m.landedBy(chain.KindWithdrawal)) != 2 {
+		t.Errorf("the recipient got %d, want 300 by two members", got)
+	}
+	m.checkVaults()
+	m.lastSealed()
+	m.until("the mint is retired", func() bool { return m.position(epochLane) > shortEpochs+1 })
+	if got := m.mintState().Authority; !got.IsZero() || len(m.landedBy(chain.KindRetire)) != 2 {
+		t.Errorf("mint authority is %s, want none, given up by two members", got)
+	}
 	m.advance(40)
 	r, err := audit.Run(t.Context(), audit.Config{Chain: m.clean, Store: m.store, Mint: m.net.Network.Mint})
 	if err != nil || r.Status() != 0 {
