@@ -148,6 +148,11 @@ func (c *Client) Payments(ctx context.Context, limit int) ([]Payment, error) {
 	return out.Payments, err
 }
 
+// Payouts returns what goes out and what waits, with the newest limit transactions.
+func (c *Client) Payouts(ctx context.Context, limit int) (p Payouts, err error) {
+	return p, c.get(ctx, &p, "/v1/payouts?limit=%d", limit)
+}
+
 // PrepareClaim returns a transaction that pays the wallet what is claimable.
 func (c *Client) PrepareClaim(ctx context.Context, wallet ionet.Key) (p Claim, err error) {
 	return p, c.post(ctx, ClaimRequest{wallet}, &p, "/v1/claims")

@@ -211,6 +211,54 @@ type Provider struct {
 	Claimable ionet.Amount `json:"claimable"`
 	Devices   int          `json:"devices" doc:"With a verdict for this wallet in the newest epoch"`
 	Decimals  int          `json:"decimals" doc:"Decimals of the token"`
+	Held      *Held        `json:"held,omitempty" doc:"Why payout runs leave the wallet out for now"`
+}
+
+// Held is why payout runs leave a payee out for now. What it is owed stays.
+type Held struct {
+	Owed    ionet.Amount `json:"owed" doc:"Base units"`
+	Reason  string       `json:"reason"`
+	RetryAt int64        `json:"retry_at" doc:"When the next run looks at it again, Unix seconds"`
+}
+
+// HeldPayee is a payee that is held.
+type HeldPayee struct {
+	Payee ionet.Key `json:"payee"`
+	Held
+}
+
+// PayoutRun is a payout run that was asked for.
+type PayoutRun struct {
+	ID    ID    `json:"id"`
+	Asked int64 `json:"asked" doc:"Unix seconds"`
+	Ended int64 `json:"ended,omitempty" doc:"Unix seconds; absent while it is open"`
+}
+
+// Outgoing is what was signed for a position of a lane.
+type Outgoing struct {
+	Kind      string       `json:"kind" enum:"genesis,epoch,fence,skip,payout,claim,withdrawal,unlock,seal,retire"`
+	Lane      string       `json:"lane"`
+	Position  uint64       `json:"position"`
+	State     string       `json:"state" enum:"signed,offered,dead,paid,superseded" doc:"signed: on its way; offered: its wallet has yet to sign; dead: it can't land, and is signed again or passed; superseded: another transaction has its position"`
+	Payees    int          `json:"payees"`
+	Amount    ionet.Amount `json:"amount" doc:"Base units, to all of them"`
+	Since     int64        `json:"since" doc:"When it was first signed, Unix seconds"`
+	Attempts  int          `json:"attempts" doc:"Transactions of it that were signed, of which one lands"`
+	Signature string       `json:"signature,omitempty" doc:"Of the transaction that landed, or of the last that was signed"`
+	Slot      uint64       `json:"slot,omitempty"`
+	Reason    string       `json:"reason,omitempty" doc:"Why a node refused the last one"`
+}
+
+// Payouts is what goes out and what waits.
+type Payouts struct {
+	Minimum    ionet.Amount `json:"minimum" doc:"What a payee must be owed to be paid by a run, base units"`
+	Waiting    int          `json:"waiting" doc:"Payees who are owed that much"`
+	Due        ionet.Amount `json:"due" doc:"Base units that they are owed"`
+	Next       int64        `json:"next,omitempty" doc:"When the next run is asked for, Unix seconds; absent where that is done by hand"`
+	Runs       []PayoutRun  `json:"runs" doc:"The newest five, newest first"`
+	Held       int          `json:"held" doc:"Payees that runs leave out for now; /v1/providers/{key} tells why"`
+	HeldPayees []HeldPayee  `json:"held_payees,omitempty" doc:"By ionetd payouts only"`
+	Outgoing   []Outgoing   `json:"outgoing" doc:"What is open, then what ended, the newest first"`
 }
 
 // Payment is one transfer to a payee, by claim or by payout.

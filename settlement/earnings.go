@@ -188,12 +188,15 @@ type Provider struct {
 	Paid      ionet.Amount // final on chain
 	InFlight  ionet.Amount // carried by signed transactions whose outcome is open
 	Claimable ionet.Amount
-	Devices   int // that have a verdict for this payee in the newest epoch with books
+	Devices   int        // that have a verdict for this payee in the newest epoch with books
+	Held      *HeldPayee // why payout runs leave it out for now; nil where they do not
 }
 
 const selectEarned = `
 SELECT coalesce((SELECT sum(t.amount) FROM ledger_transfers t WHERE t.debit = $1 AND t.credit = $2), 0)::bigint,
        (SELECT count(DISTINCT uuid) FROM verdicts WHERE payee = $3 AND epoch = (SELECT max(epoch) FROM epochs))`
+
+const selectHeldPayee = `SELECT reason, retry_at FROM held_payees WHERE payee = $1 AND retry_at > $2`
 
 // Provider returns the earnings of a payout wallet, all zero for one that is not
 // known.
@@ -218,8 +221,17 @@ func (s *Service) Provider(ctx context.Context, payee ionet.Key) (Provider, erro
 		if err != nil {
 			return err
 		}
-		p.Paid, err = rest.Sub(p.InFlight)
-		return err
+		if p.Paid, err = rest.Sub(p.InFlight); err != nil {
+			return err
+		}
+		h := HeldPayee{Payee: payee, Owed: p.Claimable}
+		switch err := tx.QueryRow(ctx, selectHeldPayee, payee[:], s.now()).Scan(&h.Reason, &h.RetryAt); {
+		case err == nil:
+			p.Held = &h
+		case !errors.Is(err, pgx.ErrNoRows):
+			return err
+		}
+		return nil
 	})
 	if err != nil {
 		return Provider{}, fmt.Errorf("read earnings of %s: %w", payee, err)

@@ -45,7 +45,7 @@ type LaneStatus struct {
 // AttemptStatus is a signed transaction whose outcome is open.
 type AttemptStatus struct {
 	Kind            string
-	Signature       string
+	Signature       string // "" for a claim that its wallet has not signed yet
 	LastValidHeight uint64
 	Created         time.Time
 	Reason          string // why a node refused it; "" where none did
@@ -54,8 +54,9 @@ type AttemptStatus struct {
 // HeldPayee is a payee that payouts leave out for now.
 type HeldPayee struct {
 	Payee   ionet.Key
+	Owed    ionet.Amount
 	Reason  string
-	RetryAt time.Time
+	RetryAt time.Time // when the next run looks at it again
 }
 
 // Overview reads it.
@@ -87,9 +88,16 @@ func (s *Service) Overview(ctx context.Context) (Overview, error) {
 		return o, err
 	}
 	for _, a := range live {
-		o.Live = append(o.Live, AttemptStatus{a.kind.String(), a.signature.String(), a.blockhash.LastValidHeight, a.created, a.reason})
+		status := AttemptStatus{Kind: a.kind.String(), LastValidHeight: a.blockhash.LastValidHeight, Created: a.created, Reason: a.reason}
+		if !a.isOffer() {
+			status.Signature = a.signature.String()
+		}
+		o.Live = append(o.Live, status)
 	}
-	return o, errors.Join(s.readTotals(ctx, &o), s.readHeld(ctx, &o))
+	if o.Held, err = s.held(ctx); err != nil {
+		return o, err
+	}
+	return o, s.readTotals(ctx, &o)
 }
 
 const selectLease = `SELECT instance, number, expires_at FROM lease WHERE name = $1`
@@ -121,23 +129,3 @@ SELECT coalesce(sum(balance) FILTER (WHERE starts_with(account, 'owed:')), 0)::b
     coalesce(sum(balance) FILTER (WHERE starts_with(account, 'renter:')), 0)::bigint,
     coalesce(sum(balance) FILTER (WHERE starts_with(account, 'withdrawing:') OR starts_with(account, 'withdrawal-inflight:')), 0)::bigint
 FROM ledger_balances`
-
-func (s *Service) readHeld(ctx context.Context, o *Overview) error {
-	rows, err := s.pool.Query(ctx, selectAllHeld, s.now())
-	if err != nil {
-		return fmt.Errorf("load held payees: %w", err)
-	}
-	o.Held, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (HeldPayee, error) {
-		var payee []byte
-		var h HeldPayee
-		err := row.Scan(&payee, &h.Reason, &h.RetryAt)
-		copy(h.Payee[:], payee)
-		return h, err
-	})
-	if err != nil {
-		return fmt.Errorf("load held payees: %w", err)
-	}
-	return nil
-}
-
-const selectAllHeld = `SELECT payee, reason, retry_at FROM held_payees WHERE retry_at > $1 ORDER BY payee LIMIT 1000`

@@ -12,7 +12,7 @@ import (
 )
 
 // Run settles until ctx ends: a pass every Config.Poll, one at once when an
-// epoch may close, and payout runs as often as Config.PayoutEvery says. Errors
+// epoch may close, and payout runs as Config.PayoutSchedule or PayoutEvery says. Errors
 // of passes are logged and the pass repeated. When ctx ends the pass at hand is
 // cut off, which is safe, and the lease released.
 func (s *Service) Run(ctx context.Context) {
@@ -24,9 +24,9 @@ func (s *Service) Run(ctx context.Context) {
 		default: // a pass is asked for already
 		}
 	}))
-	if s.cfg.PayoutEvery > 0 {
+	if schedule, look := s.cfg.payoutSchedule(); schedule != nil {
 		started := s.now()
-		tick.Schedule(cron.Every(min(s.cfg.PayoutEvery, time.Minute)), cron.FuncJob(func() { s.requestOwnPayout(ctx, started) }))
+		tick.Schedule(cron.Every(look), cron.FuncJob(func() { s.requestOwnPayout(ctx, started) }))
 	}
 	tick.Start()
 	kept := make(chan struct{})
@@ -44,27 +44,6 @@ func (s *Service) Run(ctx context.Context) {
 		s.log.Warn("lease is left to expire", "error", err)
 	}
 }
-
-// requestOwnPayout asks for a run where none is open and the last, or started,
-// is Config.PayoutEvery ago: a restart delays no run. Every instance ticks; only
-// the leader asks.
-func (s *Service) requestOwnPayout(ctx context.Context, started time.Time) {
-	if !s.view.isReady() {
-		return
-	}
-	var open bool
-	var last time.Time
-	err := s.pool.QueryRow(ctx, selectLastRun, started).Scan(&open, &last)
-	if err == nil && !open && !s.now().Before(last.Add(s.cfg.PayoutEvery)) {
-		_, err = s.RequestPayout(ctx)
-	}
-	if err != nil && ctx.Err() == nil {
-		s.log.Warn("no payout run was asked for", "error", err)
-	}
-}
-
-const selectLastRun = `
-SELECT coalesce(bool_or(done_at IS NULL), false), coalesce(max(asked_at), $1) FROM payout_runs`
 
 // closings is a cron schedule: the moments at which an epoch may close. The
 // chain's time decides then; passes go on asking while it lags, and by themselves

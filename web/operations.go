@@ -58,6 +58,7 @@ func (h *handler) operations(api huma.API) {
 	get(h, api, "/v1/providers/{key}", "What a payout wallet has earned", h.provider)
 	get(h, api, "/v1/policies", "The policies that were announced, the genesis policy first", h.policies)
 	get(h, api, "/v1/payments", "The latest payments", h.payments)
+	get(h, api, "/v1/payouts", "What goes out, lane by lane, and what waits", h.payouts)
 	register(h, api, http.MethodPost, "/v1/claims", "Prepare a claim for a wallet to sign", h.prepareClaim)
 	register(h, api, http.MethodPost, "/v1/claims/submit", "Hand in a signed claim", h.submitClaim)
 	get(h, api, "/v1/claims/{message}", "Where a claim is", h.claim)
@@ -148,10 +149,15 @@ func (h *handler) rules(context.Context, *nothing) (client.Rules, error) {
 
 func (h *handler) provider(ctx context.Context, in *keyInput) (client.Provider, error) {
 	p, err := h.service.Provider(ctx, in.Key)
-	return client.Provider{
+	out := client.Provider{
 		Wallet: in.Key, Earned: p.Earned, Paid: p.Paid, InFlight: p.InFlight, Claimable: p.Claimable,
 		Devices: p.Devices, Decimals: h.service.Network().Decimals,
-	}, err
+	}
+	if p.Held != nil {
+		held := wireHeld(*p.Held)
+		out.Held = &held
+	}
+	return out, err
 }
 
 func (h *handler) policies(ctx context.Context, _ *nothing) (client.Policies, error) {

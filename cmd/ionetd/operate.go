@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -39,68 +38,6 @@ func (c *recoverCmd) Run(s *stage) error {
 		return err
 	}
 	s.print("recovered: the database is where the chain is, all lanes are fenced")
-	return nil
-}
-
-type payoutsCmd struct {
-	Run payoutsRunCmd `cmd:"" help:"Have the running service pay everybody who waits, now, and wait for it."`
-}
-
-type payoutsRunCmd struct {
-	place
-	Wait time.Duration `default:"5m" help:"How long to wait for the run's end (default: ${default})."`
-}
-
-// Help is shown below the flags.
-func (c *payoutsRunCmd) Help() string {
-	return `Asks the running ionetd serve for a payout run, which pays all who are owed at least the policy's minimum. When
---wait is over the run goes on without being watched.
-
-Examples:
-  ionetd payouts run --dir keys --store published --rpc https://rpc.example --database postgres://localhost/ionet
-  ionetd payouts run --wait 30m                   # with IONET_DIR, IONET_STORE, IONET_RPC and IONET_DATABASE set`
-}
-
-func (c *payoutsRunCmd) Run(s *stage) error {
-	service, done, err := c.place.service(s)
-	if err != nil {
-		return err
-	}
-	defer done()
-	id, err := service.RequestPayout(s.ctx)
-	if err != nil {
-		return err
-	}
-	s.print("payout run %x", id)
-	deadline := time.Now().Add(c.Wait)
-	for {
-		r, err := service.PayoutRun(s.ctx, id)
-		if err != nil {
-			return err
-		}
-		if r.Done {
-			return c.report(s, service, r)
-		}
-		if time.Now().After(deadline) {
-			return errors.New("the run is not over yet and goes on: is an ionetd serve running? see ionetd status")
-		}
-		select {
-		case <-s.ctx.Done():
-			return s.ctx.Err()
-		case <-time.After(300 * time.Millisecond):
-		}
-	}
-}
-
-func (c *payoutsRunCmd) report(s *stage, service *settlement.Service, r settlement.PayoutRun) error {
-	s.print("paid %s IO to %s", r.Paid.Tokens(service.Network().Decimals), count(r.Payees, "payee"))
-	o, err := service.Overview(s.ctx)
-	if err != nil {
-		return err
-	}
-	for _, h := range o.Held {
-		s.print("held %s until %s: %s", h.Payee, h.RetryAt.UTC().Format(time.RFC3339), h.Reason)
-	}
 	return nil
 }
 

@@ -15,8 +15,9 @@ import (
 
 type serveCmd struct {
 	place
-	Listen      string        `default:"127.0.0.1:8080" env:"IONET_LISTEN" placeholder:"ADDR" help:"host:port of the HTTP API; port 0 takes a free one (default: ${default})."`
-	PayoutEvery time.Duration `default:"24h" env:"IONET_PAYOUT_EVERY" help:"Time between payout runs; 0: only by ionetd payouts run (default: ${default})."`
+	Listen      string         `default:"127.0.0.1:8080" env:"IONET_LISTEN" placeholder:"ADDR" help:"host:port of the HTTP API; port 0 takes a free one (default: ${default})."`
+	PayoutEvery *time.Duration `env:"IONET_PAYOUT_EVERY" placeholder:"DURATION" help:"Time between payout runs; 0: only by ionetd payouts run (default: 24h, unless --payout-cron is given)."`
+	PayoutCron  string         `env:"IONET_PAYOUT_CRON" placeholder:"CRON" help:"When payout runs are due, in place of --payout-every: minute, hour, day of month, month, day of week in UTC, or a word such as @daily."`
 }
 
 // Help is shown below the flags.
@@ -29,6 +30,7 @@ Examples:
   ionetd serve --dir keys --store published --rpc https://rpc.example --database postgres://localhost/ionet
   ionetd serve --dir keys --store published --rpc https://a.example --rpc https://b.example \
     --database postgres://localhost/ionet --listen 0.0.0.0:8080 --payout-every 24h
+  ionetd serve --payout-cron "30 3 * * mon,thu"   # with IONET_DIR, IONET_STORE, IONET_RPC and IONET_DATABASE set
   ionetd serve --dir public --signer unix:/run/ionet/signer.sock --rpc https://rpc.example \
     --database postgres://localhost/ionet      # the keys are with ionetd signer`
 }
@@ -37,15 +39,16 @@ Examples:
 const drain = 3 * time.Second
 
 func (c *serveCmd) Run(s *stage) error {
-	if c.PayoutEvery < 0 {
-		return fmt.Errorf("--payout-every %s is negative: give the time between payout runs, or 0 for none but those of ionetd payouts run", c.PayoutEvery)
+	var runs settlement.Config
+	if err := c.schedule(&runs); err != nil {
+		return err
 	}
 	o, err := c.place.open(s)
 	if err != nil {
 		return err
 	}
 	defer o.close()
-	o.cfg.PayoutEvery = c.PayoutEvery
+	o.cfg.PayoutSchedule, o.cfg.PayoutEvery = runs.PayoutSchedule, runs.PayoutEvery
 	service, err := c.start(s.ctx, o.cfg)
 	if err != nil {
 		return err
@@ -61,6 +64,28 @@ func (c *serveCmd) Run(s *stage) error {
 	s.print("network %s (%s), mint %s", o.cfg.Network.Name, ionet.Key(o.cfg.Network.ID()), o.cfg.Network.Mint)
 	s.print("listening http://%s", listener.Addr())
 	return serve(s.ctx, service, server, listener)
+}
+
+// defaultPayoutEvery is the time between payout runs where nothing is said of it.
+const defaultPayoutEvery = 24 * time.Hour
+
+// schedule says in cfg when payout runs are due: by a schedule, or so often.
+func (c *serveCmd) schedule(cfg *settlement.Config) (err error) {
+	switch {
+	case c.PayoutCron != "" && c.PayoutEvery != nil:
+		return errors.New("--payout-every and --payout-cron both say when payout runs are due: give one of them")
+	case c.PayoutCron != "":
+		if cfg.PayoutSchedule, err = settlement.ParsePayoutCron(c.PayoutCron); err != nil {
+			return fmt.Errorf(`--payout-cron: %w; "0 3 * * *" is each day at 03:00 UTC`, err)
+		}
+	case c.PayoutEvery == nil:
+		cfg.PayoutEvery = defaultPayoutEvery
+	case *c.PayoutEvery < 0:
+		return fmt.Errorf("--payout-every %s is negative: give the time between payout runs, or 0 for none but those of ionetd payouts run", *c.PayoutEvery)
+	default:
+		cfg.PayoutEvery = *c.PayoutEvery
+	}
+	return nil
 }
 
 // serve runs API and settlement until ctx ends or the API fails, then stops
