@@ -85,12 +85,11 @@ func (n *Network) checkAuthorities() error {
 		if err := n.checkMultisig(s); err != nil {
 			return fmt.Errorf("multisig %d: %w", i, err)
 		}
-		most := maxSigners
-		if s.Address == n.Authorities.Reward {
-			most = maxRewardSigners
+		if s.M > maxSigners {
+			return fmt.Errorf("multisig %d: m is %d, more than the %d signers that a transaction has room for", i, s.M, maxSigners)
 		}
-		if s.M > most {
-			return fmt.Errorf("multisig %d: m is %d, more than %d signers fit no transaction that they sign", i, s.M, most)
+		if s.Address == n.Authorities.Reward && s.M > maxRewardSigners {
+			return fmt.Errorf("authorities.reward: m is %d, more than the %d signers that a claim has room for", s.M, maxRewardSigners)
 		}
 		if used[s.Address] != 1 {
 			return fmt.Errorf("multisig %d is %d of the authorities, not one of them", i, used[s.Address])

@@ -101,14 +101,14 @@ func TestNetworkRefuses(t *testing.T) {
 		"multisig 0 is 2 of the authorities":                 func(n *Network) { n.Authorities.Reward = n.Authorities.Mint },
 		"multisig 0: want an address, and m":                 func(n *Network) { n.Multisigs[0].M = 4 },
 		"multisig 1: want an address, and m":                 func(n *Network) { n.Multisigs[1].Members = make([]Key, 12) },
-		"multisig 1: m is 11, more than 10 signers": func(n *Network) {
+		"multisig 1: m is 11, more than the 10 signers": func(n *Network) {
 			n.Multisigs[1].M = 11
 			n.Multisigs[1].Members = nil
 			for i := range 11 {
 				n.Multisigs[1].Members = append(n.Multisigs[1].Members, Key{0: byte(i + 1)})
 			}
 		},
-		"multisig 2: m is 5, more than 4 signers": func(n *Network) {
+		"authorities.reward: m is 5, more than the 4 signers": func(n *Network) {
 			s := Multisig{Address: Key{31: 30}, M: 5}
 			for i := range 5 {
 				s.Members = append(s.Members, Key{0: byte(i + 1)})

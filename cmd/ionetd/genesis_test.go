@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"io"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/chain"
 	"github.com/ionet-settlement/ionet/chain/localnet"
 	"github.com/ionet-settlement/ionet/chain/rpc"
 )
@@ -199,6 +201,16 @@ func contradictions(t *testing.T, file string, args []string) {
 	}
 }
 
+// fourMembers are public keys, which nobody needs to have.
+func fourMembers() string {
+	var keys []string
+	for i := range byte(4) {
+		seed := [32]byte{i + 1}
+		keys = append(keys, chain.PublicOf(ed25519.NewKeyFromSeed(seed[:])).String())
+	}
+	return strings.Join(keys, ",")
+}
+
 // Wrong flags are refused by name, with what is allowed, before a folder is
 // made.
 func TestGenesisFlags(t *testing.T) {
@@ -251,6 +263,10 @@ func TestGenesisFlags(t *testing.T) {
 		{"--unlock seed=soon", `--unlock: category seed: unlock "soon": an unlock is "immediate", "cliff:M"`},
 		{"--unlock seed=immediate --unlock seed=cliff:1", "--unlock: category seed is named twice"},
 		{"--unlock friends=cliff:1", "--unlock friends=cliff:1: category is none of seed, series_a, core, research, community"},
+		{"--mint-authority 2of2:x", "--mint-authority: 2of2 is said of 2 members, 1 are named"},
+		{"--reward-authority operator", `--reward-authority: "operator" is not of the form 2of3:KEY,KEY,KEY`},
+		{"--fee-authority 1of1:x", "--fee-authority: member: key"},
+		{"--reward-authority 5of5:operator," + fourMembers(), "authorities.reward: m is 5, more than the 4 signers that a claim has room for"},
 		{"--start 2020-01-01T00:00:00Z", "--start 2020-01-01T00:00:00Z is past"},
 		{"--start 2020-01-01", "--start 2020-01-01T00:00:00Z is past"},
 		{"--start soon", "--start soon: want a date such as 2026-12-01 or a time such as"},
@@ -263,6 +279,15 @@ func TestGenesisFlags(t *testing.T) {
 			if _, err := runGenesis(t, args(append(strings.Fields(c.flags), plan)...)...); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%s %s: got %v, want %q in it", c.flags, plan, err, c.want)
 			}
+		}
+	}
+	shared := planned(t, dir, args("--mint-authority", "3of4:"+fourMembers(), "--reward-authority", "2of5:operator,"+fourMembers())...)
+	for _, want := range []string{
+		"mint          any 3 of 4 members:", "reward vault  any 2 of 5 members:", "the operator, " + filepath.Join(dir, "keys", "operator.json"), "fee vault     one key, " + filepath.Join(dir, "keys", "fees.json"),
+		"make mint multisig 3 of 4, reward multisig 2 of 5", ", and give the mint to its multisig", "address follows from a new key in " + filepath.Join(dir, "keys", "operator.json"),
+	} {
+		if !strings.Contains(shared, want) {
+			t.Errorf("plan with multisigs lacks %q:\n%s", want, shared)
 		}
 	}
 	plan := planned(t, dir, args("--schedule", file, "--allocation", "of_genesis")...)

@@ -166,7 +166,7 @@ func TestAuthoritiesAreFixed(t *testing.T) {
 	}
 	many := c
 	many.Reward = mustAuthority(t, fmt.Sprintf("5of5:%s,%s,%s,%s,%s", memberKey("a"), memberKey("b"), memberKey("c"), memberKey("d"), memberKey("e")))
-	if _, err := Prepare(t.Context(), many); err == nil || !strings.Contains(err.Error(), "more than 4 signers") {
+	if _, err := Prepare(t.Context(), many); err == nil || !strings.Contains(err.Error(), "more than the 4 signers") {
 		t.Errorf("five signers of claims: got %v", err)
 	}
 	lane := c
