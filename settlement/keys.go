@@ -38,6 +38,7 @@ type told struct {
 	noSecret bool               // it can't step lanes
 	until    time.Time          // it did not answer: not asked again before
 	err      error              // what it said instead
+	failed   int                // how often in a row
 }
 
 // rest is for how long a kind is not asked for again, and why.
@@ -49,7 +50,8 @@ type rest struct {
 
 const (
 	maxPublic   = 1 << 16          // remembered public halves
-	silentRest  = time.Second      // a signer that did not answer is left alone for
+	silentRest  = time.Second      // a signer that did not answer is left alone for that long, twice as long each time,
+	longSilence = 16 * time.Second // and never longer: one that hangs would hold up every pass
 	longestRest = 30 * time.Second // a kind that goes on being refused rests for
 	askTime     = 2 * time.Second  // how long a signer may take to say what it holds
 )
@@ -169,7 +171,7 @@ func (k *signers) keysOf(i int) map[ionet.Key]bool {
 	for _, key := range list {
 		keys[key] = true
 	}
-	k.update(i, func(s *told) { s.keys, s.noSecret, s.err = keys, noSecret, nil })
+	k.update(i, func(s *told) { s.keys, s.noSecret, s.err, s.failed = keys, noSecret, nil, 0 })
 	return keys
 }
 
@@ -190,7 +192,10 @@ func (k *signers) silent(ctx context.Context, i int, err error) {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return
 	}
-	k.update(i, func(s *told) { s.err, s.until = err, k.now().Add(silentRest) })
+	k.update(i, func(s *told) {
+		s.err, s.until = err, k.now().Add(min(silentRest<<min(s.failed, 10), longSilence))
+		s.failed++
+	})
 }
 
 // errRefused reports what a signer's policy does not allow. Nothing of it was
@@ -375,7 +380,7 @@ func (k *signers) ask(ctx context.Context, n int, list []signer.Request) ([]sign
 		k.silent(ctx, n, err)
 		return nil, err
 	}
-	k.update(n, func(s *told) { s.err = nil })
+	k.update(n, func(s *told) { s.err, s.failed = nil, 0 })
 	return answers, nil
 }
 
@@ -383,6 +388,7 @@ func (k *signers) ask(ctx context.Context, n int, list []signer.Request) ([]sign
 // rest. A claim's faults may be its wallet's, so of claims only a limit that was
 // reached concerns the others.
 func (s *Service) refusal(kind chain.Kind, r *signer.Refusal) error {
+	s.metrics.refusals.WithLabelValues(kind.String(), r.Rule).Inc()
 	if kind != chain.KindClaim || r.Rule == "window" {
 		if s.signers.refused(kind, r.Error()) {
 			s.log.Warn("a signer refuses to sign", "kind", kind.String(), "rule", r.Rule, "field", r.Field, "detail", r.Detail)
@@ -405,4 +411,31 @@ func (s *Service) unrefused(drafts []draft) (list []draft, err error) {
 		}
 	}
 	return list, err
+}
+
+// SignerState is what one signer says of itself now.
+type SignerState struct {
+	Address string // "" for keys in this process
+	Keys    int    // money keys
+	Lanes   bool   // whether it steps the lanes
+	Err     error  // why it does not answer
+}
+
+// Signers asks every signer what it holds.
+func (s *Service) Signers(ctx context.Context) (list []SignerState) {
+	for _, asked := range s.signers.list {
+		var state SignerState
+		if c, ok := asked.(*signer.Client); ok {
+			state.Address = c.Address()
+		}
+		keys, err := asked.Keys(ctx)
+		if state.Keys, state.Err = len(keys), err; err == nil {
+			_, err = asked.LaneKeys(ctx, []ionet.Hash{{}})
+			if state.Lanes = err == nil; !errors.Is(err, signer.ErrNoSecret) {
+				state.Err = err
+			}
+		}
+		list = append(list, state)
+	}
+	return list
 }

@@ -13,8 +13,10 @@ type metrics struct {
 	leader     prometheus.Gauge
 	fenced     prometheus.Gauge
 	halted     prometheus.Gauge
+	differing  prometheus.Gauge
 	passes     *prometheus.CounterVec // by result: ok, error
 	sent       prometheus.Counter
+	refusals   *prometheus.CounterVec // by kind, and the rule of the signer
 }
 
 func newMetrics() *metrics {
@@ -33,10 +35,13 @@ func newMetrics() *metrics {
 		leader:     gauge("leader", "1 while this service holds the lease."),
 		fenced:     gauge("fenced", "1 once every pay and claim lane was fenced under this lease."),
 		halted:     gauge("halted", "1 while nothing is signed or sent because books and chain disagree."),
+		differing:  gauge("vaults_unexplained", "Vaults that differ from the books, or whose history is not read to its end."),
 		passes:     prometheus.NewCounterVec(counter("passes_total", "Settle passes, by result."), []string{"result"}),
 		sent:       prometheus.NewCounter(counter("transactions_sent_total", "Transactions handed to the chain, resends included.")),
 	}
-	m.registry.MustRegister(m.statements, m.attempts, m.positions, m.sealed, m.leader, m.fenced, m.halted, m.passes, m.sent)
+	m.refusals = prometheus.NewCounterVec(counter("signer_refusals_total", "Transactions that a signer refused to sign, by kind and rule."), []string{"kind", "rule"})
+	m.registry.MustRegister(m.refusals)
+	m.registry.MustRegister(m.statements, m.attempts, m.positions, m.sealed, m.leader, m.fenced, m.halted, m.differing, m.passes, m.sent)
 	return m
 }
 

@@ -85,6 +85,9 @@ func (c *statusCmd) Run(s *stage) error {
 	if price != "" {
 		s.print("price     %s", price)
 	}
+	for _, line := range signerLines(service.Signers(s.ctx)) {
+		s.print("signer    %s", line)
+	}
 	s.print("vault     %s IO, of which %s owed and %s on the way", v.Vault.Tokens(decimals), v.Owed.Tokens(decimals), v.InFlight.Tokens(decimals))
 	if !v.FeeVault.IsZero() || !v.Suspense.IsZero() {
 		s.print("fee vault %s IO, of which %s of renters and %s asked back; %s in suspense", v.FeeVault.Tokens(decimals), v.Renters.Tokens(decimals), v.Withdrawing.Tokens(decimals), v.Suspense.Tokens(decimals))
@@ -99,6 +102,9 @@ func (c *statusCmd) Run(s *stage) error {
 		s.print("lane      %-9s position %d, fenced %t", l.Name, l.Position, l.Fenced)
 	}
 	for _, a := range v.Live {
+		if a.Signature == "" {
+			a.Signature = "that its wallet has yet to sign"
+		}
 		s.print("open      %s %s, until height %d %s", a.Kind, a.Signature, a.LastValidHeight, a.Reason)
 	}
 	for _, h := range v.Held {

@@ -58,6 +58,16 @@ func TestServeWithSigner(t *testing.T) {
 	serve := append([]string{"serve", "--listen", "127.0.0.1:0", "--dir", at("public"), "--database", pgtest.NewURL(t), "--signer", "unix:" + at("sock")}, flags...)
 	go func() { ended <- run(serveCtx, serve, &out, io.Discard) }()
 	out.wait(t, "fence: ", ended)
+	status := func() string {
+		var told bytes.Buffer
+		if err := run(t.Context(), append([]string{"status"}, serve[3:]...), &told, io.Discard); err != nil {
+			t.Errorf("status: %v", err)
+		}
+		return told.String()
+	}
+	if told := status(); !strings.Contains(told, "signer    unix:"+at("sock")+" holds ") || !strings.Contains(told, " and steps the lanes") {
+		t.Errorf("status with a signer:\n%s", told)
+	}
 	stopServe()
 	if err := <-ended; err != nil {
 		t.Errorf("serve: %v", err)
@@ -65,6 +75,9 @@ func TestServeWithSigner(t *testing.T) {
 	stop()
 	if err := <-signed; err != nil {
 		t.Errorf("signer: %v", err)
+	}
+	if told := status(); !strings.Contains(told, "DOES NOT ANSWER") {
+		t.Errorf("status without its signer:\n%s", told)
 	}
 
 	var checked bytes.Buffer

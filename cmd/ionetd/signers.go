@@ -64,3 +64,19 @@ func (f signerFlags) clients(network ionet.Hash) (list []signer.Signer, err erro
 	}
 	return list, nil
 }
+
+// signerLines tells of each signer process what it holds, or why it does not answer.
+func signerLines(list []settlement.SignerState) (lines []string) {
+	for _, state := range list {
+		switch {
+		case state.Address == "": // keys of --dir
+		case state.Err != nil:
+			lines = append(lines, fmt.Sprintf("%s DOES NOT ANSWER: %v", state.Address, state.Err))
+		case state.Lanes:
+			lines = append(lines, fmt.Sprintf("%s holds %s and steps the lanes", state.Address, count(state.Keys, "key")))
+		default:
+			lines = append(lines, fmt.Sprintf("%s holds %s", state.Address, count(state.Keys, "key")))
+		}
+	}
+	return lines
+}

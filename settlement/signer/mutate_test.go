@@ -59,6 +59,36 @@ func TestMutationsAreRefusedOrDoTheSame(t *testing.T) {
 	})
 }
 
+// The same for a bit of every byte.
+func TestEveryByteOfAMessageCounts(t *testing.T) {
+	w := newWorld(t)
+	pay, claim := w.first("pay-0"), w.first("claim-0")
+	for name, r := range map[string]Request{
+		"payout": ask(t, w.payout(pay, 1, 2), pay), "claim": ask(t, w.claim(claim, payee(1), 5), claim), "unlock": ask(t, w.unlock(pay, 9), pay),
+	} {
+		before, refusal := w.policy.judge(r, w.view())
+		if refusal != nil {
+			t.Fatal(refusal)
+		}
+		allowed := 0
+		for i := range r.Message {
+			changed := Request{Message: bytes.Clone(r.Message), Lanes: r.Lanes}
+			changed.Message[i] ^= 1 << (i % 8)
+			v, refusal := w.policy.judge(changed, w.view())
+			if refusal != nil {
+				continue
+			}
+			allowed++
+			if !equal(hashesOf(v), hashesOf(before)) {
+				t.Errorf("%s: a bit of byte %d makes another content of it", name, i)
+			}
+		}
+		if allowed < 32 || allowed > 64 { // the blockhash, and of the budget what keeps below the ceilings
+			t.Errorf("%s: changes of %d bytes are allowed", name, allowed)
+		}
+	}
+}
+
 func hashesOf(v verdict) (list []ionet.Hash) {
 	for _, e := range v.entries {
 		list = append(list, e.content)
