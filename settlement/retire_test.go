@@ -1,6 +1,7 @@
 package settlement
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/ionet-settlement/ionet"
@@ -8,6 +9,7 @@ import (
 	"github.com/ionet-settlement/ionet/chain/rpc"
 	"github.com/ionet-settlement/ionet/internal/pgtest"
 	"github.com/ionet-settlement/ionet/proofs"
+	"github.com/ionet-settlement/ionet/settlement/genesis"
 )
 
 // mint reads the token's mint at finalized.
@@ -91,14 +93,14 @@ func TestRetireAfterTheLastEpoch(t *testing.T) {
 }
 
 // The process dies while it seals the last epoch and retires the mint after it, at every
-// second step. Whatever it was, each is done once.
+// third step. Whatever it was, each is done once.
 func TestKillRetire(t *testing.T) {
-	for n := 7; ; n += 2 {
+	for n := 7; ; n += 3 {
 		m := newUnlocking(t)
 		m.fenceUp()
 		m.seal(m.alice, m.bob)
 		m.playNext(m.alice, m.bob)
-		f := []fault{lost, unheard}[n/2%2]
+		f := []fault{lost, unheard}[n%2]
 		m.wires.arm(n, f, true)
 		m.until("the mint is retired", func() bool { return m.wires.isCut() || m.position(epochLane) > shortEpochs+1 })
 		step := m.wires.disarm()
@@ -131,4 +133,21 @@ func TestRetireOfAnotherDatabase(t *testing.T) {
 		m.lastSealed()
 		m.checkRetired()
 	}
+}
+
+// Two of three members give the mint up as one key does.
+func TestRetireByMembers(t *testing.T) {
+	three := fmt.Sprintf("2of3:%s,%s,%s", publicOf("member a"), publicOf("member b"), publicOf("member c"))
+	m := newUnlockingWith(t, func(c *genesis.Config) {
+		var err error
+		if c.Mint, err = genesis.ParseAuthority(three); err != nil {
+			t.Fatal(err)
+		}
+	}, keyOf("member a"), keyOf("member c"))
+	m.fenceUp()
+	m.lastSealed()
+	if got := m.landedBy(chain.KindRetire); len(got) != 2 {
+		t.Errorf("%d members signed the retire, want 2", len(got))
+	}
+	m.checkRetired()
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/chain"
+	"github.com/ionet-settlement/ionet/chain/rpc"
 	"github.com/ionet-settlement/ionet/emissions"
 	"github.com/ionet-settlement/ionet/internal/pgtest"
 	"github.com/ionet-settlement/ionet/settlement/genesis"
@@ -26,7 +27,15 @@ func wallet(name string) ionet.Key { return chain.PublicOf(keyOf("beneficiary " 
 // by month, and whose community is free for one.
 func newUnlocking(t testing.TB) *machine {
 	t.Helper()
+	return newUnlockingWith(t, func(*genesis.Config) {})
+}
+
+// newUnlockingWith is newUnlocking with a configuration that is changed more, and a
+// service that holds the keys of these members of its multisigs.
+func newUnlockingWith(t testing.TB, change func(*genesis.Config), members ...ed25519.PrivateKey) *machine {
+	t.Helper()
 	return newMachineWith(t, testPolicy, func(c *genesis.Config) {
+		change(c)
 		var err error
 		if c.Schedule, err = c.Schedule.Shorten(shortEpochs); err != nil {
 			t.Fatal(err)
@@ -36,7 +45,7 @@ func newUnlocking(t testing.TB) *machine {
 			"seed":      {{Wallet: wallet("a"), Parts: 1}, {Wallet: wallet("b"), Parts: 2}, {Wallet: wallet("c"), Parts: 4}},
 			"community": {{Wallet: wallet("d"), Parts: 1}},
 		}
-	})
+	}, members...)
 }
 
 // lastSealed seals all epochs and waits for the retire.
@@ -240,6 +249,74 @@ func TestFailReleases(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A release that the restored database forgot and that is still valid can't land any
+// more once the fence is final; one that lands before it is imported. Either way the
+// category is released once.
+func TestForgottenRelease(t *testing.T) {
+	for name, early := range map[string]bool{"before the fence": true, "after the fence": false} {
+		t.Run(name, func(t *testing.T) {
+			m := newUnlocking(t)
+			m.fenceUp()
+			community, _ := m.net.Network.AllocationOf("community")
+			old := m.backup()
+			m.wires.dropping(true)
+			if _, err := m.RequestRelease(t.Context(), "community"); err != nil {
+				t.Fatal(err)
+			}
+			m.pass()
+			live, err := m.liveAttempts(t.Context())
+			if err != nil || len(live) != 1 || live[0].kind != chain.KindUnlock {
+				t.Fatalf("%d attempts live, %v, want the release", len(live), err)
+			}
+			m.wires.dropping(false)
+			send := func() {
+				if err := m.clean.Send(t.Context(), live[0].tx, rpc.SendOptions{SkipPreflight: true}); err != nil {
+					t.Logf("forgotten release: %v", err)
+				}
+				m.advance(3)
+			}
+			if early {
+				send()
+			}
+			m.onDatabase(old)
+			m.fenceUp()
+			if !early {
+				send()
+			}
+			if got := m.onChain(wallet("d")); (got > 0) != early {
+				t.Errorf("the beneficiary has %d", got)
+			}
+			m.releaseAll("community")
+			m.checkReleased("community", community.Amount.Base())
+			m.finish(0)
+			m.checkBooks()
+		})
+	}
+}
+
+// Two instances and many askers: each month is released once.
+func TestReleasesOfTwoInstances(t *testing.T) {
+	m := newUnlocking(t)
+	m.fenceUp()
+	other := &machine{books: &books{}, wires: &wires{}, wallet: m.wallet, clean: m.clean, alice: m.alice, bob: m.bob}
+	*other.books = *m.books
+	other.openOn(other.wires.pool(t, m.url), other.wires.client(t, m.node.URL()))
+	community, _ := m.net.Network.AllocationOf("community")
+	for _, s := range []*machine{m, other, m, other} {
+		if names, err := s.RequestRelease(t.Context(), ""); err != nil || len(names) != 2 {
+			t.Fatalf("asked for %v, %v", names, err)
+		}
+	}
+	m.until("what is due is released", func() bool {
+		other.pass()
+		return m.count(`SELECT count(*) FROM unlock_requests WHERE done_at IS NULL`) == 0
+	})
+	m.checkReleased("community", community.Amount.Base())
+	if n := m.count(`SELECT count(*) FROM unlock_requests`); n != 2 {
+		t.Errorf("%d requests are stored, want one for each category", n)
 	}
 }
 

@@ -75,3 +75,21 @@ func TestBeneficiariesOfANetwork(t *testing.T) {
 		t.Errorf("the operator as beneficiary: got %v", err)
 	}
 }
+
+func FuzzParseBeneficiaries(f *testing.F) {
+	key := ionet.Key{1}.String()
+	for _, text := range []string{"seed=" + key, "seed=" + key + ":7", "seed=" + key + ":", "=", "seed=:3", "core=" + key + ":18446744073709551616"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		all, err := ParseBeneficiaries([]string{text})
+		if err != nil {
+			return
+		}
+		for category, list := range all {
+			if again, err := ParseBeneficiaries([]string{category + "=" + beneficiaryText(list)}); err != nil || !reflect.DeepEqual(again, all) {
+				t.Errorf("%q renders as %s, which is read as %v, %v", text, beneficiaryText(list), again, err)
+			}
+		}
+	})
+}
