@@ -108,7 +108,7 @@ func (s *Service) claimableBy(ctx context.Context, wallet ionet.Key) (claimable,
 		if c.amount, err = ledger.Balance(ctx, s.pool, ledger.Owed(wallet)); err != nil {
 			return c, err
 		}
-		if c.amount.IsZero() || wallet == s.cfg.Network.Keys.Operator {
+		if c.amount.IsZero() || s.ownsVault(wallet) {
 			return c, NewProblem(ProblemNothingToClaim, "wallet", "wallet %s is owed nothing that is not on its way already", wallet)
 		}
 		if c.lanes, err = s.claimLanes(ctx, wallet); err != nil {

@@ -268,6 +268,13 @@ func (c *credit) entry(vault ledger.Account) (ledger.Entry, error) {
 	return ledger.Entry{ID: id, Kind: "credit", Transfers: []ledger.Transfer{{Debit: vault, Credit: to, Amount: amount}}}, nil
 }
 
+// ownsVault reports whether the wallet's own token account is a vault: what was paid to it
+// would look like somebody's gift.
+func (s *Service) ownsVault(wallet ionet.Key) bool {
+	account := chain.TokenAccount(wallet, s.cfg.Network.Mint)
+	return account == s.cfg.Network.Vaults.Reward || account == s.cfg.Network.Vaults.Fee
+}
+
 // ownerOf returns the wallet, or multisig, that owns a vault.
 func (s *Service) ownerOf(vault ionet.Key) ionet.Key {
 	a, _ := s.authorityOf(vault)

@@ -237,7 +237,11 @@ func (s *Service) Deposit(ctx context.Context, reference ionet.Key) (DepositRequ
 	return r, err
 }
 
-const askReference = `UPDATE deposit_references SET asked_at = $2 WHERE reference = $1 RETURNING wallet`
+// Who asks again and again writes no row each time.
+const askReference = `
+WITH asked AS (
+    UPDATE deposit_references SET asked_at = $2 WHERE reference = $1 AND asked_at < $2::timestamptz - interval '5 seconds')
+SELECT wallet FROM deposit_references WHERE reference = $1`
 
 // Deposits returns the newest credits in suspense, or all, the newest first.
 func (s *Service) Deposits(ctx context.Context, all bool, limit int) ([]Deposit, error) {

@@ -33,6 +33,10 @@ func (s *Service) raise(ctx context.Context, kind haltKind, st *vaultStanding, d
 	if known {
 		return nil
 	}
+	// Whoever has lost the lease meanwhile reads another leader's books.
+	if err := s.asLeader(ctx, func(pgx.Tx, int64) error { return nil }); err != nil {
+		return err
+	}
 	if err := s.confirmWrong(ctx, kind, st, final); err != nil {
 		s.view.reset()
 		return err

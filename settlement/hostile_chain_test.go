@@ -150,6 +150,16 @@ func TestOverpaidStopsPaymentsOnly(t *testing.T) {
 	if vault := m.onChain(m.net.Network.Keys.Operator); m.balance(ledger.VaultReward()) != vault {
 		t.Errorf("ledger says that the vault holds %d, it holds %d", m.balance(ledger.VaultReward()), vault)
 	}
+	// A person has looked: it is written off, and payments go on.
+	plan, err := m.PlanResume(t.Context())
+	if err != nil || len(plan.Differences) != 1 || plan.Differences[0].What != "overpaid" {
+		t.Fatalf("plan is %+v, %v, want what was overpaid", plan, err)
+	}
+	m.resumes(plan.Seen, false)
+	m.fenceUp()
+	if over, off := m.balance(ledger.Overpaid()), m.balance(ledger.WrittenOff()); over != 0 || off != half.Base() {
+		t.Errorf("overpaid is %d, written off %d; want 0 and %s", over, off, half)
+	}
 }
 
 // An instance that lost the lease in the middle of a pass reads another leader's

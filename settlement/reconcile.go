@@ -259,6 +259,13 @@ func (s *Service) noteStandings(ctx context.Context, list []vaultStanding, slot 
 	for i := range list {
 		lines[i] = strings.Trim(list[i].describe()+"; "+list[i].behind, "; ")
 	}
+	notes := 0
+	for _, line := range lines {
+		if line != "" {
+			notes++
+		}
+	}
+	s.metrics.differing.Set(float64(notes))
 	if s.noted.lease == lease && slices.Equal(s.noted.lines, lines) {
 		return nil
 	}

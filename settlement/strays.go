@@ -13,7 +13,7 @@ import (
 )
 
 // Bounds on looking at references' own histories. Who was given one asks what became
-// of it; a pass looks at some of those.
+// of it; a pass looks at some of those that were asked for since.
 const (
 	strayReferences = 4                // in one pass
 	strayEntries    = 8                // of each, the newest
@@ -51,7 +51,7 @@ func (s *Service) lookForStrays(ctx context.Context, slot uint64) error {
 
 const selectLookedFor = `
 SELECT reference FROM deposit_references
-WHERE asked_at > $1 AND (looked_at IS NULL OR looked_at < $2)
+WHERE asked_at > $1 AND (looked_at IS NULL OR looked_at < $2 AND looked_at < asked_at)
 ORDER BY looked_at NULLS FIRST, reference LIMIT $3`
 
 const markLooked = `UPDATE deposit_references SET looked_at = $2 WHERE reference = $1`

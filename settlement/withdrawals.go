@@ -87,11 +87,10 @@ func (s *Service) parseWithdrawal(e proofs.Envelope) (proofs.Withdrawal, *Proble
 	if err := e.Verify(n.ID()); err != nil {
 		return w, NewProblem(ProblemWrongSignature, "signature", "signature of %s does not verify", e.Signer)
 	}
-	account := chain.TokenAccount(w.To, n.Mint)
 	switch {
 	case w.Amount.IsZero():
 		return w, NewProblem(ProblemMalformedStatement, "Amount", "Amount is 0")
-	case account == n.Vaults.Fee || account == n.Vaults.Reward:
+	case s.ownsVault(w.To):
 		return w, NewProblem(ProblemMalformedStatement, "To", "To %s is the network's own wallet: its token account is a vault", w.To)
 	}
 	return w, nil
