@@ -199,28 +199,27 @@ func (b *bank) account(key solana.PublicKey, slot uint64) *Account {
 	return a
 }
 
-// setTime shows the virtual machine the clock of slot, and the slot hashes when the
+// timeTasks show the virtual machine the clock of slot, and the slot hashes when the
 // transaction is one that reads them: they are too long to send for every slot.
-func (b *bank) setTime(slot uint64, t *wireTx) error {
+func (b *bank) timeTasks(slot uint64, t *wireTx) (tasks []task, err error) {
 	if b.clockAt != slot {
-		if err := b.svm.setClock(b.clock(slot)); err != nil {
-			return err
-		}
+		tasks = append(tasks, task{opClock, b.clock(slot).bytes()})
 		b.clockAt = slot
 	}
 	if b.slotHashAt == slot || !(t.has(solana.AddressLookupTableProgramID) || t.has(solana.SysVarSlotHashesPubkey)) {
-		return nil
+		return tasks, nil
 	}
 	var list []slotHash
 	for s := slot; s > 0 && len(list) < slotHashes; {
 		s = b.blocks[s].parent
 		list = append(list, slotHash{Slot: s, Hash: b.blocks[s].hash})
 	}
-	if err := b.svm.setSlotHashes(list); err != nil {
-		return err
+	hashes, err := slotHashesTask(list)
+	if err != nil {
+		return nil, err
 	}
 	b.slotHashAt = slot
-	return nil
+	return append(tasks, hashes), nil
 }
 
 // write replaces an account in the open slot, in the mirror only.

@@ -1,6 +1,7 @@
 package localnet
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/gagliardetto/solana-go"
@@ -45,7 +46,8 @@ func (b *bank) execute(t *wireTx, forced *txError) (*record, *txError, error) {
 	if forced != nil {
 		return b.fail(t, forced)
 	}
-	if err := b.setTime(slot, t); err != nil {
+	clock, err := b.timeTasks(slot, t)
+	if err != nil {
 		return nil, nil, err
 	}
 	var locked []solana.PublicKey
@@ -54,9 +56,9 @@ func (b *bank) execute(t *wireTx, forced *txError) (*record, *txError, error) {
 			locked = append(locked, k)
 		}
 	}
-	o, after, err := b.svm.execute(t.raw, locked)
+	o, after, err := b.svm.execute(t.raw, locked, clock)
 	if err != nil {
-		return nil, nil, fmt.Errorf("execute %s: %w", t.id(), err)
+		return nil, nil, errors.Join(fmt.Errorf("execute %s: %w", t.id(), err), b.refused(nil))
 	}
 	failure, err := parseTxError(o.Err)
 	if err != nil {
@@ -158,19 +160,16 @@ func (b *bank) simulate(t *wireTx, slot uint64, check bool) (*simulation, error)
 	if s.err != nil {
 		return s, nil
 	}
-	restore, err := b.rewind(t, slot)
+	rewind, restore := b.rewind(t, slot)
+	clock, err := b.timeTasks(slot, t)
 	if err != nil {
 		return nil, err
 	}
-	if err := b.setTime(slot, t); err != nil {
-		return nil, err
-	}
-	s.outcome, s.post, err = b.svm.simulate(t.raw)
+	s.outcome, s.post, err = b.svm.simulate(t.raw, append(rewind, clock...), restore)
 	if err == nil {
 		s.err, err = parseTxError(s.Err)
-	}
-	if back := b.svm.set(restore); err == nil {
-		err = back
+	} else {
+		err = errors.Join(err, b.refused(restore))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("simulate %s: %w", t.id(), err)
@@ -180,18 +179,28 @@ func (b *bank) simulate(t *wireTx, slot uint64, check bool) (*simulation, error)
 	return s, nil
 }
 
-// rewind shows the virtual machine the accounts of t as they were at the end of slot,
-// and returns what must be set afterwards.
-func (b *bank) rewind(t *wireTx, slot uint64) (restore map[solana.PublicKey]*Account, err error) {
-	then, restore := map[solana.PublicKey]*Account{}, map[solana.PublicKey]*Account{}
+// refused puts the virtual machine back when it refused to go on between tasks.
+func (b *bank) refused(restore []task) error {
+	b.clockAt, b.slotHashAt = 0, 0
+	if len(restore) == 0 {
+		return nil
+	}
+	_, err := b.svm.all(restore...)
+	return err
+}
+
+// rewind shows the virtual machine the accounts of t as they were at the end of slot;
+// restore is what must be set afterwards.
+func (b *bank) rewind(t *wireTx, slot uint64) (rewind, restore []task) {
+	then, now := map[solana.PublicKey]*Account{}, map[solana.PublicKey]*Account{}
 	keys := t.keys
 	for _, l := range t.Message.AddressTableLookups {
 		keys = append(keys[:len(keys):len(keys)], l.AccountKey)
 	}
 	for _, k := range keys {
 		if was, is := b.accounts.at(k, slot), b.accounts.now[k]; was != is {
-			then[k], restore[k] = was, is
+			then[k], now[k] = was, is
 		}
 	}
-	return restore, b.svm.set(then)
+	return setting(then), setting(now)
 }

@@ -33,6 +33,7 @@ const (
 	opOwned
 	opClock
 	opSlotHashes
+	opAll
 )
 
 // maxFrame bounds what the child may answer: far above any list of accounts.
@@ -138,6 +139,31 @@ func (s *svm) call(op byte, args []byte) (*frame, error) {
 	return &frame{b: body[1:]}, nil
 }
 
+// task is an operation and its arguments.
+type task struct {
+	op   byte
+	args []byte
+}
+
+// all runs tasks one after the other in one exchange, and returns their answers. It
+// stops at the first that is refused.
+func (s *svm) all(tasks ...task) ([]*frame, error) {
+	req := binary.LittleEndian.AppendUint32(nil, uint32(len(tasks)))
+	for _, t := range tasks {
+		req = binary.LittleEndian.AppendUint32(req, uint32(1+len(t.args)))
+		req = append(append(req, t.op), t.args...)
+	}
+	f, err := s.call(opAll, req)
+	if err != nil {
+		return nil, err
+	}
+	answers := make([]*frame, len(tasks))
+	for i := range answers {
+		answers[i] = &frame{b: f.blob()}
+	}
+	return answers, f.err
+}
+
 func (s *svm) exchange(op byte, args []byte) ([]byte, error) {
 	req := make([]byte, 0, 5+len(args))
 	req = binary.LittleEndian.AppendUint32(req, uint32(1+len(args)))
@@ -163,19 +189,20 @@ func (s *svm) setRent(lamportsPerByte uint64) error {
 	return err
 }
 
-// execute runs a transaction and returns the accounts of keys as it left them; nil
-// stands for one that does not exist.
-func (s *svm) execute(tx []byte, keys []solana.PublicKey) (outcome, []*Account, error) {
+// execute runs a transaction, after the tasks before it, and returns the accounts of
+// keys as it left them; nil stands for one that does not exist.
+func (s *svm) execute(tx []byte, keys []solana.PublicKey, before []task) (outcome, []*Account, error) {
 	var o outcome
 	req := appendBlob(nil, tx)
 	req = binary.LittleEndian.AppendUint32(req, uint32(len(keys)))
 	for _, k := range keys {
 		req = append(req, k[:]...)
 	}
-	f, err := s.call(opExecute, req)
+	answers, err := s.all(append(before, task{opExecute, req})...)
 	if err != nil {
 		return o, nil, err
 	}
+	f := answers[len(before)]
 	if err := json.Unmarshal(f.blob(), &o); err != nil {
 		return o, nil, fmt.Errorf("read outcome: %w", err)
 	}
@@ -186,13 +213,16 @@ func (s *svm) execute(tx []byte, keys []solana.PublicKey) (outcome, []*Account, 
 	return o, accounts, f.err
 }
 
-// simulate runs a transaction without keeping its effects.
-func (s *svm) simulate(tx []byte) (outcome, map[solana.PublicKey]*Account, error) {
+// simulate runs a transaction without keeping its effects, between the tasks before and
+// after it.
+func (s *svm) simulate(tx []byte, before, after []task) (outcome, map[solana.PublicKey]*Account, error) {
 	var o outcome
-	f, err := s.call(opSimulate, appendBlob(nil, tx))
+	tasks := append(before, task{opSimulate, appendBlob(nil, tx)})
+	answers, err := s.all(append(tasks, after...)...)
 	if err != nil {
 		return o, nil, err
 	}
+	f := answers[len(before)]
 	if err := json.Unmarshal(f.blob(), &o); err != nil {
 		return o, nil, fmt.Errorf("read outcome: %w", err)
 	}
@@ -202,16 +232,31 @@ func (s *svm) simulate(tx []byte) (outcome, map[solana.PublicKey]*Account, error
 
 // set overwrites accounts; a nil one is removed.
 func (s *svm) set(accounts map[solana.PublicKey]*Account) error {
+	for _, t := range setting(accounts) {
+		if _, err := s.call(t.op, t.args); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// setting is the task of set, or none when there is nothing to set.
+func setting(accounts map[solana.PublicKey]*Account) []task {
 	if len(accounts) == 0 {
 		return nil
 	}
-	req := binary.LittleEndian.AppendUint32(nil, uint32(len(accounts)))
+	size := 4
+	for _, a := range accounts {
+		if size += 32 + 1; a != nil {
+			size += 8 + 32 + 1 + 4 + len(a.Data)
+		}
+	}
+	req := binary.LittleEndian.AppendUint32(make([]byte, 0, size), uint32(len(accounts)))
 	for k, a := range accounts {
 		req = append(req, k[:]...)
 		req = appendAccount(req, a)
 	}
-	_, err := s.call(opSet, req)
-	return err
+	return []task{{opSet, req}}
 }
 
 // owned returns all accounts of an owner.
@@ -232,24 +277,15 @@ func (s *svm) get(key solana.PublicKey) (*Account, error) {
 	return a, f.err
 }
 
-func (s *svm) setClock(c clock) error {
-	_, err := s.call(opClock, c.bytes())
-	return err
-}
-
 // slotHash is one entry of the slot hashes, which programs use as proof of recency.
 type slotHash struct {
 	Slot uint64      `json:"slot"`
 	Hash solana.Hash `json:"hash"`
 }
 
-func (s *svm) setSlotHashes(newestFirst []slotHash) error {
+func slotHashesTask(newestFirst []slotHash) (task, error) {
 	b, err := json.Marshal(newestFirst)
-	if err != nil {
-		return err
-	}
-	_, err = s.call(opSlotHashes, appendBlob(nil, b))
-	return err
+	return task{opSlotHashes, appendBlob(nil, b)}, err
 }
 
 func appendBlob(dst, b []byte) []byte {

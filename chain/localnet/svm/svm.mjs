@@ -108,6 +108,17 @@ const operations = {
   7(r) { svm.setClock(new Clock(r.u64(), r.i64(), r.u64(), r.u64(), r.i64())); return []; },
   // Sets the slot hashes, newest first: JSON list of {slot, hash}.
   8(r) { svm.setSlotHashes(JSON.parse(r.blob().toString()).map((h) => ({ slot: BigInt(h.slot), hash: h.hash }))); return []; },
+  // Several requests, one after the other: u32 n of blob; answers n blobs, without their
+  // first byte. The first that is refused refuses all.
+  9(r) {
+    const out = [];
+    for (let n = r.u32(); n > 0; n--) {
+      const sub = new Reader(r.blob());
+      const b = Buffer.concat(operations[sub.u8()](sub));
+      out.push(u32(b.length), b);
+    }
+    return out;
+  },
 };
 
 function answer(body) {
