@@ -20,4 +20,10 @@
 //	paid                   debit inflight       credit vault:reward
 //	paid beyond the debt   debit overpaid       credit vault:reward
 //	imported payment       debit owed           credit vault:reward
+//	deposit                debit vault:fee      credit renter:<wallet>, or suspense
+//	withdrawal accepted    debit renter         credit withdrawing
+//	resumed                debit written-off    credit the vault that lacks it
+//
+// Withdrawals and releases go the same way as payments, through accounts of their
+// own.
 package ledger
