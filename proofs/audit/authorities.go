@@ -41,6 +41,49 @@ func (a *auditor) checkMultisigs() {
 	}
 }
 
+// checkOwners holds the vaults, as they are at the snapshot, against who owns them by
+// the network file. That nobody else may move what is in them the history tells too,
+// but only where the RPC has all of it.
+func (a *auditor) checkOwners() {
+	n := a.network
+	for _, v := range []struct {
+		name           string
+		account, owner ionet.Key
+	}{{"reward vault", n.Vaults.Reward, n.Authorities.Reward}, {"fee vault", n.Vaults.Fee, n.Authorities.Fee}} {
+		account := a.accounts[v.account]
+		t, err := chain.ParseTokenAccount(account.Owner, account.Data)
+		if err != nil {
+			continue // checkVault finds that
+		}
+		same(a.r, Genesis, v.name, "vault-authority", "owner "+v.owner.String(), "owner "+t.Owner.String())
+		same(a.r, Genesis, v.name, "vault-authority", "no delegate, no close authority", others(t))
+	}
+	if len(n.Multisigs) > 0 {
+		a.r.note("who signs: %s mints, %s pays from the reward vault, %s from the fee vault",
+			a.whoIs(n.Authorities.Mint), a.whoIs(n.Authorities.Reward), a.whoIs(n.Authorities.Fee))
+	}
+}
+
+// others tells who beside its owner may move or close a token account.
+func others(t chain.TokenState) string {
+	delegate, closer := "no delegate", "no close authority"
+	if !t.Delegate.IsZero() {
+		delegate = "delegate " + t.Delegate.String()
+	}
+	if !t.CloseAuthority.IsZero() {
+		closer = "close authority " + t.CloseAuthority.String()
+	}
+	return delegate + ", " + closer
+}
+
+// whoIs tells an authority of the network.
+func (a *auditor) whoIs(authority ionet.Key) string {
+	if s, ok := a.network.Multisig(authority); ok {
+		return fmt.Sprintf("any %d of %d members", s.M, len(s.Members))
+	}
+	return "the key " + authority.String()
+}
+
 // checkSource returns why who signs for a source of the plan is not its
 // authority: nobody else may, nor less than m members of a multisig.
 func (a *auditor) checkSource(p chain.Plan, source ionet.Key) error {

@@ -44,6 +44,9 @@ func TestMultisigNetworkHolds(t *testing.T) {
 	o.claim(1)
 	o.epoch(crook{})
 	r := o.audit()
+	if !slices.Contains(r.Notes, "who signs: any 2 of 3 members mints, any 2 of 3 members pays from the reward vault, the key "+o.n.Keys.Fees.String()+" from the fee vault") {
+		t.Errorf("the notes do not tell who signs: %v", r.Notes)
+	}
 	if r.Status() != 0 || r.Payouts != 2 || r.Claims != 1 || r.Epochs != 2 {
 		show(t, r)
 		t.Errorf("status %d, %d payouts, %d claims: want 0, 2, 1", r.Status(), r.Payouts, r.Claims)
@@ -102,6 +105,31 @@ func TestMembersPastTheLanes(t *testing.T) {
 	o.bare(o.p.Keys.Operator, setMint(o, o.n.Keys.Operator, minter))
 	r := o.audit()
 	checkFound(t, r, []expected{{2, "signature-unexplained"}, {2, "vault-debit"}, {3, "signature-unexplained"}})
+}
+
+// A vault that has another owner, or that another may move tokens out of.
+func TestOtherOwners(t *testing.T) {
+	o := foundBoard(t, "other-owners")
+	o.epoch(crook{})
+	reward, operator := o.n.Authorities.Reward, o.p.Keys.Operator
+	vault := func(tag []byte, accounts ...ionet.Key) *solana.GenericInstruction {
+		metas := solana.AccountMetaSlice{solana.NewAccountMeta(solana.PublicKey(o.n.Vaults.Reward), true, false)}
+		for _, k := range accounts {
+			metas = append(metas, solana.NewAccountMeta(solana.PublicKey(k), false, false))
+		}
+		return solana.NewInstruction(solana.TokenProgramID, metas, tag)
+	}
+	approve := vault(append([]byte{4}, 1, 0, 0, 0, 0, 0, 0, 0), key(o, 0), reward)
+	o.bare(operator, approve, o.byMembers(approve, reward)...)
+	checkFound(t, o.audit(), []expected{{0, "vault-authority"}, {2, "signature-unexplained"}, {2, "vault-authority"}})
+	to := o.n.Keys.Operator
+	give := vault(append([]byte{6, 2, 1}, to[:]...), reward)
+	o.bare(operator, give, o.byMembers(give, reward)...)
+	r := o.audit()
+	if i := slices.IndexFunc(r.Findings, func(f Finding) bool { return f.Epoch == 0 }); i < 0 || r.Findings[i].Found != "owner "+to.String() {
+		show(t, r)
+		t.Error("the vault's new owner is not found at the snapshot")
+	}
 }
 
 // setMint gives the mint authority from one key to another.

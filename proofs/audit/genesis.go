@@ -107,6 +107,7 @@ func (a *auditor) checkNetwork(ctx context.Context, memo proofs.GenesisMemo) err
 		return err
 	}
 	a.checkMultisigs()
+	a.checkOwners()
 	return nil
 }
 
