@@ -22,9 +22,16 @@ var shared struct {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if shared.node != nil {
-		if err := shared.node.Close(); err != nil {
-			fmt.Fprintln(os.Stderr, "close shared chain:", err)
+	nodes := []*Node{shared.node}
+	for _, c := range prepared {
+		nodes = append(nodes, c.node)
+	}
+	for _, n := range nodes {
+		if n == nil {
+			continue
+		}
+		if err := n.Close(); err != nil {
+			fmt.Fprintln(os.Stderr, "close a chain of the tests:", err)
 			code = 1
 		}
 	}
@@ -38,6 +45,31 @@ func sharedNode(t testing.TB) *Node {
 		t.Fatal(shared.err)
 	}
 	return shared.node
+}
+
+// prepared are chains without a clock that tests use one after the other, by their
+// finality depth: each begins from the same snapshot.
+var prepared = map[int]struct {
+	node  *Node
+	begin *Snapshot
+}{}
+
+// cleanNode is such a chain, as it was when it started.
+func cleanNode(t testing.TB, depth int) *Node {
+	t.Helper()
+	c, ok := prepared[depth]
+	if !ok {
+		var err error
+		if c.node, err = Start(t.Context(), Config{SlotTime: -1, FinalityDepth: depth, Seed: 1}); err != nil {
+			t.Fatal(err)
+		}
+		c.begin = c.node.Snapshot()
+		prepared[depth] = c
+	}
+	if err := c.node.Restore(c.begin); err != nil {
+		t.Fatal(err)
+	}
+	return c.node
 }
 
 func ownNode(t testing.TB, c Config) *Node {

@@ -86,7 +86,7 @@ type draw struct {
 	n      *Node
 	front  int
 	last   uint64 // slots that it lasts
-	fronts int
+	fronts []*Front
 }
 
 // strike adds a fault with a chance of one in Every.
@@ -96,8 +96,8 @@ func (c *chaos) strike(n *Node, slot uint64) {
 	if c.dice.IntN(c.Every) != 0 {
 		return
 	}
-	fronts := len(n.Fronts())
-	d := &draw{Rand: c.dice, n: n, front: c.dice.IntN(fronts), last: 1 + c.dice.Uint64N(uint64(c.Longest)), fronts: fronts}
+	fronts := n.Fronts()
+	d := &draw{Rand: c.dice, n: n, front: fronts[c.dice.IntN(len(fronts))].index, last: 1 + c.dice.Uint64N(uint64(c.Longest)), fronts: fronts}
 	kinds := chaosKinds
 	if len(c.Only) > 0 {
 		kinds = slices.DeleteFunc(slices.Clone(kinds), func(k chaosKind) bool { return !slices.Contains(c.Only, k.name) })
@@ -211,10 +211,10 @@ func (d *draw) lie() []Step {
 			newest = txs[d.IntN(len(txs))]
 		}
 	}
-	if newest == nil || d.fronts < 2 {
+	if newest == nil || len(d.fronts) < 2 {
 		return d.view(View{Frozen: true})
 	}
-	d.front = d.fronts - 1
+	d.front = d.fronts[len(d.fronts)-1].index
 	lies := Lies{Signatures: map[solana.Signature]Fate{newest.tx.id(): []Fate{Failed, Succeeded, Absent}[d.IntN(3)]}}
 	if d.IntN(2) == 0 {
 		lies.Accounts = map[solana.PublicKey]*Account{}

@@ -155,11 +155,11 @@ func (n *Node) Apply(c Command) (any, error) {
 func atFronts(do func(*Front, Command) (any, error)) func(*Node, Command) (any, error) {
 	return func(n *Node, c Command) (result any, err error) {
 		fronts := n.Fronts()
-		if c.Front < -1 || c.Front >= len(fronts) {
-			return nil, fmt.Errorf("there is no front %d, only 0 to %d", c.Front, len(fronts)-1)
+		if c.Front != -1 {
+			fronts = slices.DeleteFunc(fronts, func(f *Front) bool { return f.index != c.Front })
 		}
-		if c.Front >= 0 {
-			fronts = fronts[c.Front : c.Front+1]
+		if len(fronts) == 0 {
+			return nil, fmt.Errorf("there is no front %d", c.Front)
 		}
 		for _, f := range fronts {
 			if result, err = do(f, c); err != nil {

@@ -40,8 +40,8 @@ func front(t testing.TB, n *Node, faults ...Fault) (*Front, *client) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := f.end(); err != nil {
-			t.Errorf("end a front: %v", err)
+		if err := f.Close(); err != nil {
+			t.Errorf("close a front: %v", err)
 		}
 	})
 	return f, &client{t, f.URL()}
@@ -238,7 +238,7 @@ func equal(a, b []int) bool {
 }
 
 func TestFaultEndsWithItsSlots(t *testing.T) {
-	n := ownNode(t, Config{SlotTime: -1})
+	n := cleanNode(t, 32)
 	_, client := front(t, n, Fault{Answer: TooMany, Slots: 2})
 	for i, want := range []int{429, 429, 200} {
 		if g := client.call("getHealth"); g.status != want {
@@ -265,7 +265,7 @@ func TestChanceComesFromTheSeed(t *testing.T) {
 
 // TestSendFaults: what the sender hears, and what became of the transaction.
 func TestSendFaults(t *testing.T) {
-	n := ownNode(t, Config{SlotTime: -1})
+	n := cleanNode(t, 32)
 	const gone = 0
 	for _, c := range []struct {
 		name   string
@@ -329,7 +329,7 @@ func refused(reason string) func(got, *solana.Transaction) bool {
 // A held transaction's last valid block is really the last: one block later the chain
 // takes it no more, and that block's height is past what lastValidBlockHeight said.
 func TestLastValidBlockIsTheLast(t *testing.T) {
-	n := ownNode(t, Config{SlotTime: -1})
+	n := cleanNode(t, 32)
 	_, client := front(t, n, Fault{Do: HoldLast, Count: 1, Methods: []string{"sendTransaction"}})
 	var latest struct {
 		Value struct{ LastValidBlockHeight uint64 }
@@ -353,7 +353,7 @@ func TestLastValidBlockIsTheLast(t *testing.T) {
 
 // Sending again what is held changes nothing.
 func TestHeldOnceHowOftenSent(t *testing.T) {
-	n := ownNode(t, Config{SlotTime: -1})
+	n := cleanNode(t, 32)
 	f, client := front(t, n, Fault{Do: Hold, After: 3, Methods: []string{"sendTransaction"}})
 	tx := payment(t, n)
 	for range 3 {
@@ -371,7 +371,7 @@ func TestHeldOnceHowOftenSent(t *testing.T) {
 }
 
 func TestReleaseLandsWhatIsHeld(t *testing.T) {
-	n := ownNode(t, Config{SlotTime: -1})
+	n := cleanNode(t, 32)
 	_, client := front(t, n, Fault{Do: Hold, After: 50, Methods: []string{"sendTransaction"}})
 	tx := payment(t, n)
 	client.send(tx)
@@ -388,7 +388,7 @@ func TestReleaseLandsWhatIsHeld(t *testing.T) {
 
 // A forced failure charges the fee and nothing else.
 func TestForcedFailureCostsTheFee(t *testing.T) {
-	n := ownNode(t, Config{SlotTime: -1})
+	n := cleanNode(t, 32)
 	_, client := front(t, n, Fault{Do: Fail})
 	payer, to := funded(t, n), newKey(t).PublicKey()
 	tx := build(t, n, []solana.PrivateKey{payer}, []solana.Instruction{transfer(1_000_000, payer.PublicKey(), to)})
@@ -413,7 +413,7 @@ func TestForcedFailureCostsTheFee(t *testing.T) {
 
 // A payer that is short lands nothing, forced failure or not.
 func TestShortPayer(t *testing.T) {
-	n := ownNode(t, Config{SlotTime: -1})
+	n := cleanNode(t, 32)
 	_, client := front(t, n)
 	tx := payment(t, n)
 	if _, err := n.Apply(Command{Do: "lamports", Key: tx.Message.AccountKeys[0], Lamports: 4_000}); err != nil {

@@ -45,7 +45,7 @@ func TestEachCommitmentSeesItsOwnState(t *testing.T) {
 }
 
 func TestForkUndoesAccountsAndHistory(t *testing.T) {
-	n := ownNode(t, Config{SlotTime: -1, FinalityDepth: 8})
+	n := cleanNode(t, 8)
 	payer := funded(t, n)
 	keep, lose := newKey(t).PublicKey(), newKey(t).PublicKey()
 	n.Advance(10)
@@ -103,7 +103,7 @@ func TestForkUndoesAccountsAndHistory(t *testing.T) {
 }
 
 func TestForkStopsAtTheFinalizedSlot(t *testing.T) {
-	n := ownNode(t, Config{SlotTime: -1, FinalityDepth: 4})
+	n := cleanNode(t, 4)
 	n.Advance(3)
 	for _, count := range []int{0, -1, 5, 1000} {
 		if err := n.Fork(count); err == nil {
@@ -119,7 +119,7 @@ func TestForkStopsAtTheFinalizedSlot(t *testing.T) {
 // one are those that a copy taken at that slot's end shows, and the virtual machine
 // holds what the newest shows.
 func TestViewsAgainstCopies(t *testing.T) {
-	n := ownNode(t, Config{SlotTime: -1, FinalityDepth: 5})
+	n := cleanNode(t, 5)
 	type state = map[solana.PublicKey]uint64
 	var keys []solana.PublicKey
 	var now state

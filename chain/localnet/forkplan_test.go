@@ -24,7 +24,7 @@ func TestForkPlans(t *testing.T) {
 		{"turned", Fork{Then: Turned, Error: InstructionFailure(0, 9)}, 0, fate{true, true}, fate{true, false}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			n := ownNode(t, Config{SlotTime: -1, FinalityDepth: 10})
+			n := cleanNode(t, 10)
 			n.Advance(12)
 			_, client := front(t, n)
 			_, failing := front(t, n, Fault{Do: Fail, Count: 1})
@@ -66,7 +66,7 @@ func TestForkPlans(t *testing.T) {
 // What lands again after a fork lands by the rules: not without the lamports that the
 // fork took away, and not over a blockhash that it abandoned.
 func TestAgainByTheRules(t *testing.T) {
-	n := ownNode(t, Config{SlotTime: -1, FinalityDepth: 10})
+	n := cleanNode(t, 10)
 	n.Advance(12)
 	rich := payment(t, n) // funded before the fork
 	n.Advance(2)
@@ -96,7 +96,7 @@ func TestAgainByTheRules(t *testing.T) {
 }
 
 func TestForkPlansAreChecked(t *testing.T) {
-	n := ownNode(t, Config{SlotTime: -1})
+	n := cleanNode(t, 32)
 	if err := n.ForkWith(Fork{Slots: 1, Then: "perhaps"}); err == nil {
 		t.Error("an unknown fate was taken")
 	}

@@ -58,7 +58,8 @@ func (n *Node) newFront(c FrontConfig) (*Front, error) {
 	return f, nil
 }
 
-// Front starts another front end over the same chain. It ends with the node.
+// Front starts another front end over the same chain. It ends with Close, or with the
+// node.
 func (n *Node) Front(c FrontConfig) (*Front, error) {
 	f, err := n.newFront(c)
 	if err != nil {
@@ -80,7 +81,8 @@ func (n *Node) Front(c FrontConfig) (*Front, error) {
 		closeAll(f.listeners)
 		return nil, errors.New("start a front: the node is closed")
 	}
-	f.index = len(n.fronts)
+	n.lastFront++
+	f.index = n.lastFront
 	n.fronts = append(n.fronts, f)
 	f.begin()
 	return f, nil
@@ -163,6 +165,20 @@ func reopen(addresses ...string) ([]net.Listener, error) {
 		listeners = append(listeners, l)
 	}
 	return listeners, nil
+}
+
+// Close ends the front and forgets it. The node's own ends with the node only.
+func (f *Front) Close() error {
+	if f.index == 0 {
+		return errors.New("close a front: it is the node's own")
+	}
+	f.n.mu.Lock()
+	f.n.fronts = slices.DeleteFunc(slices.Clone(f.n.fronts), func(o *Front) bool { return o == f })
+	f.n.mu.Unlock()
+	f.n.bank.mu.Lock()
+	delete(f.n.bank.pins, f)
+	f.n.bank.mu.Unlock()
+	return f.end()
 }
 
 // end closes the front for good.

@@ -113,6 +113,7 @@ type Node struct {
 	slotTime  time.Duration // 0: no clock runs
 	pace      time.Duration // of Resume
 	fronts    []*Front      // the node's own first
+	lastFront int           // number of the newest
 	steps     []Step        // of the script, waiting for their slots
 	failures  []string      // of the script's steps
 	chaos     *chaos

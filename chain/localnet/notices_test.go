@@ -11,7 +11,7 @@ import (
 // returns the numbers in the order of their notices, as differences from the first slot.
 func slotsHeard(t *testing.T, x Notices, slots int) []uint64 {
 	t.Helper()
-	n := ownNode(t, Config{SlotTime: -1, Seed: 1})
+	n := cleanNode(t, 32)
 	f, _ := front(t, n)
 	l := dial(t, f.WSURL())
 	if h := l.ask("slotSubscribe"); h.Error != nil {
@@ -92,7 +92,7 @@ func TestNoticeFaultsAreChecked(t *testing.T) {
 
 // A front's subscribers see its view: what lags tells later.
 func TestSubscribersSeeTheView(t *testing.T) {
-	n := ownNode(t, Config{SlotTime: -1})
+	n := cleanNode(t, 32)
 	n.Advance(10)
 	f, _ := front(t, n)
 	if err := f.SetView(View{Lags: []uint64{3}}); err != nil {

@@ -46,7 +46,7 @@ func at(c string) map[string]any { return map[string]any{"commitment": c} }
 // counting is a chain in which an account holds as many lamports as the slot's number,
 // set in every slot.
 func counting(t *testing.T, depth int) (*Node, solana.PublicKey, func(int)) {
-	n := ownNode(t, Config{SlotTime: -1, FinalityDepth: depth})
+	n := cleanNode(t, depth)
 	key := newKey(t).PublicKey()
 	tick := func(count int) {
 		for range count {
@@ -174,7 +174,7 @@ func TestFrozenOnAnAbandonedFork(t *testing.T) {
 }
 
 func TestFrontWithoutHistory(t *testing.T) {
-	n := ownNode(t, Config{SlotTime: -1, FinalityDepth: 2})
+	n := cleanNode(t, 2)
 	f, c := front(t, n)
 	tx := payment(t, n)
 	send(t, n, tx)
@@ -212,7 +212,7 @@ func TestFrontWithoutHistory(t *testing.T) {
 }
 
 func TestPrunedHistory(t *testing.T) {
-	n := ownNode(t, Config{SlotTime: -1, FinalityDepth: 2})
+	n := cleanNode(t, 2)
 	f, c := front(t, n)
 	payer := funded(t, n)
 	var txs []*solana.Transaction
@@ -243,7 +243,7 @@ func TestPrunedHistory(t *testing.T) {
 
 // TestLies: what one front says against the truth, and that the chain is not touched.
 func TestLies(t *testing.T) {
-	n := ownNode(t, Config{SlotTime: -1, FinalityDepth: 2})
+	n := cleanNode(t, 2)
 	f, c := front(t, n)
 	good, bad, never := payment(t, n), payment(t, n), payment(t, n)
 	send(t, n, good)
@@ -323,5 +323,36 @@ func TestViewsAreChecked(t *testing.T) {
 	}
 	if err := f.SetView(View{Lags: []uint64{5}}); err != nil {
 		t.Error(err)
+	}
+}
+
+// A closed front is gone, and the numbers of the others stay.
+func TestFrontCloses(t *testing.T) {
+	n := cleanNode(t, 4)
+	gone, err := n.Front(FrontConfig{View: View{Frozen: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stays, c := front(t, n)
+	if err := gone.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if g := (&client{t, gone.URL()}).call("getSlot"); g.err == nil {
+		t.Errorf("it still answers: %+v", g)
+	}
+	if _, err := n.Apply(Command{Do: "fault", Front: gone.index, Fault: &Fault{Answer: TooMany}}); err == nil {
+		t.Error("a closed front took a fault")
+	}
+	if _, err := n.Apply(Command{Do: "fault", Front: stays.index, Fault: &Fault{Answer: TooMany}}); err != nil {
+		t.Error(err)
+	}
+	if g := c.call("getSlot"); g.status != 429 {
+		t.Errorf("got %+v", g)
+	}
+	if err := n.own().Close(); err == nil {
+		t.Error("the node's own front was closed")
+	}
+	if len(n.bank.pins) != 0 {
+		t.Error("a closed front still holds old states")
 	}
 }
