@@ -58,7 +58,7 @@ func (m *machine) landedBy(kind chain.Kind) []ionet.Key {
 	var tx []byte
 	err := m.pool.QueryRow(m.t.Context(), `
 SELECT a.transaction FROM attempts a JOIN attempt_steps t ON t.message = a.message JOIN contents c ON c.hash = t.content AND c.state = 'won'
-WHERE a.kind = $1 ORDER BY a.created_at DESC, c.position DESC LIMIT 1`, int16(kind)).Scan(&tx)
+WHERE a.kind = $1 AND a.state = 'won' ORDER BY a.created_at DESC, c.position DESC LIMIT 1`, int16(kind)).Scan(&tx)
 	if err != nil {
 		m.t.Fatalf("the newest %s: %v", kind, err)
 	}
@@ -162,6 +162,42 @@ func TestOneOfTwoNeeded(t *testing.T) {
 	m.payAll()
 	m.claimAll(m.alice)
 	m.checkBooks()
+}
+
+// A payout whose transaction died is signed again by others where one who signed it
+// is lost: the same content, which is paid once.
+func TestDeadPayoutIsSignedByOthers(t *testing.T) {
+	m := newBoard(t, "member a", "member b")
+	m.fenceUp()
+	m.seal(m.alice, m.bob)
+	m.wires.dropping(true)
+	if _, err := m.RequestPayout(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		m.pass()
+	}
+	m.hold("member b", "member c")
+	m.advance(blockhashLife)
+	m.pass()
+	m.pass()
+	m.wires.dropping(false)
+	m.until("bob is paid", func() bool { return m.onChain(m.bob.payout) > 0 })
+	m.finish(0)
+	if n := m.count(`SELECT count(*) FROM contents WHERE kind = $1`, int16(chain.KindPayout)); n != 1 {
+		t.Errorf("%d contents were signed for one debt, want 1", n)
+	}
+	if got := m.landedBy(chain.KindPayout); slices.Contains(got, publicOf("member a")) {
+		t.Errorf("the payout that landed is by %v, want those that are left", got)
+	}
+	m.checkBooks()
+}
+
+// A process dies at some of the steps of a network that 2 of 3 sign for.
+func TestKillAtStepsOfABoard(t *testing.T) {
+	m := newBoard(t, "member a", "member c")
+	m.fenceUp()
+	failEachStep(t, m, unheard, true, 2, 6)
 }
 
 // A claim that was prepared for a member who is away since is prepared anew, for
