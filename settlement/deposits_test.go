@@ -1,12 +1,18 @@
 package settlement
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"encoding/binary"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/gagliardetto/solana-go"
 
@@ -384,5 +390,72 @@ func TestStrays(t *testing.T) {
 	if b := m.balance(ledger.Suspense()); b != 0 || len(got) != 2 {
 		t.Errorf("%d in the ledger's suspense, %d strays; want 0 and 2", b, len(got))
 	}
+	m.checkVaults()
+}
+
+// An endpoint that tells of more than came in, alone, credits nobody and stops nothing.
+func TestOneEndpointCreditsNobody(t *testing.T) {
+	m := newMachine(t)
+	a := m.funded()
+	wallet := chain.PublicOf(keyOf("renter"))
+	r := m.request(wallet)
+	var lies atomic.Bool
+	liar := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		resp, err := http.Post(m.node.URL(), "application/json", req.Body)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadGateway)
+			return
+		}
+		defer resp.Body.Close()
+		answer, err := io.ReadAll(resp.Body)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadGateway)
+			return
+		}
+		if lies.Load() {
+			answer = bytes.ReplaceAll(answer, []byte(`"amount":"123"`), []byte(`"amount":"987"`))
+		}
+		w.Write(answer)
+	}))
+	t.Cleanup(liar.Close)
+	client, err := rpc.New(rpc.Config{Endpoints: []string{liar.URL, m.node.URL()}, Transport: m.wires, Pause: time.Millisecond, Rounds: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	m.openOn(m.wires.pool(t, m.url), client)
+	m.goTo(handTime.Load() + max(int64(m.cfg.LeaseTime/time.Second), testGrace) + 1)
+	m.fenceUp()
+	lies.Store(true)
+	m.lands(m.wallet[a.payout], false, m.in(a.payout, transfer{m.net.Network.Vaults.Fee, 123, []ionet.Key{r.Reference}}))
+	for range 3 {
+		if err := m.Settle(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		m.advance(2)
+	}
+	if n := m.count(`SELECT count(*) FROM deposits`); n != 0 || !m.view.isReady() {
+		t.Errorf("%d credits by the word of one endpoint, ready %t", n, m.view.isReady())
+	}
+	lies.Store(false)
+	m.until("it is credited", func() bool { return m.renter(wallet) == 123 })
+	m.checkVaults()
+}
+
+// A cursor that the endpoint does not know, as after a change to a pruned node, begins
+// anew at the first transaction that it has.
+func TestUnknownCursor(t *testing.T) {
+	m := newMachine(t)
+	a := m.funded()
+	wallet := chain.PublicOf(keyOf("renter"))
+	m.payIn(wallet, 10)
+	if _, err := m.pool.Exec(t.Context(), `UPDATE scans SET signature = $1`, bytes.Repeat([]byte{9}, 64)); err != nil {
+		t.Fatal(err)
+	}
+	m.reopen()
+	m.fenceUp()
+	r := m.request(wallet)
+	m.lands(m.wallet[a.payout], false, m.in(a.payout, transfer{m.net.Network.Vaults.Fee, 5, []ionet.Key{r.Reference}}))
+	m.until("it is credited", func() bool { return m.renter(wallet) == 15 })
 	m.checkVaults()
 }

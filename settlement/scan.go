@@ -217,27 +217,20 @@ func (s *Service) readEntries(ctx context.Context, list []rpc.Entry, slot uint64
 }
 
 // readCredits reads a transaction, of which of tells the credits, and finds out whose
-// they are. Its signatures are checked, so that no endpoint can make one up; what a
-// renter may spend is asked of every endpoint, because one alone decides nothing.
+// they are. One endpoint alone decides nothing: where it tells of a credit every one is
+// asked. Its signatures are checked, so that they can't make one up together either.
 func (s *Service) readCredits(ctx context.Context, signature chain.Signature, of func(*rpc.Transaction) []credit) ([]credit, error) {
 	t, err := s.cfg.Chain.Transaction(ctx, signature)
-	if err != nil {
+	if err != nil || len(of(t)) == 0 {
 		return nil, err
-	}
-	if err := t.Raw.VerifySignatures(); err != nil {
-		return nil, fmt.Errorf("transaction %s as the endpoint gives it: %w", signature, err)
-	}
-	list := of(t)
-	if err := s.assign(ctx, list); err != nil {
-		return nil, err
-	}
-	if !slices.ContainsFunc(list, func(c credit) bool { return !c.renter.IsZero() }) {
-		return list, nil
 	}
 	if t, err = s.cfg.Chain.Landed(ctx, signature); err != nil {
 		return nil, err
 	}
-	list = of(t)
+	if err := t.Raw.VerifySignatures(); err != nil {
+		return nil, fmt.Errorf("transaction %s as the endpoints give it: %w", signature, err)
+	}
+	list := of(t)
 	return list, s.assign(ctx, list)
 }
 
