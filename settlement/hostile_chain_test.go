@@ -179,3 +179,11 @@ func TestLostLeaseIsNoShortfall(t *testing.T) {
 		t.Errorf("a former leader's pass says: %v, %q", err, former.view.why())
 	}
 }
+
+// What a person saw is compared with what is booked however either found it.
+func TestSeenInAnyOrder(t *testing.T) {
+	a, b := Difference{What: "debit", Books: "vault:reward", Amount: ionet.MustAmount(572)}, Difference{What: "credit", Books: "vault:fee", Amount: ionet.MustAmount(3)}
+	if got, want := seenOf([]Difference{a, b}), seenOf([]Difference{b, a}); got != want {
+		t.Errorf("%q one way, %q the other", got, want)
+	}
+}

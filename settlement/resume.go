@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -91,12 +92,13 @@ func overpaidDifference(over ionet.Amount) Difference {
 	return Difference{"overpaid", ledger.Overpaid().String(), over, fmt.Sprintf("debit %s, credit %s", ledger.WrittenOff(), ledger.Overpaid())}
 }
 
-// seenOf names differences in one line.
+// seenOf names differences in one line, in whatever order they were found.
 func seenOf(list []Difference) string {
 	words := make([]string, len(list))
 	for i, d := range list {
 		words[i] = fmt.Sprintf("%s %s %s", d.What, d.Books, d.Amount)
 	}
+	slices.Sort(words)
 	return strings.Join(words, ", ")
 }
 

@@ -293,6 +293,12 @@ func (r *run) resume(ctx context.Context) (string, error) {
 	if i == nil || r.halts == "" {
 		return "nothing", nil
 	}
+	if r.asked != [16]byte{} {
+		// What became of the last time is in the trace.
+		if done, refused, err := i.service.Resumed(ctx, r.asked); err == nil && done && refused != "" {
+			r.said(errors.New(refused))
+		}
+	}
 	plan, err := i.service.PlanResume(ctx)
 	if errors.Is(err, settlement.ErrNothingToResume) {
 		return "nothing is halted", nil
@@ -301,7 +307,9 @@ func (r *run) resume(ctx context.Context) (string, error) {
 		r.said(err)
 		return class(err), nil
 	}
-	_, err = i.service.AskResume(ctx, plan.Seen, "the simulation stole it")
-	r.said(err)
+	r.asked, err = i.service.AskResume(ctx, plan.Seen, "the simulation stole it")
+	if err != nil {
+		r.said(err)
+	}
 	return fmt.Sprintf("%q: %s", plan.Seen, class(err)), nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -114,7 +115,8 @@ func (r *run) settleUntil(ctx context.Context, done func() bool) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("not at rest after %d passes; the last one said: %w; status %+v", maxPasses, r.lastErr, r.status)
+	open, _ := r.busy(ctx)
+	return fmt.Errorf("not at rest after %d passes, %s; the last one said: %v; %s; status %+v", maxPasses, open, r.lastErr, r.detail, r.status)
 }
 
 // idle makes passes until no transaction is open, no payout run is, and every epoch
@@ -122,8 +124,8 @@ func (r *run) settleUntil(ctx context.Context, done func() bool) error {
 func (r *run) idle(ctx context.Context) error {
 	var failed error
 	err := r.settleUntil(ctx, func() bool {
-		var open int
-		if failed = r.eyes.QueryRow(ctx, selectBusy).Scan(&open); failed != nil {
+		var open string
+		if open, failed = r.busy(ctx); failed != nil {
 			return true
 		}
 		k, _, _ := r.world.clock.At(r.a.now())
@@ -131,17 +133,38 @@ func (r *run) idle(ctx context.Context) error {
 		if due > 0 && r.world.unix.Load() < r.world.clock.EpochEnd(due)+graceSeconds+2 {
 			due--
 		}
-		return open == 0 && r.status.Sealed >= due
+		return open == "" && r.status.Sealed >= due
 	})
 	return errors.Join(err, failed)
 }
 
 const selectBusy = `
-SELECT (SELECT count(*) FROM attempts WHERE state = 'live') + (SELECT count(*) FROM payments WHERE state = 'signed')
-    + (SELECT count(*) FROM payout_runs WHERE done_at IS NULL) + (SELECT count(*) FROM unlock_requests WHERE done_at IS NULL)
-    + (SELECT count(*) FROM seals WHERE state = 'waiting') + (SELECT count(*) FROM halts WHERE resumed_by IS NULL)
-    + (SELECT count(*) FROM withdrawals WHERE state = 'accepted' AND reason = '')
-    + (SELECT count(*) FROM standings WHERE note <> '' AND books IN ('vault:reward', 'vault:fee'))`
+SELECT what, n FROM (
+    SELECT 'live attempts', count(*) FROM attempts WHERE state = 'live'
+    UNION ALL SELECT 'signed payments', count(*) FROM payments WHERE state = 'signed'
+    UNION ALL SELECT 'payout runs', count(*) FROM payout_runs WHERE done_at IS NULL
+    UNION ALL SELECT 'releases', count(*) FROM unlock_requests WHERE done_at IS NULL
+    UNION ALL SELECT 'seals', count(*) FROM seals WHERE state = 'waiting'
+    UNION ALL SELECT 'halts', count(*) FROM halts WHERE resumed_by IS NULL
+    UNION ALL SELECT 'withdrawals', count(*) FROM withdrawals WHERE state = 'accepted' AND reason = ''
+    UNION ALL SELECT 'vaults', count(*) FROM standings WHERE note <> '' AND books IN ('vault:reward', 'vault:fee')) AS busy (what, n)
+WHERE n > 0`
+
+// busy tells what is not over yet; "" where all is.
+func (r *run) busy(ctx context.Context) (string, error) {
+	rows, err := r.eyes.Query(ctx, selectBusy)
+	if err != nil {
+		return "", fmt.Errorf("look for what is open: %w", err)
+	}
+	var parts []string
+	var what string
+	var n int
+	_, err = pgx.ForEachRow(rows, []any{&what, &n}, func() error {
+		parts = append(parts, fmt.Sprintf("%d %s", n, what))
+		return nil
+	})
+	return strings.Join(parts, ", "), err
+}
 
 // payAll asks for a payout run and makes passes until it is over.
 func (r *run) payAll(ctx context.Context) error {

@@ -46,6 +46,7 @@ type run struct {
 	receipts    settlement.Checkpoint       // of a receipt log that nobody has
 	meant       map[chain.Signature][]meant // whom transfers to the vaults are for
 	stolen      map[chain.Signature]bool    // transfers from the vaults by the simulation
+	asked       [16]byte                    // the last resumption
 	backups     []string                    // databases
 	previous    map[int]ionet.Hash          // last uptime statement, by provider's number
 	halts       string                      // why a halt is expected; "": none is
