@@ -101,6 +101,15 @@ func (c *Client) TokenBalance(ctx context.Context, account, mint ionet.Key, at C
 	return amount, slot, nil
 }
 
+// Lamports returns what an account holds; 0 where it does not exist.
+func (c *Client) Lamports(ctx context.Context, account ionet.Key, at Commitment) (uint64, error) {
+	list, _, err := c.Accounts(ctx, []ionet.Key{account}, at, 0)
+	if err != nil {
+		return 0, err
+	}
+	return list[0].Lamports, nil
+}
+
 // MinimumRent returns the lamports that make an account of size bytes rent
 // exempt.
 func (c *Client) MinimumRent(ctx context.Context, size int) (uint64, error) {

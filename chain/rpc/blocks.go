@@ -17,19 +17,83 @@ type Blockhash struct {
 	ContextSlot     uint64 // pass it as minContextSlot when sending
 }
 
-// LatestBlockhash returns the newest confirmed blockhash.
+// blocksOfLife is for how many blocks a blockhash lives, and blocksApart by how many the
+// heights of two endpoints may differ that both are well.
+const (
+	blocksOfLife = 150
+	blocksApart  = 300
+)
+
+// LatestBlockhash returns the newest confirmed blockhash. Where there are several
+// endpoints, another one than it comes from must not contradict it: an attempt over a
+// blockhash that nobody else knows would keep its position until that expires, and the
+// height at which it does is taken from the answer.
 func (c *Client) LatestBlockhash(ctx context.Context) (Blockhash, error) {
+	var err error
+	for _, e := range c.ordered() {
+		if c.isPaused(e) && len(c.endpoints) > 1 {
+			continue
+		}
+		var b Blockhash
+		if b, err = c.blockhashOf(ctx, e); err == nil {
+			err = c.secondOpinion(ctx, e, b)
+		}
+		if err == nil {
+			return b, nil
+		}
+		if ctx.Err() != nil {
+			return Blockhash{}, err
+		}
+	}
+	if err == nil {
+		err = errors.New("getLatestBlockhash: every endpoint asked to be left alone")
+	}
+	return Blockhash{}, err
+}
+
+func (c *Client) blockhashOf(ctx context.Context, e *endpoint) (Blockhash, error) {
 	var r withContext[struct {
 		Blockhash            ionet.Key `json:"blockhash"`
 		LastValidBlockHeight uint64    `json:"lastValidBlockHeight"`
 	}]
-	if err := c.read(ctx, &r, "getLatestBlockhash", options{Commitment: Confirmed}); err != nil {
+	if err := c.call(ctx, e, &r, "getLatestBlockhash", options{Commitment: Confirmed}); err != nil {
 		return Blockhash{}, err
 	}
 	if r.Value.Blockhash.IsZero() || r.Value.LastValidBlockHeight == 0 || r.Context.Slot == 0 {
 		return Blockhash{}, errors.New("getLatestBlockhash: answer lacks blockhash, height or slot")
 	}
 	return Blockhash{r.Value.Blockhash, r.Value.LastValidBlockHeight, r.Context.Slot}, nil
+}
+
+// secondOpinion asks the other endpoints in turn until one tells whether b can be what
+// the source says. One that is not as far as b, or does not answer, has no opinion.
+func (c *Client) secondOpinion(ctx context.Context, source *endpoint, b Blockhash) error {
+	for _, e := range c.ordered() {
+		if e == source || c.isPaused(e) {
+			continue
+		}
+		var info epochInfo
+		if err := c.call(ctx, e, &info, "getEpochInfo", options{Commitment: Confirmed}); err != nil {
+			continue
+		}
+		head, err := info.head()
+		if err != nil {
+			continue
+		}
+		if b.LastValidHeight > head.BlockHeight+blocksOfLife+blocksApart || b.ContextSlot > head.Slot+blocksApart {
+			return fmt.Errorf("getLatestBlockhash: %s says that %s of slot %d is valid to height %d, %s is at slot %d and height %d: %w",
+				source.host, b.Hash, b.ContextSlot, b.LastValidHeight, e.host, head.Slot, head.BlockHeight, ErrDisagree)
+		}
+		var valid withContext[bool]
+		if err := c.call(ctx, e, &valid, "isBlockhashValid", b.Hash, options{Commitment: Confirmed, MinContextSlot: b.ContextSlot}); err != nil {
+			continue
+		}
+		if !valid.Value {
+			return fmt.Errorf("getLatestBlockhash: %s gives %s, which %s does not know: %w", source.host, b.Hash, e.host, ErrDisagree)
+		}
+		return nil
+	}
+	return nil
 }
 
 // Head is the end of the finalized chain as one endpoint sees it.
@@ -59,7 +123,7 @@ func (i epochInfo) head() (Head, error) {
 // GenesisHash returns the hash that names the cluster; all endpoints must
 // agree on it.
 func (c *Client) GenesisHash(ctx context.Context) (ionet.Key, error) {
-	all, err := everywhere(c, func(e endpoint) (ionet.Key, error) {
+	all, err := everywhere(c, func(e *endpoint) (ionet.Key, error) {
 		var hash ionet.Key
 		return hash, c.call(ctx, e, &hash, "getGenesisHash")
 	})

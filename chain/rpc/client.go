@@ -7,10 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // Commitment says how final a state must be that a read may see.
@@ -27,6 +30,11 @@ type Config struct {
 	Endpoints []string          // http(s) URLs of one cluster; reads prefer the first
 	Transport http.RoundTripper // nil: one of our own
 	Timeout   time.Duration     // of one call; 10 s when zero
+	SendTime  time.Duration     // of one call that sends or simulates, of which there are many; half of Timeout when zero
+	Rate      float64           // calls a second that one endpoint gets at most; 0: no limit
+	Burst     int               // calls that may come at once under Rate; Rate rounded up when zero
+	Watch     []string          // ws(s) URLs for Watch; derived from Endpoints when nil
+	Now       func() time.Time  // the clock of the endpoints' health; time.Now when nil
 	MaxBody   int64             // largest answer in bytes; 64 MiB when zero
 	Pause     time.Duration     // before the endpoints are tried again; 200 ms when zero, doubled each time
 	Rounds    int               // how often a read tries all endpoints; 3 when zero
@@ -38,13 +46,10 @@ const maxRetryAfter = 5 * time.Second
 // Client is safe for concurrent use.
 type Client struct {
 	cfg       Config
-	endpoints []endpoint
+	endpoints []*endpoint
 	http      *http.Client
 	pageSize  int // of histories
 }
-
-// endpoint is a URL and the host that stands for it in errors.
-type endpoint struct{ url, host string }
 
 // New returns a client; it opens no connection yet.
 func New(cfg Config) (*Client, error) {
@@ -57,7 +62,11 @@ func New(cfg Config) (*Client, error) {
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 			return nil, fmt.Errorf("open rpc: endpoint %d is not an http(s) URL", len(c.endpoints)+1)
 		}
-		c.endpoints = append(c.endpoints, endpoint{e, u.Host})
+		to := &endpoint{url: e, host: u.Host}
+		if cfg.Rate > 0 {
+			to.limit = rate.NewLimiter(rate.Limit(cfg.Rate), c.cfg.Burst)
+		}
+		c.endpoints = append(c.endpoints, to)
 	}
 	c.http = &http.Client{Transport: c.cfg.Transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	return c, nil
@@ -66,6 +75,15 @@ func New(cfg Config) (*Client, error) {
 func (cfg Config) withDefaults() Config {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 10 * time.Second
+	}
+	if cfg.SendTime == 0 {
+		cfg.SendTime = cfg.Timeout / 2
+	}
+	if cfg.Burst == 0 {
+		cfg.Burst = int(math.Ceil(cfg.Rate))
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
 	}
 	if cfg.MaxBody == 0 {
 		cfg.MaxBody = 64 << 20
@@ -88,8 +106,9 @@ func (cfg Config) withDefaults() Config {
 // Close closes idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// read calls method on the endpoints in turn until one answers; an answer that
-// is an error of the request itself is final.
+// read calls method on the endpoints in turn, the healthy ones first, until one
+// answers; an answer that is an error of the request itself is final. One that asked to
+// be left alone is called only where all did.
 func (c *Client) read(ctx context.Context, out any, method string, params ...any) error {
 	var err error
 	pause := c.cfg.Pause
@@ -100,7 +119,12 @@ func (c *Client) read(ctx context.Context, out any, method string, params ...any
 			}
 			pause *= 2
 		}
-		for _, e := range c.endpoints {
+		asked := false
+		for i, e := range c.ordered() {
+			if c.isPaused(e) && (asked || i < len(c.endpoints)-1) {
+				continue
+			}
+			asked = true
 			if err = c.call(ctx, e, out, method, params...); err == nil || !retryable(err) || ctx.Err() != nil {
 				return err
 			}
@@ -110,10 +134,21 @@ func (c *Client) read(ctx context.Context, out any, method string, params ...any
 }
 
 // call makes one call to one endpoint.
-func (c *Client) call(ctx context.Context, e endpoint, out any, method string, params ...any) error {
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
-	defer cancel()
-	if err := c.roundTrip(ctx, e, out, method, params); err != nil {
+func (c *Client) call(ctx context.Context, e *endpoint, out any, method string, params ...any) error {
+	limit := c.cfg.Timeout
+	if method == "sendTransaction" || method == "simulateTransaction" {
+		limit = c.cfg.SendTime
+	}
+	err := c.admit(ctx, e)
+	if err == nil {
+		ctx, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
+		began := c.cfg.Now()
+		var slot uint64
+		slot, err = c.roundTrip(ctx, e, out, method, params)
+		c.note(e, began, slot, err)
+	}
+	if err != nil {
 		return fmt.Errorf("%s on %s: %w", method, e.host, err)
 	}
 	return nil
@@ -132,14 +167,14 @@ type response struct {
 	Error  *Error          `json:"error"`
 }
 
-func (c *Client) roundTrip(ctx context.Context, e endpoint, out any, method string, params []any) error {
+func (c *Client) roundTrip(ctx context.Context, e *endpoint, out any, method string, params []any) (slot uint64, err error) {
 	body, err := json.Marshal(request{"2.0", 1, method, params})
 	if err != nil {
-		return err
+		return 0, err
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.url, bytes.NewReader(body))
 	if err != nil {
-		return errors.New("endpoint is not a URL")
+		return 0, errors.New("endpoint is not a URL")
 	}
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := c.http.Do(req)
@@ -148,7 +183,7 @@ func (c *Client) roundTrip(ctx context.Context, e endpoint, out any, method stri
 		if errors.As(err, &withURL) {
 			err = withURL.Err
 		}
-		return &TransportError{Cause: err}
+		return 0, &TransportError{Cause: err}
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, c.cfg.MaxBody+1))
@@ -156,34 +191,35 @@ func (c *Client) roundTrip(ctx context.Context, e endpoint, out any, method stri
 		err = fmt.Errorf("answer has more than %d bytes", c.cfg.MaxBody)
 	}
 	if err != nil {
-		return &TransportError{Status: resp.StatusCode, Cause: err}
+		return 0, &TransportError{Status: resp.StatusCode, Cause: err}
 	}
 	return parseAnswer(resp, answer, out)
 }
 
 // parseAnswer reads the envelope. Anything but a result or an error object is
 // a TransportError: HTML of a balancer, cut JSON, an empty body.
-func parseAnswer(resp *http.Response, answer []byte, out any) error {
+func parseAnswer(resp *http.Response, answer []byte, out any) (slot uint64, err error) {
 	if resp.StatusCode == http.StatusTooManyRequests {
-		return &TransportError{Status: resp.StatusCode, After: parseRetryAfter(resp.Header.Get("Retry-After")), Cause: errors.New("too many requests")}
+		return 0, &TransportError{Status: resp.StatusCode, After: parseRetryAfter(resp.Header.Get("Retry-After")), Cause: errors.New("too many requests")}
 	}
 	var r response
 	if err := json.Unmarshal(answer, &r); err != nil {
-		return &TransportError{Status: resp.StatusCode, Cause: errors.New("answer is not JSON-RPC")}
+		return 0, &TransportError{Status: resp.StatusCode, Cause: errors.New("answer is not JSON-RPC")}
 	}
 	switch {
 	case r.Error != nil:
-		return r.Error
+		return 0, r.Error
 	case resp.StatusCode != http.StatusOK || r.Result == nil || string(r.ID) != "1":
-		return &TransportError{Status: resp.StatusCode, Cause: errors.New("answer is not JSON-RPC")}
+		return 0, &TransportError{Status: resp.StatusCode, Cause: errors.New("answer is not JSON-RPC")}
 	}
+	slot = contextSlot(r.Result)
 	if out == nil {
-		return nil
+		return slot, nil
 	}
 	if err := json.Unmarshal(r.Result, out); err != nil {
-		return &TransportError{Status: resp.StatusCode, Cause: fmt.Errorf("result has another form than expected: %w", err)}
+		return 0, &TransportError{Status: resp.StatusCode, Cause: fmt.Errorf("result has another form than expected: %w", err)}
 	}
-	return nil
+	return slot, nil
 }
 
 func parseRetryAfter(header string) time.Duration {
@@ -206,7 +242,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 }
 
 // everywhere runs f for each endpoint at once; one error is an error of all.
-func everywhere[T any](c *Client, f func(endpoint) (T, error)) ([]T, error) {
+func everywhere[T any](c *Client, f func(*endpoint) (T, error)) ([]T, error) {
 	values := make([]T, len(c.endpoints))
 	errs := make([]error, len(c.endpoints))
 	done := make(chan struct{})

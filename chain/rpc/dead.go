@@ -25,10 +25,10 @@ func (c *Client) Everywhere(ctx context.Context, keys []ionet.Key) ([]View, erro
 	if len(keys) == 0 || len(keys) > maxKeys {
 		return nil, fmt.Errorf("read everywhere: %d keys, want 1..%d", len(keys), maxKeys)
 	}
-	return everywhere(c, func(e endpoint) (View, error) { return c.view(ctx, e, keys) })
+	return everywhere(c, func(e *endpoint) (View, error) { return c.view(ctx, e, keys) })
 }
 
-func (c *Client) view(ctx context.Context, e endpoint, keys []ionet.Key) (View, error) {
+func (c *Client) view(ctx context.Context, e *endpoint, keys []ionet.Key) (View, error) {
 	// First the height, then the state with that height's slot: a state read
 	// before the height could miss a transaction that landed in between.
 	var info epochInfo
@@ -51,7 +51,7 @@ func (c *Client) view(ctx context.Context, e endpoint, keys []ionet.Key) (View, 
 // Heads returns the finalized head of every endpoint, or an error when one
 // does not answer.
 func (c *Client) Heads(ctx context.Context) ([]Head, error) {
-	return everywhere(c, func(e endpoint) (Head, error) {
+	return everywhere(c, func(e *endpoint) (Head, error) {
 		var info epochInfo
 		if err := c.call(ctx, e, &info, "getEpochInfo", options{Commitment: Finalized}); err != nil {
 			return Head{}, err

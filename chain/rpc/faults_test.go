@@ -395,7 +395,7 @@ func FuzzParseAnswer(f *testing.F) {
 	f.Add(503, []byte(`<html>`))
 	f.Fuzz(func(t *testing.T, status int, body []byte) {
 		var out withContext[[]*accountJSON]
-		err := parseAnswer(reply(status, ""), body, &out)
+		_, err := parseAnswer(reply(status, ""), body, &out)
 		var node *Error
 		var transport *TransportError
 		if err != nil && !errors.As(err, &node) && !errors.As(err, &transport) {

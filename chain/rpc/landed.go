@@ -15,7 +15,7 @@ import (
 // the transaction it is ErrNotFound, where two tell it differently ErrDisagree, and
 // where one does not answer, or knows no time, another error.
 func (c *Client) Landed(ctx context.Context, signature chain.Signature) (*Transaction, error) {
-	all, err := everywhere(c, func(e endpoint) (*Transaction, error) {
+	all, err := everywhere(c, func(e *endpoint) (*Transaction, error) {
 		t, err := c.landed(ctx, e, signature)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", e.host, err)
@@ -47,7 +47,7 @@ func sameBalance(a, b TokenBalance) bool {
 
 // landed reads a transaction from one endpoint; a time that it leaves out there is
 // that of its block.
-func (c *Client) landed(ctx context.Context, e endpoint, signature chain.Signature) (*Transaction, error) {
+func (c *Client) landed(ctx context.Context, e *endpoint, signature chain.Signature) (*Transaction, error) {
 	call := func(out any, method string, params ...any) error { return c.call(ctx, e, out, method, params...) }
 	t, err := getTransaction(signature, call)
 	if err != nil || t.Time > 0 {

@@ -77,7 +77,7 @@ func (c *Client) Send(ctx context.Context, tx []byte, o SendOptions) error {
 	return &UnknownError{unheard}
 }
 
-func (c *Client) sendTo(ctx context.Context, e endpoint, tx []byte, o SendOptions) error {
+func (c *Client) sendTo(ctx context.Context, e *endpoint, tx []byte, o SendOptions) error {
 	config := map[string]any{
 		"encoding": "base64", "skipPreflight": o.SkipPreflight, "preflightCommitment": Confirmed, "maxRetries": 0,
 	}

@@ -13,7 +13,7 @@ const recentSlots = 128
 // endpoints tell of their newest finalized blocks, so that none alone can say that a
 // moment has come. Where one does not answer it is an error.
 func (c *Client) Time(ctx context.Context) (int64, error) {
-	times, err := everywhere(c, func(e endpoint) (int64, error) {
+	times, err := everywhere(c, func(e *endpoint) (int64, error) {
 		t, err := c.time(ctx, e)
 		if err != nil {
 			return 0, fmt.Errorf("%s: %w", e.host, err)
@@ -26,7 +26,7 @@ func (c *Client) Time(ctx context.Context) (int64, error) {
 	return slices.Min(times), nil
 }
 
-func (c *Client) time(ctx context.Context, e endpoint) (int64, error) {
+func (c *Client) time(ctx context.Context, e *endpoint) (int64, error) {
 	call := func(out any, method string, params ...any) error { return c.call(ctx, e, out, method, params...) }
 	var info epochInfo
 	if err := call(&info, "getEpochInfo", options{Commitment: Finalized}); err != nil {
