@@ -16,6 +16,9 @@ type metrics struct {
 	differing  prometheus.Gauge
 	passes     *prometheus.CounterVec // by result: ok, error
 	sent       prometheus.Counter
+	offers     prometheus.Gauge
+	runs       prometheus.Gauge
+	held       prometheus.Gauge
 	refusals   *prometheus.CounterVec // by kind, and the rule of the signer
 }
 
@@ -38,10 +41,13 @@ func newMetrics() *metrics {
 		differing:  gauge("vaults_unexplained", "Vaults that differ from the books, or whose history is not read to its end."),
 		passes:     prometheus.NewCounterVec(counter("passes_total", "Settle passes, by result."), []string{"result"}),
 		sent:       prometheus.NewCounter(counter("transactions_sent_total", "Transactions handed to the chain, resends included.")),
+		offers:     gauge("offered_claims", "Live claims that lack their wallet's signature; others are refused at 256."),
+		runs:       gauge("open_payout_runs", "Payout runs that are not over."),
+		held:       gauge("held_payees", "Payees that payout runs leave out for now; ionetd payouts tells why."),
 	}
 	m.refusals = prometheus.NewCounterVec(counter("signer_refusals_total", "Transactions that a signer refused to sign, by kind and rule."), []string{"kind", "rule"})
 	m.registry.MustRegister(m.refusals)
-	m.registry.MustRegister(m.statements, m.attempts, m.positions, m.sealed, m.leader, m.fenced, m.halted, m.differing, m.passes, m.sent)
+	m.registry.MustRegister(m.statements, m.attempts, m.positions, m.sealed, m.leader, m.fenced, m.halted, m.differing, m.passes, m.sent, m.offers, m.runs, m.held)
 	return m
 }
 

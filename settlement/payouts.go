@@ -101,10 +101,12 @@ func (s *Service) payLanes(ctx context.Context, lanes []lane, live []attempt) (*
 // payDue makes batches for the lanes of the pool, while a run is open.
 func (s *Service) payDue(ctx context.Context, pool *lanePool) error {
 	now := s.now()
-	var open int
-	if err := s.pool.QueryRow(ctx, countOpenRuns, now).Scan(&open); err != nil {
+	var open, held int
+	if err := s.pool.QueryRow(ctx, countOpenRuns, now).Scan(&open, &held); err != nil {
 		return fmt.Errorf("look for payout runs: %w", err)
 	}
+	s.metrics.runs.Set(float64(open))
+	s.metrics.held.Set(float64(held))
 	if open == 0 || len(pool.free) == 0 {
 		return nil
 	}
@@ -141,7 +143,8 @@ func (s *Service) payDue(ctx context.Context, pool *lanePool) error {
 	return s.launchAll(ctx, drafts)
 }
 
-const countOpenRuns = `SELECT count(*) FROM payout_runs WHERE done_at IS NULL AND asked_at <= $1`
+const countOpenRuns = `
+SELECT (SELECT count(*) FROM payout_runs WHERE done_at IS NULL AND asked_at <= $1), (SELECT count(*) FROM held_payees WHERE retry_at > $1)`
 
 const closeRuns = `UPDATE payout_runs SET done_at = $2 WHERE done_at IS NULL AND asked_at <= $1`
 

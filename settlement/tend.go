@@ -20,6 +20,7 @@ func (s *Service) tend(ctx context.Context) ([]attempt, error) {
 	all, err := s.liveAttempts(ctx)
 	if err != nil || len(all) == 0 {
 		s.metrics.attempts.Set(0)
+		s.metrics.offers.Set(0)
 		return nil, err
 	}
 	head, err := s.cfg.Chain.FinalizedHead(ctx)
@@ -61,11 +62,13 @@ func (s *Service) resend(ctx context.Context, open []*attempt) error {
 	now := s.now()
 	sentAt := make(map[ionet.Hash]time.Time, len(open))
 	var ours, claims []*attempt
+	offers := 0
 	for _, a := range open {
 		last := s.sentAt[a.message]
 		sentAt[a.message] = last
 		switch {
 		case a.isOffer(): // its wallet alone can send it
+			offers++
 		case !last.IsZero() && now.Sub(last) < s.cfg.ResendEvery:
 		case a.kind == chain.KindClaim:
 			claims = append(claims, a)
@@ -79,6 +82,7 @@ func (s *Service) resend(ctx context.Context, open []*attempt) error {
 		sentAt[a.message] = now
 	}
 	s.sentAt = sentAt
+	s.metrics.offers.Set(float64(offers))
 	return errors.Join(s.sendAll(ctx, ours), s.sendAll(ctx, claims))
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"text/tabwriter"
+	"time"
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/client"
@@ -38,7 +39,11 @@ func (c *balanceCmd) Run(s *stage) error {
 	}{{"earned", p.Earned}, {"paid", p.Paid}, {"in flight", p.InFlight}, {"claimable", p.Claimable}} {
 		fmt.Fprintf(t, "%s\t%s IO\t\n", row.name, row.amount.Tokens(p.Decimals))
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil || p.Held == nil {
+		return err
+	}
+	s.print("payout runs leave this wallet out until %s: %s", time.Unix(p.Held.RetryAt, 0).UTC().Format(time.RFC3339), p.Held.Reason)
+	return nil
 }
 
 type epochsCmd struct {

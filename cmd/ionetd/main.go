@@ -35,6 +35,7 @@ Examples:
 With IONET_DIR, IONET_RPC, IONET_STORE and IONET_DATABASE set:
   ionetd serve --payout-every 24h
   ionetd status
+  ionetd payouts
   ionetd policy announce policy-2.toml
   ionetd recover
   ionetd resume --reason 'written off, see ticket 81'`
@@ -43,7 +44,7 @@ type commands struct {
 	Serve    serveCmd    `cmd:"" default:"withargs" help:"Serve the API and settle (default)."`
 	Genesis  genesisCmd  `cmd:"" help:"Make keys, token, vaults and lanes, and mint the genesis supply once."`
 	Recover  recoverCmd  `cmd:"" help:"Bring the database to where the chain is and fence the lanes, then end."`
-	Payouts  payoutsCmd  `cmd:"" help:"Payout runs."`
+	Payouts  payoutsCmd  `cmd:"" help:"What goes out and what waits; payout runs."`
 	Unlocks  unlocksCmd  `cmd:"" help:"What of the genesis supply is unlocked, and its release."`
 	Deposits depositsCmd `cmd:"" help:"What others sent to the vaults and nobody was credited for."`
 	Resume   resumeCmd   `cmd:"" help:"Go on after a halt: book what differs, with a reason."`

@@ -16,6 +16,13 @@ type payoutsCmd struct {
 	Run  payoutsRunCmd  `cmd:"" help:"Have the running service pay everybody who waits, now, and wait for it."`
 }
 
+// Help is shown below the flags.
+func (c *payoutsCmd) Help() string {
+	return `Examples:
+  ionetd payouts                                  # with IONET_DIR, IONET_STORE, IONET_RPC and IONET_DATABASE set
+  ionetd payouts run --wait 30m`
+}
+
 type payoutsListCmd struct {
 	place
 	Limit int  `default:"24" range:"1..1000" placeholder:"N" help:"How many transactions that ended to list; open ones are listed always."`

@@ -104,6 +104,7 @@ func TestServe(t *testing.T) {
 	if got, err := command("payouts", "run"); err != nil || !strings.Contains(got, "paid 0.00000000 IO to 0 payees") {
 		t.Errorf("payouts run: %v\n%s", err, got)
 	}
+	checkPayouts(t, url, command)
 	checkUnlocks(t, command)
 	checkPolicies(t, dir, command)
 	if got, err := command("status"); err != nil || !strings.Contains(got, "claim-0") || strings.Contains(got, "fenced false") {
@@ -261,6 +262,12 @@ func TestMistakes(t *testing.T) {
 		{"no such command", []string{"statu"}, `"statu" is no command: want serve, genesis, recover, payouts, unlocks, policy, signer, status; see ionetd --help`},
 		{"no network", append([]string{"serve"}, full...), "run ionetd genesis first"},
 		{"payouts before they are asked for", append([]string{"serve", "--payout-every=-1h"}, full...), "--payout-every -1h0m0s is negative"},
+		{"two answers", append([]string{"serve", "--payout-every=1h", "--payout-cron", "@daily"}, full...), "give one of them"},
+		{"no time", append([]string{"serve", "--payout-cron", "every day"}, full...), `"0 3 * * *" is each day at 03:00 UTC`},
+		{"a time that never comes", append([]string{"serve", "--payout-cron", "0 0 31 2 *"}, full...), "it never comes"},
+		{"a schedule", append([]string{"serve", "--payout-cron", "0 3 * * *"}, full...), "run ionetd genesis first"},
+		{"no network", append([]string{"payouts"}, full...), "run ionetd genesis first"},
+		{"too many", append([]string{"payouts", "--limit", "1001"}, full...), "--limit: want a whole number, 1..1000"},
 		{"no network", append([]string{"recover"}, full...), "run ionetd genesis first"},
 		{"no network", append([]string{"status"}, full...), "run ionetd genesis first"},
 		{"no network", append([]string{"payouts", "run"}, full...), "run ionetd genesis first"},
@@ -312,7 +319,7 @@ func TestPriceLine(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, args := range [][]string{{"--help"}, {"serve", "--help"}, {"genesis", "--help"}, {"recover", "--help"}, {"payouts", "run", "--help"}, {"policy", "announce", "--help"}, {"policy", "list", "--help"}, {"policy", "default", "--help"}, {"status", "--help"}} {
+	for _, args := range [][]string{{"--help"}, {"serve", "--help"}, {"genesis", "--help"}, {"recover", "--help"}, {"payouts", "--help"}, {"payouts", "list", "--help"}, {"payouts", "run", "--help"}, {"policy", "announce", "--help"}, {"policy", "list", "--help"}, {"policy", "default", "--help"}, {"status", "--help"}} {
 		var out bytes.Buffer
 		if err := run(t.Context(), args, &out, io.Discard); err != nil || !strings.Contains(out.String(), "Usage: ionetd") || !strings.Contains(out.String(), "Examples:") {
 			t.Errorf("%v: %v\n%s", args, err, &out)
