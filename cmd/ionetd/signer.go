@@ -26,6 +26,8 @@ type signerCmd struct {
 	Journal string `default:"signer.journal" env:"IONET_SIGNER_JOURNAL" placeholder:"FILE" help:"What was signed; begun where it is missing. Each signer has its own (default: ${default})."`
 	Listen  string `default:"unix:signer.sock" env:"IONET_SIGNER_LISTEN" placeholder:"ADDR" help:"Where ionetd serve asks: unix:PATH, or https://HOST:PORT (default: ${default})."`
 
+	Peer []uint32 `placeholder:"UID" help:"User number that may ask over the socket beside our own and root, so that the service can run as another user (Linux); repeat it for more."`
+
 	TLSCert  string `name:"tls-cert" placeholder:"FILE" help:"Certificate of this signer, PEM; for https."`
 	TLSKey   string `name:"tls-key" placeholder:"FILE" help:"Key of --tls-cert, PEM, readable by its owner only."`
 	ClientCA string `name:"client-ca" placeholder:"FILE" help:"Authority whose certificates may ask, PEM."`
@@ -59,6 +61,7 @@ Examples:
     --window 1h --limit-payout 250000 --limit-claim 50000 --limit-withdrawal 10000 --limit-unlock 1000000
   ionetd signer --dir member1 --network keys/network.toml --journal member1.journal --listen https://0.0.0.0:7443 \
     --tls-cert signer.pem --tls-key signer.key --client-ca ca.pem --limit-payout 250000
+  ionetd signer --peer 1001 --limit-payout 250000                  # ionetd serve runs as user 1001
   ionetd signer --check --limit-payout 250000
 
 The service then runs without these keys:
@@ -95,7 +98,7 @@ func (c *signerCmd) Run(s *stage) error {
 		return err
 	}
 	defer server.Close()
-	listener, err := signer.Listen(c.Listen, config)
+	listener, err := signer.Listen(c.Listen, config, c.Peer...)
 	if err != nil {
 		return fmt.Errorf("--listen: %w", err)
 	}
@@ -190,6 +193,9 @@ func (c *signerCmd) ring(n *ionet.Network) (ring *signer.Ring, held []string, er
 
 // tls reads the certificates; nil for a socket.
 func (c *signerCmd) tls() (*tls.Config, error) {
+	if len(c.Peer) > 0 && !strings.HasPrefix(c.Listen, "unix:") {
+		return nil, errors.New("--peer is for --listen unix:PATH: over https certificates say who may ask")
+	}
 	given := c.TLSCert != "" || c.TLSKey != "" || c.ClientCA != ""
 	switch {
 	case !strings.HasPrefix(c.Listen, "https:") && given:

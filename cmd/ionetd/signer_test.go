@@ -133,6 +133,7 @@ func TestSignerMistakes(t *testing.T) {
 		"a limit of words":      {[]string{"--limit-payout", "many"}, "--limit-payout: "},
 		"more decimals":         {[]string{"--limit-claim", "0.123456789"}, "--limit-claim: "},
 		"certificates unasked":  {[]string{"--tls-cert", "x"}, "are for --listen https://HOST:PORT"},
+		"a peer over https":     {[]string{"--listen", "https://127.0.0.1:0", "--peer", "7"}, "--peer is for --listen unix:PATH"},
 		"half of the files":     {[]string{"--listen", "https://127.0.0.1:0", "--tls-cert", "x"}, "--tls-key is missing"},
 		"a lane of no name":     {[]string{"--reopen", "pay-99"}, "is no lane of network"},
 		"a priority fee in SOL": {[]string{"--max-priority-fee", "99999999999"}, "0..10000000000"},

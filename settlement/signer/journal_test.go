@@ -301,3 +301,16 @@ func FuzzJournal(f *testing.F) {
 		}
 	})
 }
+
+// FuzzLine is the parser behind the sums, which no fuzzer finds.
+func FuzzLine(f *testing.F) {
+	e := entry{kind: chain.KindPayout, lane: ionet.Key{2}, n: 9, amount: ionet.MustAmount(3)}
+	f.Add(line{at: 7, lamports: 5000, entries: []entry{e, e}}.String())
+	f.Add(line{at: -1, reopen: []ionet.Key{{2}, {3}}}.String())
+	f.Add("7 5 reopen,")
+	f.Fuzz(func(t *testing.T, body string) {
+		if l, err := parseLine(body); err == nil && l.String() != body {
+			t.Errorf("%q renders as %q", body, l.String())
+		}
+	})
+}

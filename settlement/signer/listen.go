@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log"
 	"net"
 	"net/http"
@@ -15,18 +16,19 @@ import (
 	"time"
 )
 
-// Listen opens where a signer is asked: "unix:<path>", a socket for the owner of this
-// process alone, or "https://host:port" with mutual TLS 1.3 by config.
+// Listen opens where a signer is asked: "unix:<path>", a socket for the user of this
+// process, root and the users named by number in peers, or "https://host:port" with
+// mutual TLS 1.3 by config. Peers are for systems that tell who connects.
 //
 // A socket file that nobody listens on any more, such as a killed signer leaves, is
 // replaced; one that somebody listens on is an error.
-func Listen(address string, config *tls.Config) (net.Listener, error) {
+func Listen(address string, config *tls.Config, peers ...uint32) (net.Listener, error) {
 	network, at, err := splitAddress(address)
 	if err != nil {
 		return nil, err
 	}
 	if network == "unix" {
-		return listenUnix(at)
+		return listenUnix(at, peers)
 	}
 	if config == nil || len(config.Certificates) == 0 || config.ClientCAs == nil || config.ClientAuth != tls.RequireAndVerifyClientCert {
 		return nil, errors.New("listen: https needs a certificate and the authority whose clients may ask")
@@ -38,7 +40,10 @@ func Listen(address string, config *tls.Config) (net.Listener, error) {
 	return l, nil
 }
 
-func listenUnix(path string) (net.Listener, error) {
+func listenUnix(path string, peers []uint32) (net.Listener, error) {
+	if len(peers) > 0 && !tellsPeers {
+		return nil, errors.New("listen: this system does not tell which user connects: only our own may")
+	}
 	if info, err := os.Lstat(path); err == nil {
 		if info.Mode()&os.ModeSocket == 0 {
 			return nil, fmt.Errorf("listen: %s is there and is no socket", path)
@@ -51,24 +56,32 @@ func listenUnix(path string) (net.Listener, error) {
 			return nil, fmt.Errorf("listen: %w", err)
 		}
 	}
-	l, err := listenPrivate(path)
+	mode := fs.FileMode(0o600)
+	if len(peers) > 0 {
+		mode = 0o666 // who may is then told by the connection itself
+	}
+	l, err := listenWithMode(path, mode)
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	return ownerOnly{l}, nil
+	return ownerOnly{l, append(peers, 0, uint32(os.Geteuid()))}, nil
 }
 
 // ownerOnly drops connections of other users, where the system tells who connects.
-type ownerOnly struct{ net.Listener }
+type ownerOnly struct {
+	net.Listener
+	users []uint32
+}
 
-// Accept waits for a connection of our own user or of root, who can read the keys anyway.
+// Accept waits for a connection of our own user, of root, who can read the keys
+// anyway, or of one of the peers.
 func (l ownerOnly) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
 		if err != nil {
 			return nil, err
 		}
-		if checkPeer(c) == nil {
+		if checkPeer(c, l.users) == nil {
 			return c, nil
 		}
 		c.Close()

@@ -2,7 +2,12 @@
 
 package signer
 
-import "net"
+import (
+	"io/fs"
+	"net"
+)
 
-// listenPrivate opens a socket; this system gives it the folder's permissions.
-func listenPrivate(path string) (net.Listener, error) { return net.Listen("unix", path) }
+// listenWithMode opens a socket; this system gives it the folder's permissions.
+func listenWithMode(path string, _ fs.FileMode) (net.Listener, error) {
+	return net.Listen("unix", path)
+}

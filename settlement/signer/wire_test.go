@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -130,6 +131,49 @@ func TestSocketOfAKilledSignerIsReplaced(t *testing.T) {
 	}
 	if _, err := Listen("unix:"+path, nil); err == nil {
 		t.Error("a file that is no socket was replaced")
+	}
+}
+
+// Whoever connects is told by the kernel, whatever the socket's mode.
+func TestPeersOfASocket(t *testing.T) {
+	path := socket(t)
+	if !tellsPeers {
+		if _, err := Listen("unix:"+path, nil, 1); err == nil {
+			t.Error("peers are taken where nobody tells who connects")
+		}
+		return
+	}
+	l, err := Listen("unix:"+path, nil, 12345)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o666 {
+		t.Errorf("mode of a socket with peers is %v, %v", info.Mode(), err)
+	}
+	own := uint32(os.Geteuid())
+	if users := l.(ownerOnly).users; !slices.Contains(users, own) || !slices.Contains(users, 12345) || !slices.Contains(users, 0) {
+		t.Errorf("users are %d", users)
+	}
+	dialed := make(chan net.Conn, 1)
+	go func() {
+		c, err := net.Dial("unix", path)
+		if err != nil {
+			t.Error(err)
+		}
+		dialed <- c
+	}()
+	c, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	defer (<-dialed).Close()
+	if err := checkPeer(c, []uint32{own}); err != nil {
+		t.Error(err)
+	}
+	if err := checkPeer(c, []uint32{own + 1}); err == nil {
+		t.Error("another user passes")
 	}
 }
 
