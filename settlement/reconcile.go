@@ -155,8 +155,8 @@ func (s *Service) readHistories(ctx context.Context, list []vaultStanding, final
 	for i := range list {
 		st := &list[i]
 		w := s.scanner.of(st.address)
-		st.whole = w.isWhole(st.amount)
-		if !st.scanned || st.irregular != "" || !w.isDue(s.now(), st.amount, st.amount == st.booked) {
+		st.whole = w.isWhole(st.surplus())
+		if !st.scanned || st.irregular != "" || !w.isDue(s.now(), st.surplus()) {
 			continue
 		}
 		var err error
@@ -193,7 +193,9 @@ func (s *Service) judgeVault(ctx context.Context, st *vaultStanding, final final
 		return s.raise(ctx, haltDebit, st, detail, final)
 	case !st.whole:
 		return nil
-	case st.surplus().IsZero():
+	}
+	s.scanner.of(st.address).saw = st.surplus()
+	if st.surplus().IsZero() {
 		return s.explained(ctx, st.vault)
 	}
 	s.again(st.vault)

@@ -45,7 +45,7 @@ type walk struct {
 	before chain.Signature // end of the last page
 	page   []rpc.Entry     // what is left of it
 	ended  time.Time       // when the last walk came to its end
-	saw    ionet.Amount    // what the account held then
+	saw    ionet.Amount    // what the account held then beyond the books
 	end    chain.Signature // the newest that the last whole walk has seen
 	cursor chain.Signature // as the database has it
 	loaded bool            // until was read from the database
@@ -99,7 +99,7 @@ func (s *Service) scan(ctx context.Context, v vault, final finalView) (whole boo
 			return false, nil
 		}
 		began := w.slot
-		w.slot, w.ended, w.saw = 0, s.now(), final.vaults[v.address].amount
+		w.slot, w.ended = 0, s.now()
 		if !w.top.IsZero() {
 			w.until = w.top
 		}
@@ -110,15 +110,16 @@ func (s *Service) scan(ctx context.Context, v vault, final finalView) (whole boo
 	}
 }
 
-// isWhole reports whether the last walk saw all that made the account hold what it does.
-func (w *walk) isWhole(held ionet.Amount) bool {
-	return w.slot == 0 && !w.ended.IsZero() && held == w.saw
+// isWhole reports whether the last walk saw all that made the account hold so much beyond
+// the books.
+func (w *walk) isWhole(surplus ionet.Amount) bool {
+	return w.slot == 0 && !w.ended.IsZero() && surplus == w.saw
 }
 
-// isDue reports whether the vault's history has to be looked at in this pass: books
-// and balance differ in a way that was not looked at, a walk is on, or it is time.
-func (w *walk) isDue(now time.Time, held ionet.Amount, agrees bool) bool {
-	return w.slot > 0 || w.ended.IsZero() || !agrees && held != w.saw || !now.Before(w.ended.Add(scanEvery))
+// isDue reports whether the vault's history has to be looked at in this pass: a walk is
+// on, books and balance differ otherwise than after the last one, or it is time.
+func (w *walk) isDue(now time.Time, surplus ionet.Amount) bool {
+	return !w.isWhole(surplus) || !now.Before(w.ended.Add(scanEvery))
 }
 
 // walkOn goes on with a walk as far as this pass may.
