@@ -2,6 +2,7 @@ package localnet
 
 import (
 	"fmt"
+	"maps"
 
 	"github.com/gagliardetto/solana-go"
 )
@@ -76,6 +77,7 @@ func (b *bank) fork(n int) (lost []*record, err error) {
 		return nil, fmt.Errorf("fork %d slots: only the %d above the finalized one can be undone", n, b.open()-b.root)
 	}
 	base := b.unskipped(b.open() - uint64(n))
+	b.leaveBehind(base)
 	var touched []solana.PublicKey
 	for s := base + 1; s <= b.open(); s++ {
 		blk := &b.blocks[s]
@@ -95,4 +97,29 @@ func (b *bank) fork(n int) (lost []*record, err error) {
 	b.clockAt, b.slotHashAt = 0, 0
 	b.push(base)
 	return lost, nil
+}
+
+// leaveBehind lets the fronts that are frozen on what a fork to base abandons go on
+// showing it.
+func (b *bank) leaveBehind(base uint64) {
+	var then *bank
+	for f, slot := range b.pins {
+		if slot <= base {
+			continue
+		}
+		if then == nil {
+			then = b.standing()
+		}
+		f.minority = then
+		delete(b.pins, f) // it needs nothing of this fork
+	}
+}
+
+// standing is a copy of the chain to be read only.
+func (b *bank) standing() *bank {
+	return &bank{
+		svm: b.svm, log: b.log, seed: b.seed, now: b.now, depth: b.depth, genesis: b.genesis, keep: b.keep, kept: b.kept,
+		blocks: cloneBlocks(b.blocks), byHash: maps.Clone(b.byHash), root: b.root,
+		accounts: b.accounts.clone(), history: b.history.clone(), rentPerByte: b.rentPerByte, wake: func() {},
+	}
 }

@@ -35,8 +35,9 @@ type Front struct {
 	wsAddress string
 	hub       *hub
 
-	seen  View          // under the bank's lock
-	calls atomic.Uint64 // turns of seen.Lags
+	seen     View          // under the bank's lock
+	minority *bank         // the abandoned fork that a frozen front shows, likewise
+	calls    atomic.Uint64 // turns of seen.Lags
 
 	mu        sync.Mutex
 	listeners []net.Listener
@@ -197,6 +198,7 @@ func (f *Front) SetView(w View) error {
 		return err
 	}
 	delete(b.pins, f)
+	f.minority = nil
 	if w.Frozen {
 		if w.FrozenAt == 0 {
 			w.FrozenAt = b.confirmed()

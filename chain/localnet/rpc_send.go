@@ -141,13 +141,13 @@ func simulateTransaction(f *Front, p params) (any, error) {
 			return nil, err
 		}
 	}
-	s, err := v.simulate(t, slot, !c.Replace)
+	s, err := f.n.bank.simulate(t, slot, !c.Replace)
 	if err != nil {
 		return nil, err
 	}
-	result := v.simulated(s, t, c)
+	result := f.n.bank.simulated(s, t, c)
 	if c.Accounts != nil {
-		if result["accounts"], err = v.simulatedAccounts(s, c); err != nil {
+		if result["accounts"], err = f.n.bank.simulatedAccounts(s, c); err != nil {
 			return nil, err
 		}
 	}

@@ -13,7 +13,8 @@ type View struct {
 	// in turn, so that more than one is an endpoint that jumps back and forth behind
 	// a balancer. At most Config.KeepSlots each.
 	Lags []uint64 `json:"lags,omitempty"`
-	// Frozen stops it at FrozenAt, or at the newest sealed slot when that is 0.
+	// Frozen stops it at FrozenAt, or at the newest sealed slot when that is 0. When a
+	// fork abandons that slot it goes on showing it: a node on the minority fork.
 	Frozen   bool   `json:"frozen,omitempty"`
 	FrozenAt uint64 `json:"frozen_at,omitempty"`
 	// NoHistory answers -32011 where a transaction's or block's history is asked for.
@@ -85,6 +86,9 @@ func (f *Front) view() *view { return f.viewAt(f.calls.Add(1) - 1) }
 // viewAt is the view of one turn among the lags.
 func (f *Front) viewAt(turn uint64) *view {
 	b := f.n.bank
+	if f.minority != nil {
+		b = f.minority
+	}
 	v := &view{bank: b, seen: &f.seen, tip: b.open()}
 	switch {
 	case f.seen.Frozen:

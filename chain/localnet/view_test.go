@@ -154,22 +154,56 @@ func TestFrozenFront(t *testing.T) {
 	}
 }
 
-// A front that froze on a fork that was abandoned falls back to its base.
-func TestFrozenOnAnAbandonedFork(t *testing.T) {
-	n, key, tick := counting(t, 8)
+// A front that is frozen on a fork that is abandoned goes on showing it: a transaction
+// failed there, and succeeded on the canonical one.
+func TestMinorityFork(t *testing.T) {
+	n := cleanNode(t, 8)
+	n.Advance(10)
 	f, c := front(t, n)
-	base := n.Slot() - 3
+	_, honest := front(t, n)
+	tx := payment(t, n)
+	payer := tx.Message.AccountKeys[0]
+	n.Advance(1)
+	_, failing := front(t, n, Fault{Do: Fail, Count: 1})
+	failing.send(tx)
+	n.Advance(2)
 	if err := f.SetView(View{Frozen: true}); err != nil {
 		t.Fatal(err)
 	}
-	if err := n.Fork(3); err != nil {
+	stood := n.Slot() - 1
+	if err := n.ForkWith(Fork{Slots: 3, Then: Turned}); err != nil {
 		t.Fatal(err)
 	}
-	tick(2)
-	var v struct{ Value uint64 }
-	json.Unmarshal(c.call("getBalance", key, at("processed")).result, &v)
-	if v.Value != base {
-		t.Errorf("got the state of slot %d, want %d", v.Value, base)
+	n.Advance(20)
+	for who, want := range map[*client]struct {
+		status string
+		left   uint64
+	}{c: {"confirmed", 10*solana.LAMPORTS_PER_SOL - 5000}, honest: {"finalized", 10*solana.LAMPORTS_PER_SOL - 5000 - 1_000_000}} {
+		var statuses struct {
+			Value []struct {
+				Err    json.RawMessage
+				Status string `json:"confirmationStatus"`
+			}
+		}
+		json.Unmarshal(who.call("getSignatureStatuses", []any{tx.Signatures[0]}).result, &statuses)
+		if len(statuses.Value) != 1 || statuses.Value[0].Status != want.status || (string(statuses.Value[0].Err) == "null") != (who == honest) {
+			t.Errorf("status: got %+v, want %s", statuses.Value, want.status)
+		}
+		if got := number(t, who.call("getBalance", payer, at("processed")), "value"); got != want.left {
+			t.Errorf("payer: got %d, want %d", got, want.left)
+		}
+	}
+	if got := number(t, c.call("getSlot", at("processed")), ""); got != stood {
+		t.Errorf("the minority's slot: got %d, want %d", got, stood)
+	}
+	if g := c.call("simulateTransaction", payment(t, n).MustToBase64(), map[string]any{"encoding": "base64", "replaceRecentBlockhash": true, "commitment": "processed"}); g.fault != nil {
+		t.Errorf("simulation: got %+v", g)
+	}
+	if err := f.Heal(); err != nil {
+		t.Fatal(err)
+	}
+	if got := number(t, c.call("getBalance", payer, at("processed")), "value"); got != 10*solana.LAMPORTS_PER_SOL-5000-1_000_000 {
+		t.Errorf("healed: got %d", got)
 	}
 }
 
