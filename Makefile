@@ -11,7 +11,7 @@ export CGO_CFLAGS ?= -O2 -g -Wno-deprecated-declarations
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test race bench sim fuzz lint check schema build clean
+.PHONY: help demo test matrix race bench sim fuzz lint check schema build clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | awk -F '	' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -22,6 +22,10 @@ demo: ## run the whole network in about a minute; KEEP=1 leaves it running, FAUL
 
 test: ## run all tests
 	$(GO) test -timeout 10m ./...
+
+matrix: ## run every kind of transaction into every fault at every step; writes SETTLEMENT-MATRIX.md
+	$(GO) test -c -o bin/settlement.test ./settlement
+	@cd settlement && ../bin/settlement.test -test.run '^TestMatrix$$' -test.timeout 0 -matrix.report=../SETTLEMENT-MATRIX.md
 
 race: ## run all tests under the race detector; needs a C compiler
 	$(GO) test -race -timeout 30m ./...
