@@ -62,8 +62,8 @@ func (n *Network) AuthorityOf(source Key) (Key, bool) {
 	return Key{}, false
 }
 
-// checkAuthorities: each multisig is an authority, and nobody is a member whose
-// key is for something else.
+// checkAuthorities: each multisig is an authority or an allocation's owner, and nobody
+// is a member whose key is for something else.
 func (n *Network) checkAuthorities() error {
 	if n.Vaults.Reward == n.Vaults.Fee {
 		return errors.New("vaults.reward and vaults.fee are one account")
@@ -71,6 +71,9 @@ func (n *Network) checkAuthorities() error {
 	used := map[Key]int{n.Authorities.Mint: 1}
 	used[n.Authorities.Reward]++
 	used[n.Authorities.Fee]++
+	for _, a := range n.Allocation {
+		used[a.Owner]++
+	}
 	for _, a := range []struct {
 		name     string
 		key, own Key
@@ -92,7 +95,7 @@ func (n *Network) checkAuthorities() error {
 			return fmt.Errorf("authorities.reward: m is %d, more than the %d signers that a claim has room for", s.M, maxRewardSigners)
 		}
 		if used[s.Address] != 1 {
-			return fmt.Errorf("multisig %d is %d of the authorities, not one of them", i, used[s.Address])
+			return fmt.Errorf("multisig %d is %d of the authorities and allocations' owners, not one of them", i, used[s.Address])
 		}
 	}
 	return nil

@@ -97,6 +97,7 @@ func TestNetworkRefuses(t *testing.T) {
 		"authorities.fee is missing":                         func(n *Network) { n.Authorities.Fee = Key{} },
 		"neither " + Key{31: 4}.String() + " nor a multisig": func(n *Network) { n.Authorities.Fee = n.Keys.Operator },
 		"vaults.reward and vaults.fee are one":               func(n *Network) { n.Vaults.Fee = n.Vaults.Reward },
+		"multisig 1 is 2 of the authorities":                 func(n *Network) { n.Allocation[0].Owner = n.Authorities.Fee },
 		"multisig 0 is 0 of the authorities":                 func(n *Network) { n.Authorities.Mint = n.Keys.Operator },
 		"multisig 0 is 2 of the authorities":                 func(n *Network) { n.Authorities.Reward = n.Authorities.Mint },
 		"multisig 0: want an address, and m":                 func(n *Network) { n.Multisigs[0].M = 4 },

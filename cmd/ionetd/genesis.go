@@ -36,6 +36,8 @@ type genesisCmd struct {
 	RewardAuthority string   `placeholder:"MofN:KEY,..." help:"Who pays from the reward vault (default: the operator alone)."`
 	FeeAuthority    string   `placeholder:"MofN:KEY,..." help:"Who pays from the fee vault (default: the key fees.json alone)."`
 
+	AllocationAuthority []string `sep:"none" placeholder:"CATEGORY=MofN:KEY,..." help:"Who owns a category of the genesis supply (default: a key of its own in --dir); repeat it for more."`
+
 	Start        string         `xor:"start" placeholder:"TIME" help:"First second of epoch 1: a date or RFC 3339 time, such as 2026-12-01 or 2026-12-01T12:00:00Z."`
 	StartIn      *time.Duration `xor:"start" placeholder:"TIME" help:"First second of epoch 1, from when the network file is written (default: 1m)."`
 	EpochSeconds *int           `range:"1..4294967295" placeholder:"N" help:"Length of an epoch in seconds, a multiple of the samples (default: 3600)."`
@@ -62,7 +64,7 @@ the tokens back: the keys allocation-*.json in --dir can move them at any time. 
 A category with --beneficiary is released by the service, ionetd unlocks release, which needs that category's key;
 auditors find whatever else leaves its account.
 
-With --mint-authority, --reward-authority or --fee-authority the mint or a vault belongs to an SPL Token multisig. Its
+With --mint-authority, --reward-authority, --fee-authority or --allocation-authority the mint, a vault or a category belongs to an SPL Token multisig. Its
 members make their keys with ionet keygen and name their public halves here; their signers (ionetd signer) sign what their
 own policy allows. Any m of them suffice: one that is down stops nothing where m is less than n. Members never change.
 
@@ -200,6 +202,9 @@ func (g *genesisCmd) config() (genesis.Config, error) {
 	}
 	if c.Beneficiaries, err = genesis.ParseBeneficiaries(g.Beneficiary); err != nil {
 		return c, fmt.Errorf("--beneficiary: %w", err)
+	}
+	if c.Owners, err = genesis.ParseOwners(g.AllocationAuthority); err != nil {
+		return c, fmt.Errorf("--allocation-authority: %w", err)
 	}
 	for _, a := range []struct {
 		flag, text string

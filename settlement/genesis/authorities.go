@@ -2,12 +2,14 @@ package genesis
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/chain"
+	"github.com/ionet-settlement/ionet/emissions"
 	"github.com/ionet-settlement/ionet/proofs"
 )
 
@@ -89,25 +91,104 @@ func (a Authority) state(operator ionet.Key) chain.MultisigState {
 // authorities are those of a network with the accounts of its multisigs.
 type authorities struct {
 	ionet.Authorities
+	owners    map[string]ionet.Key // of allocations that belong to multisigs, by category
 	multisigs []ionet.Multisig
 }
 
-// authorities derives the multisigs, in the order mint, reward, fee.
+// add derives the next multisig.
+func (a *authorities) add(say Authority, operator ionet.Key) ionet.Key {
+	s := say.state(operator)
+	address := chain.MultisigAddress(operator, len(a.multisigs), s)
+	a.multisigs = append(a.multisigs, ionet.Multisig{Address: address, M: s.M, Members: s.Members})
+	return address
+}
+
+// authorities derives the multisigs, in the order mint, reward, fee, categories.
 func (d design) authorities(operator, fees ionet.Key) authorities {
-	var all authorities
+	all := authorities{owners: map[string]ionet.Key{}}
 	for _, a := range []struct {
 		say Authority
 		own ionet.Key
 		key *ionet.Key
 	}{{d.Mint, operator, &all.Mint}, {d.Reward, operator, &all.Reward}, {d.Fee, fees, &all.Fee}} {
-		if *a.key = a.own; a.say.isZero() {
-			continue
+		if *a.key = a.own; !a.say.isZero() {
+			*a.key = all.add(a.say, operator)
 		}
-		s := a.say.state(operator)
-		*a.key = chain.MultisigAddress(operator, len(all.multisigs), s)
-		all.multisigs = append(all.multisigs, ionet.Multisig{Address: *a.key, M: s.M, Members: s.Members})
+	}
+	for _, s := range d.shares {
+		if owner := d.Owners[s.Category]; !owner.isZero() {
+			all.owners[s.Category] = all.add(owner, operator)
+		}
 	}
 	return all
+}
+
+// keyed returns the categories that a key of the folder owns.
+func (d design) keyed() (shares []emissions.Share) {
+	for _, s := range d.shares {
+		if d.Owners[s.Category].isZero() {
+			shares = append(shares, s)
+		}
+	}
+	return shares
+}
+
+// keyedOf is keyed for a network file.
+func keyedOf(n *ionet.Network) ([]emissions.Share, error) {
+	all, err := sharesOf(n)
+	if err != nil {
+		return nil, err
+	}
+	var shares []emissions.Share
+	for i, s := range all {
+		if _, ok := n.Multisig(n.Allocation[i].Owner); !ok {
+			shares = append(shares, s)
+		}
+	}
+	return shares, nil
+}
+
+// ParseOwners reads texts such as "seed=2of3:KEY,KEY,KEY" for Config.Owners.
+func ParseOwners(texts []string) (map[string]Authority, error) {
+	owners := map[string]Authority{}
+	for _, text := range texts {
+		category, say, ok := strings.Cut(text, "=")
+		if !ok || category == "" {
+			return nil, fmt.Errorf("%.100q is not category=authority, such as seed=2of3:KEY,KEY,KEY", text)
+		}
+		if _, ok := owners[category]; ok {
+			return nil, fmt.Errorf("category %s is named twice", category)
+		}
+		a, err := ParseAuthority(say)
+		if err != nil {
+			return nil, fmt.Errorf("category %s: %w", category, err)
+		}
+		owners[category] = a
+	}
+	return owners, nil
+}
+
+// followOwners takes from the network file those of the categories that c says
+// nothing of.
+func (c *Config) followOwners(n *ionet.Network) {
+	all := map[string]Authority{}
+	for _, a := range n.Allocation {
+		if s, ok := n.Multisig(a.Owner); ok {
+			all[a.Category] = Authority{M: s.M, Members: s.Members}
+		}
+	}
+	maps.Copy(all, c.Owners)
+	c.Owners = all
+}
+
+// checkOwners refuses those of a category that is none.
+func (c Config) checkOwners(shares []emissions.Share) error {
+	for _, category := range slices.Sorted(maps.Keys(c.Owners)) {
+		if !slices.Contains(categories(shares), category) {
+			return fmt.Errorf("--allocation-authority %s=...: category is none of %s", category, strings.Join(categories(shares), ", "))
+		}
+	}
+	return nil
 }
 
 // authorityText is what ParseAuthority would read, "one key" where it is no

@@ -38,6 +38,29 @@ func withMultisigs(t testing.TB, c *Config) {
 	three := fmt.Sprintf("2of3:%s,%s,%s", memberKey("a"), memberKey("b"), memberKey("c"))
 	c.Mint, c.Fee = mustAuthority(t, three), mustAuthority(t, three)
 	c.Reward = mustAuthority(t, fmt.Sprintf("2of3:operator,%s,%s", memberKey("a"), memberKey("b")))
+	c.Owners = map[string]Authority{"core": mustAuthority(t, three)}
+}
+
+func TestParseOwners(t *testing.T) {
+	a := memberKey("a").String()
+	got, err := ParseOwners([]string{"seed=1of1:" + a, "core=1of2:operator," + a})
+	if err != nil || len(got) != 2 || got["seed"].M != 1 || !got["core"].Operator {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	for want, texts := range map[string][]string{
+		"is not category=authority":    {"seed"},
+		"category seed is named twice": {"seed=1of1:" + a, "seed=1of1:" + a},
+		"category seed: 2of1":          {"seed=2of1:" + a},
+	} {
+		if _, err := ParseOwners(texts); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: got %v, want %q", texts, err, want)
+		}
+	}
+	c := testConfig(t.TempDir(), "owners")
+	c.Owners = map[string]Authority{"friends": mustAuthority(t, "1of1:"+a)}
+	if _, err := Prepare(t.Context(), c); err == nil || !strings.Contains(err.Error(), "--allocation-authority friends=...: category is none of seed, ") {
+		t.Errorf("a category that is none: got %v", err)
+	}
 }
 
 func TestParseAuthority(t *testing.T) {
@@ -129,6 +152,16 @@ func TestGenesisOfMultisigs(t *testing.T) {
 			t.Errorf("multisig %d: got %+v, %v, want %+v", i, got, err, s)
 		}
 	}
+	core, _ := n.AllocationOf("core")
+	if core.Owner != n.Multisigs[3].Address || core.Account != chain.TokenAccount(core.Owner, n.Mint) {
+		t.Errorf("core belongs to %s, want multisig %s", core.Owner, n.Multisigs[3].Address)
+	}
+	if _, err := os.Stat(filepath.Join(c.Dir, allocationFile("core"))); err == nil {
+		t.Error("a key was made for what belongs to a multisig")
+	}
+	if loaded, err := Load(ctx, c.Dir); err != nil || loaded.Keys.Allocation["core"] != nil || loaded.Keys.Allocation["seed"] == nil {
+		t.Errorf("load: %v, want all keys but that of core", err)
+	}
 	run() // and again: all is there
 	plan := planOf(t, c, store)
 	if !plan.IsDone() || !strings.Contains(plan.String(), "any 2 of 3 members") {
@@ -146,14 +179,16 @@ func TestAuthoritiesAreFixed(t *testing.T) {
 		t.Fatal(err)
 	}
 	again := c
-	again.Mint, again.Reward, again.Fee = Authority{}, Authority{}, Authority{}
+	again.Mint, again.Reward, again.Fee, again.Owners = Authority{}, Authority{}, Authority{}, nil
 	if q, err := Prepare(t.Context(), again); err != nil || q.Network.ID() != p.Network.ID() {
 		t.Errorf("without flags: %v", err)
 	}
 	for want, change := range map[string]func(*Config){
-		"authorities.mint: ":   func(c *Config) { c.Mint.M = 1 },
-		"authorities.reward: ": func(c *Config) { c.Reward = c.Fee },
-		"authorities.fee: ":    func(c *Config) { c.Fee = mustAuthority(t, "1of1:"+memberKey("a").String()) },
+		"authorities.mint: ":              func(c *Config) { c.Mint.M = 1 },
+		"authorities.reward: ":            func(c *Config) { c.Reward = c.Fee },
+		"allocation of core, authority: ": func(c *Config) { c.Owners = map[string]Authority{"core": c.Reward} },
+		"allocation of seed, authority: ": func(c *Config) { c.Owners = map[string]Authority{"seed": c.Mint} },
+		"authorities.fee: ":               func(c *Config) { c.Fee = mustAuthority(t, "1of1:"+memberKey("a").String()) },
 	} {
 		other := c
 		change(&other)

@@ -38,12 +38,12 @@ func ParseBeneficiaries(texts []string) (map[string][]ionet.Beneficiary, error) 
 }
 
 // Managed returns the keys of the categories that have beneficiaries: those that
-// release them.
+// release them. What belongs to a multisig its members release.
 func (p *Prepared) Managed() []ed25519.PrivateKey {
 	var keys []ed25519.PrivateKey
 	for _, a := range p.Network.Allocation {
-		if a.IsManaged() {
-			keys = append(keys, p.Keys.Allocation[a.Category])
+		if key, ok := p.Keys.Allocation[a.Category]; ok && a.IsManaged() {
+			keys = append(keys, key)
 		}
 	}
 	return keys

@@ -93,6 +93,7 @@ func rows(was, is *ionet.Network) []row {
 			row{key + ", amount", a.Amount.String(), b.Amount.String(), "--allocation"},
 			row{key + ", unlock", a.Unlock, b.Unlock, "--unlock"},
 			row{key + ", beneficiaries", beneficiaryText(a.Beneficiaries), beneficiaryText(b.Beneficiaries), "--beneficiary"},
+			row{key + ", authority", authorityText(was, a.Owner), authorityText(is, b.Owner), "--allocation-authority"},
 			row{key + ", owner", a.Owner.String(), b.Owner.String(), allocationFile(a.Category)})
 	}
 	return list

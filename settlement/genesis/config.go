@@ -38,6 +38,7 @@ type Config struct {
 	Mint          Authority                      // who mints; the operator
 	Reward        Authority                      // who owns the reward vault; the operator
 	Fee           Authority                      // who owns the fee vault; the key of the fees
+	Owners        map[string]Authority           // who owns an allocation, by category; a key of its own in Dir
 	Beneficiaries map[string][]ionet.Beneficiary // by category: who gets it as it unlocks; nobody
 	Policy        []byte                         // policy file of epoch 1; emissions.DefaultPolicy()
 	ScheduleName  string                         // what errors call Schedule; "schedule"
@@ -86,6 +87,9 @@ func (c Config) resolve(f files) (design, error) {
 	if err := c.checkBeneficiaries(d.shares); err != nil {
 		return design{}, err
 	}
+	if err := c.checkOwners(d.shares); err != nil {
+		return design{}, err
+	}
 	return d, d.checkLanes()
 }
 
@@ -121,6 +125,7 @@ func (c *Config) follow(n *ionet.Network) {
 			*a.say = Authority{M: s.M, Members: s.Members}
 		}
 	}
+	c.followOwners(n)
 }
 
 func (c *Config) withDefaults(f files) {
@@ -321,7 +326,10 @@ func (d design) network(keys Keys) (ionet.Network, error) {
 	n.Authorities, n.Multisigs = authorities.Authorities, authorities.multisigs
 	n.Vaults = ionet.Vaults{Reward: chain.TokenAccount(n.Authorities.Reward, mint), Fee: chain.TokenAccount(n.Authorities.Fee, mint)}
 	for _, s := range d.shares {
-		owner := chain.PublicOf(keys.Allocation[s.Category])
+		owner, ok := authorities.owners[s.Category]
+		if !ok {
+			owner = chain.PublicOf(keys.Allocation[s.Category])
+		}
 		n.Allocation = append(n.Allocation, ionet.Allocation{
 			Category: s.Category, Owner: owner, Account: chain.TokenAccount(owner, mint), Amount: s.Amount, Unlock: s.Unlock.String(),
 			Beneficiaries: d.Beneficiaries[s.Category],

@@ -114,7 +114,9 @@ func (p *Plan) tellAllocation(line func(...any)) {
 	line("allocation of the genesis supply")
 	for i, a := range n.Allocation {
 		owner := "owner " + a.Owner.String()
-		if file := d.newKey([]string{allocationFile(a.Category)}); file != "" {
+		if s, ok := n.Multisig(a.Owner); ok {
+			owner = fmt.Sprintf("any %d of %s", s.M, count(uint64(len(s.Members)), "member"))
+		} else if file := d.newKey([]string{allocationFile(a.Category)}); file != "" {
 			owner = "owner: a new key in " + file
 		}
 		share := fmt.Sprintf("%s of it, %s of the cap", percent(a.Amount, n.Schedule.Genesis), percent(a.Amount, n.Schedule.Cap))
@@ -130,13 +132,18 @@ func (p *Plan) tellAuthorities(line func(...any)) {
 	d := p.draft
 	n := d.p.Network
 	line("authorities")
-	for _, a := range []struct {
+	type authority struct {
 		name string
 		key  ionet.Key
 		file string
-	}{
-		{"mint", n.Authorities.Mint, operatorFile}, {"reward vault", n.Authorities.Reward, operatorFile}, {"fee vault", n.Authorities.Fee, feesFile},
-	} {
+	}
+	list := []authority{{"mint", n.Authorities.Mint, operatorFile}, {"reward vault", n.Authorities.Reward, operatorFile}, {"fee vault", n.Authorities.Fee, feesFile}}
+	for _, a := range n.Allocation {
+		if _, ok := n.Multisig(a.Owner); ok {
+			list = append(list, authority{a.Category, a.Owner, ""})
+		}
+	}
+	for _, a := range list {
 		s, ok := n.Multisig(a.key)
 		if !ok {
 			line("  "+a.name, "one key, "+filepath.Join(d.p.Dir, a.file))

@@ -139,7 +139,7 @@ func (d *Draft) isIDFinal() bool {
 
 func (d *Draft) keyFiles() []string {
 	var names []string
-	for _, f := range d.p.Keys.list(d.design.shares) {
+	for _, f := range d.p.Keys.list(d.design.keyed()) {
 		names = append(names, f.name)
 	}
 	return names

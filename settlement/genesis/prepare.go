@@ -101,9 +101,9 @@ func draft(ctx context.Context, c Config) (*Draft, error) {
 	d := &Draft{design: plan, missing: map[string]bool{}, p: Prepared{Dir: c.Dir, PolicyFile: plan.Policy}, was: f.networkFile}
 	if f.network != nil {
 		d.wasStart = f.network.Start
-		d.p.Keys, err = readKeys(c.Dir, plan.shares)
+		d.p.Keys, err = readKeys(c.Dir, plan.keyed())
 	} else {
-		d.p.Keys, err = draftKeys(c.Dir, plan.shares, d.missing)
+		d.p.Keys, err = draftKeys(c.Dir, plan.keyed(), d.missing)
 	}
 	if err != nil {
 		return nil, err
@@ -175,7 +175,7 @@ func (d *Draft) write(ctx context.Context) error {
 	if err := os.Chmod(d.p.Dir, 0o700); err != nil {
 		return err
 	}
-	for _, f := range d.p.Keys.list(d.design.shares) {
+	for _, f := range d.p.Keys.list(d.design.keyed()) {
 		if d.missing[f.name] {
 			if err := chain.WriteKeypair(filepath.Join(d.p.Dir, f.name), f.key); err != nil {
 				return err
@@ -210,7 +210,7 @@ func load(ctx context.Context, dir string) (*Prepared, error) {
 	if err != nil {
 		return nil, err
 	}
-	shares, err := sharesOf(p.Network)
+	shares, err := keyedOf(p.Network)
 	if err != nil {
 		return nil, err
 	}

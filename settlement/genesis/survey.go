@@ -56,7 +56,11 @@ func objects(n *ionet.Network) []object {
 		object{name: "reward vault", address: n.Vaults.Reward, owner: n.Authorities.Reward, keys: []string{operatorFile, laneFile}},
 		object{name: "fee vault", address: n.Vaults.Fee, owner: n.Authorities.Fee, keys: feeKeys})
 	for _, a := range n.Allocation {
-		list = append(list, object{name: "allocation " + a.Category, address: a.Account, owner: a.Owner, keys: []string{allocationFile(a.Category), operatorFile, laneFile}})
+		keys := []string{allocationFile(a.Category), operatorFile, laneFile}
+		if _, ok := n.Multisig(a.Owner); ok {
+			keys = keys[1:]
+		}
+		list = append(list, object{name: "allocation " + a.Category, address: a.Account, owner: a.Owner, keys: keys})
 	}
 	for _, l := range n.Lanes {
 		list = append(list, object{name: "lane " + l.Name, address: l.Address, lane: true, keys: []string{laneFile}})
@@ -123,6 +127,11 @@ func multisigName(n *ionet.Network, s ionet.Multisig) string {
 		use = "mint"
 	case n.Authorities.Reward:
 		use = "reward"
+	}
+	for _, a := range n.Allocation {
+		if a.Owner == s.Address {
+			use = a.Category
+		}
 	}
 	return fmt.Sprintf("%s multisig %d of %d", use, s.M, len(s.Members))
 }
