@@ -134,7 +134,7 @@ var chaosKinds = []chaosKind{
 		return d.fault(Fault{Answer: ErrorAnswer, Code: -32005, Message: "Node is behind by 42 slots", Percent: d.percent()})
 	}},
 	{"delay", func(d *draw) []Step { return d.fault(Fault{DelayMS: 1 + d.IntN(300), Percent: d.percent()}) }},
-	{"down", func(d *draw) []Step { return d.while(Command{Do: "down"}, Command{Do: "up"}) }},
+	{"down", (*draw).down},
 	{"lag", func(d *draw) []Step { return d.view(View{Lags: []uint64{d.lag()}}) }},
 	{"jump", func(d *draw) []Step { return d.view(View{Lags: []uint64{0, d.lag(), d.lag()}}) }},
 	{"frozen", func(d *draw) []Step { return d.view(View{Frozen: true}) }},
@@ -190,6 +190,15 @@ func (d *draw) while(begin, end Command) []Step {
 
 func (d *draw) view(w View) []Step {
 	return d.while(Command{Do: "view", View: &w}, Command{Do: "view", View: &View{}})
+}
+
+// down refuses connections. The node's own front only resets them: it has the admin
+// interface, which must be there to end the storm.
+func (d *draw) down() []Step {
+	if d.front == 0 {
+		return d.fault(Fault{Answer: Reset})
+	}
+	return d.while(Command{Do: "down"}, Command{Do: "up"})
 }
 
 // fork abandons slots that are not final, with any fate of their transactions.

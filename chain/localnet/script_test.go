@@ -59,6 +59,9 @@ func TestChaosEnds(t *testing.T) {
 			}
 			n.Advance(1)
 			s := n.State()
+			if s.Fronts[0].Down {
+				t.Fatal("chance closed the admin interface")
+			}
 			for i := range s.Fronts { // ports are chance
 				s.Fronts[i].RPC, s.Fronts[i].Websocket = "", ""
 			}
