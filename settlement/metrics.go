@@ -19,6 +19,8 @@ type metrics struct {
 	offers     prometheus.Gauge
 	runs       prometheus.Gauge
 	held       prometheus.Gauge
+	lamports   prometheus.Gauge
+	endpoints  *prometheus.GaugeVec   // by host and what
 	refusals   *prometheus.CounterVec // by kind, and the rule of the signer
 }
 
@@ -45,6 +47,10 @@ func newMetrics() *metrics {
 		runs:       gauge("open_payout_runs", "Payout runs that are not over."),
 		held:       gauge("held_payees", "Payees that payout runs leave out for now; ionetd payouts tells why."),
 	}
+	m.lamports = gauge("fee_payer_lamports", "What the operator has to pay transactions with, as read once a minute.")
+	m.endpoints = prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "ionetd", Name: "rpc_endpoint",
+		Help: "Each RPC endpoint: calls, failed, failures in a row, seconds an answer takes, the newest slot it told of, 1 while behind."}, []string{"host", "what"})
+	m.registry.MustRegister(m.lamports, m.endpoints)
 	m.refusals = prometheus.NewCounterVec(counter("signer_refusals_total", "Transactions that a signer refused to sign, by kind and rule."), []string{"kind", "rule"})
 	m.registry.MustRegister(m.refusals)
 	m.registry.MustRegister(m.statements, m.attempts, m.positions, m.sealed, m.leader, m.fenced, m.halted, m.differing, m.passes, m.sent, m.offers, m.runs, m.held)

@@ -12,18 +12,25 @@ import (
 )
 
 // Run settles until ctx ends: a pass every Config.Poll, one at once when an
-// epoch may close, and payout runs as Config.PayoutSchedule or PayoutEvery says. Errors
+// epoch may close or a lane moved, and payout runs as Config.PayoutSchedule or PayoutEvery says. Errors
 // of passes are logged and the pass repeated. When ctx ends the pass at hand is
 // cut off, which is safe, and the lease released.
 func (s *Service) Run(ctx context.Context) {
 	wake := make(chan struct{}, 1)
-	tick := cron.New(cron.WithLogger(cron.DiscardLogger))
-	tick.Schedule(closings{s.clock, func() func(uint64) time.Time { return s.dueTimes(ctx) }}, cron.FuncJob(func() {
+	ask := func() {
 		select {
 		case wake <- struct{}{}:
 		default: // a pass is asked for already
 		}
-	}))
+	}
+	tick := cron.New(cron.WithLogger(cron.DiscardLogger))
+	tick.Schedule(closings{s.clock, func() func(uint64) time.Time { return s.dueTimes(ctx) }}, cron.FuncJob(ask))
+	hints := s.cfg.Chain.Watch(ctx, s.laneAddresses())
+	go func() {
+		for range hints { // a lane moved, as far as a websocket tells
+			ask()
+		}
+	}()
 	if schedule, look := s.cfg.payoutSchedule(); schedule != nil {
 		started := s.now()
 		tick.Schedule(cron.Every(look), cron.FuncJob(func() { s.requestOwnPayout(ctx, started) }))
@@ -43,6 +50,14 @@ func (s *Service) Run(ctx context.Context) {
 	if err := s.Release(done); err != nil {
 		s.log.Warn("lease is left to expire", "error", err)
 	}
+}
+
+func (s *Service) laneAddresses() []ionet.Key {
+	var list []ionet.Key
+	for _, l := range s.cfg.Network.Lanes {
+		list = append(list, l.Address)
+	}
+	return list
 }
 
 // closings is a cron schedule: the moments at which an epoch may close. The

@@ -99,6 +99,8 @@ func (s *Service) settle(ctx context.Context) error {
 		return err
 	}
 
+	s.lookAround(ctx)
+
 	// 5. The next epoch. Durable, each before the next: its inputs and verdicts,
 	// its book, the attempt that mints. It needs no fence: what it carries
 	// never changes position; nor does what follows the last one, which gives the mint

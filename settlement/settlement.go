@@ -171,6 +171,7 @@ type Service struct {
 	cosigners cosigners
 	payees    int                      // of one payout at most
 	swept     time.Time                // when prepared claims were last swept; guarded by pass
+	looked    time.Time                // when a pass last looked at endpoints and lamports; guarded by pass
 	scanner   scanner                  // scan.go; guarded by pass
 	noted     noted                    // reconcile.go; guarded by pass
 	view      view                     // what the last pass saw; for Status and metrics

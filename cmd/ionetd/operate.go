@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/chain/rpc"
 	"github.com/ionet-settlement/ionet/emissions"
 	"github.com/ionet-settlement/ionet/settlement"
 )
@@ -98,6 +99,9 @@ func (c *statusCmd) Run(s *stage) error {
 	for _, st := range v.Standings {
 		s.print("books     %s at slot %d: %s", st.Books, st.Slot, st.Note)
 	}
+	for _, e := range service.Endpoints() {
+		s.print("rpc       %s", endpointLine(e))
+	}
 	for _, l := range v.Lanes {
 		s.print("lane      %-9s position %d, fenced %t", l.Name, l.Position, l.Fenced)
 	}
@@ -111,6 +115,23 @@ func (c *statusCmd) Run(s *stage) error {
 		s.print("held      %s until %s: %s", h.Payee, h.RetryAt.UTC().Format(time.RFC3339), h.Reason)
 	}
 	return nil
+}
+
+// endpointLine tells how an endpoint answered this command's calls.
+func endpointLine(e rpc.EndpointHealth) string {
+	line := fmt.Sprintf("%s, slot %d, answers in %s", e.Host, e.Slot, e.Latency.Round(time.Millisecond))
+	if e.Slot == 0 {
+		line = fmt.Sprintf("%s, answers in %s", e.Host, e.Latency.Round(time.Millisecond))
+	}
+	switch {
+	case e.InRow > 0:
+		line += ", FAILS: " + e.Last
+	case e.Behind:
+		line += ", BEHIND the others"
+	case !e.PausedTo.IsZero():
+		line += ", asked to be left alone"
+	}
+	return line
 }
 
 // readPrice reads what priceLine tells.

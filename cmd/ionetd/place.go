@@ -24,6 +24,7 @@ type place struct {
 	Dir      string   `default:"keys" env:"IONET_DIR" placeholder:"DIR" help:"Folder of keys, network file and policy (default: ${default})."`
 	Database string   `required:"" env:"IONET_DATABASE" placeholder:"URL" help:"PostgreSQL, as postgres://user@host/name."`
 	RPC      []string `name:"rpc" required:"" env:"IONET_RPC" placeholder:"URL" help:"Solana JSON-RPC; repeat it for more endpoints. A transaction counts as dead only when all of them say so."`
+	RPCRate  float64  `name:"rpc-rate" env:"IONET_RPC_RATE" placeholder:"N" help:"Calls a second that each --rpc gets at most; 0: no limit of ours."`
 	Store    string   `default:"published" env:"IONET_STORE" placeholder:"DIR" help:"Folder of the published files (default: ${default})."`
 	signerFlags
 }
@@ -39,6 +40,9 @@ type open struct {
 func (p place) open(s *stage) (*open, error) {
 	if err := checkFolder("--dir", p.Dir); err != nil {
 		return nil, err
+	}
+	if p.RPCRate < 0 {
+		return nil, fmt.Errorf("--rpc-rate %g is negative: give the calls a second that an endpoint allows, or 0", p.RPCRate)
 	}
 	net, keys, signers, err := p.load(s.ctx, p.Dir)
 	if err != nil {
@@ -58,7 +62,7 @@ func (p place) open(s *stage) (*open, error) {
 		pool.Close()
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	client, err := rpc.New(rpc.Config{Endpoints: p.RPC})
+	client, err := rpc.New(rpc.Config{Endpoints: p.RPC, Rate: p.RPCRate})
 	if err != nil {
 		front.Close()
 		pool.Close()

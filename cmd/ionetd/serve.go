@@ -17,6 +17,7 @@ type serveCmd struct {
 	place
 	Listen      string         `default:"127.0.0.1:8080" env:"IONET_LISTEN" placeholder:"ADDR" help:"host:port of the HTTP API; port 0 takes a free one (default: ${default})."`
 	PayoutEvery *time.Duration `env:"IONET_PAYOUT_EVERY" placeholder:"DURATION" help:"Time between payout runs; 0: only by ionetd payouts run (default: 24h, unless --payout-cron is given)."`
+	MaxPriority uint64         `name:"max-priority-fee" default:"100000" range:"1.." env:"IONET_MAX_PRIORITY_FEE" placeholder:"LAMPORTS" help:"Most lamports of priority fee in one transaction (default: ${default})."`
 	PayoutCron  string         `env:"IONET_PAYOUT_CRON" placeholder:"CRON" help:"When payout runs are due, in place of --payout-every: minute, hour, day of month, month, day of week in UTC, or a word such as @daily."`
 }
 
@@ -49,6 +50,7 @@ func (c *serveCmd) Run(s *stage) error {
 	}
 	defer o.close()
 	o.cfg.PayoutSchedule, o.cfg.PayoutEvery = runs.PayoutSchedule, runs.PayoutEvery
+	o.cfg.MaxPriorityLamports = c.MaxPriority
 	service, err := c.start(s.ctx, o.cfg)
 	if err != nil {
 		return err
