@@ -182,9 +182,7 @@ func TestCrookedWithdrawals(t *testing.T) {
 			id = byte(10 + len(want))
 		}
 		o.withdraw(one, id, c.amount, key(o, 1), 1000, c.crook)
-		for _, rule := range c.rules {
-			want = append(want, rule)
-		}
+		want = append(want, c.rules...)
 		t.Logf("%s: %v", c.name, c.rules)
 	}
 	r := o.audit()
