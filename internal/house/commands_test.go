@@ -42,6 +42,8 @@ var documented = map[string]proof{
 	"ionet keygen --out wallet.json":                                                                      {help: true},
 	"ionet-worker run --server https://<service> --keypair wallet.json":                                   {help: true},
 	"ionet claim --server https://<service> --keypair wallet.json":                                        {help: true},
+	"ionet claim --server https://<service> --pay-url":                                                    {test: "cmd/ionet TestSolanaPay"},
+	"ionetd payouts --dir keys --store published --rpc <url> --database <url>":                            {test: "cmd/ionetd TestServe"},
 	"ionet-audit --rpc https://api.mainnet-beta.solana.com --mint <mint> --store https://<service>/files": {help: true},
 }
 
