@@ -104,13 +104,19 @@ func TestTwoOfThree(t *testing.T) {
 	}
 }
 
-// Two of three members mint, pay, pay out a deposit again and give the mint up.
+// Two of three members mint, pay, pay out a deposit again, release what two of two
+// own, and give the mint up.
 func TestTwoOfThreeToTheEnd(t *testing.T) {
 	m := newBoardWith(t, func(c *genesis.Config) {
 		var err error
 		if c.Schedule, err = c.Schedule.Shorten(shortEpochs); err != nil {
 			t.Fatal(err)
 		}
+		two := fmt.Sprintf("community=2of2:%s,%s", publicOf("member a"), publicOf("member c"))
+		if c.Owners, err = genesis.ParseOwners([]string{two}); err != nil {
+			t.Fatal(err)
+		}
+		c.Beneficiaries = map[string][]ionet.Beneficiary{"community": {{Wallet: wallet("d"), Parts: 1}}}
 	}, "member a", "member c")
 	m.funded()
 	if got := m.mintState().Authority; got != m.net.Network.Authorities.Mint {
@@ -125,6 +131,12 @@ func TestTwoOfThreeToTheEnd(t *testing.T) {
 		t.Errorf("the recipient got %d, want 300 by two members", got)
 	}
 	m.checkVaults()
+	community, _ := m.net.Network.AllocationOf("community")
+	m.releaseAll("community")
+	m.checkReleased("community", community.Amount.Base())
+	if got := m.landedBy(chain.KindUnlock); len(got) != 2 {
+		t.Errorf("community was released by %v, want two members", got)
+	}
 	m.lastSealed()
 	m.until("the mint is retired", func() bool { return m.position(epochLane) > shortEpochs+1 })
 	if got := m.mintState().Authority; !got.IsZero() || len(m.landedBy(chain.KindRetire)) != 2 {

@@ -12,11 +12,13 @@
 //     (start.go).
 //   - Every address is derived from keys, so that the network file is complete
 //     before the first transaction.
-//   - Mint, accounts and lanes can be made once only: a second copy of such a
-//     transaction fails as a whole. None of them depends on the start.
+//   - Mint, multisigs, accounts and lanes can be made once only: a second copy of
+//     such a transaction fails as a whole. None of them depends on the start.
 //   - The supply is minted by position 0 of the epoch lane. All transactions
 //     ever signed for it carry the same content, one of them lands, and the
-//     lane's state at finalized tells that it did (chain/DESIGN.md). Signed
+//     lane's state at finalized tells that it did (chain/DESIGN.md). Where the mint
+//     is a multisig's, that transaction hands it over: no member signs before
+//     there is a network, and nobody but the members mints after it. Signed
 //     bytes are in the folder before the first one leaves, and another is
 //     signed only when the former is dead on every endpoint.
 //
