@@ -139,12 +139,6 @@ func lockLanes(ctx context.Context, tx pgx.Tx, lanes []lane) (open map[string]bo
 
 const lockLaneRows = `SELECT name, position, chain FROM lanes WHERE name = ANY ($1::text[]) ORDER BY name FOR UPDATE`
 
-// lockLane is lockLanes for one.
-func lockLane(ctx context.Context, tx pgx.Tx, l lane) (bool, error) {
-	open, err := lockLanes(ctx, tx, []lane{l})
-	return open[l.name], err
-}
-
 // keysOf returns the positions as SQL takes them, with their winners.
 func keysOf(done []*resolved) (lanes []string, positions []int64, winners [][]byte) {
 	for _, r := range done {
