@@ -180,3 +180,67 @@ func TestHistoryThatDoesNotTell(t *testing.T) {
 	}
 	m.checkVaults()
 }
+
+// Raising a halt and resuming from it fail at each of their steps: what is missing is
+// written off once, and nothing is signed in between.
+func TestResumeCrash(t *testing.T) {
+	m := newMachine(t)
+	m.funded()
+	m.payIn(chain.PublicOf(keyOf("renter")), 1000)
+	taken := uint64(0)
+	for _, f := range []fault{lost, unheard} {
+		for n := 1; ; n++ {
+			m.takeOut(m.net.Network.Vaults.Fee, m.net.Keys.Fees, 1)
+			taken++
+			m.wires.arm(n, f, true)
+			m.mayFail("halt", func() error { return haltedIsFine(m.Settle(t.Context())) })
+			var seen string
+			m.mayFail("plan", func() error {
+				plan, err := m.PlanResume(t.Context())
+				seen = plan.Seen
+				if errors.Is(err, ErrNothingToResume) {
+					return errWire // the halt is not raised yet
+				}
+				return err
+			})
+			if seen != "" {
+				m.mayFail("ask", func() error {
+					_, err := m.AskResume(t.Context(), seen, "the test knows why")
+					return err
+				})
+				m.mayFail("resume", func() error { return haltedIsFine(m.Settle(t.Context())) })
+			}
+			fired := m.wires.disarm()
+			m.reopen()
+			for range 100 {
+				if m.view.isReady() {
+					break
+				}
+				if err := m.Settle(t.Context()); err != nil && !errors.Is(err, ErrHalted) && !isCutError(err) {
+					t.Fatal(err)
+				}
+				m.advance(2)
+				if plan, err := m.PlanResume(t.Context()); err == nil && m.count(`SELECT count(*) FROM resumptions WHERE ended_at IS NULL`) == 0 {
+					if _, err := m.AskResume(t.Context(), plan.Seen, "again"); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			if off := m.balance(ledger.WrittenOff()); off != taken || !m.view.isReady() {
+				t.Fatalf("%s, %s: %d are written off, want %d; ready %t", fired, f, off, taken, m.view.isReady())
+			}
+			m.checkVaults()
+			if fired == "" {
+				break
+			}
+		}
+	}
+}
+
+// haltedIsFine leaves out that a pass is halted.
+func haltedIsFine(err error) error {
+	if errors.Is(err, ErrHalted) {
+		return nil
+	}
+	return err
+}
