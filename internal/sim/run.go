@@ -36,26 +36,28 @@ type run struct {
 	premature error               // bytes that left too early
 	lastErr   error               // of its last pass
 
-	wrong       [endpoints]int // for how many passes the endpoint's view is wrong still
-	claims      []*claim       // that wallets were handed
-	sent        [][]byte       // transactions that instances sent, oldest first
-	spool       []spooled      // statements that workers keep until their epoch is sealed
-	proved      map[proof]bool // who proved which sample
-	offers      []*claim       // claims that were offered with our signatures
-	withdrawals []proofs.Envelope
-	receipts    settlement.Checkpoint       // of a receipt log that nobody has
-	meant       map[chain.Signature][]meant // whom transfers to the vaults are for
-	stolen      map[chain.Signature]bool    // transfers from the vaults by the simulation
-	asked       [16]byte                    // the last resumption
-	backups     []string                    // databases
-	previous    map[int]ionet.Hash          // last uptime statement, by provider's number
-	halts       string                      // why a halt is expected; "": none is
-	tally       tally
-	step        int               // at hand
-	detail      string            // what else the step at hand heard; no part of the digest
-	lines       []string          // of the trace
-	digest      hash.Hash         // over them
-	verbose     func(line string) // nil: nobody
+	wrong        [endpoints]int // for how many passes the endpoint's view is wrong still
+	claims       []*claim       // that wallets were handed
+	sent         [][]byte       // transactions that instances sent, oldest first
+	spool        []spooled      // statements that workers keep until their epoch is sealed
+	proved       map[proof]bool // who proved which sample
+	offers       []*claim       // claims that were offered with our signatures
+	withdrawals  []proofs.Envelope
+	receipts     settlement.Checkpoint       // of a receipt log that nobody has
+	meant        map[chain.Signature][]meant // whom transfers to the vaults are for
+	stolen       map[chain.Signature]bool    // transfers from the vaults by the simulation
+	forgotten    [][]byte                    // transactions that the database was put back to before
+	forgottenFor int                         // passes until they are sent
+	asked        [16]byte                    // the last resumption
+	backups      []string                    // databases
+	previous     map[int]ionet.Hash          // last uptime statement, by provider's number
+	halts        string                      // why a halt is expected; "": none is
+	tally        tally
+	step         int               // at hand
+	detail       string            // what else the step at hand heard; no part of the digest
+	lines        []string          // of the trace
+	digest       hash.Hash         // over them
+	verbose      func(line string) // nil: nobody
 }
 
 type proof struct {
@@ -240,7 +242,7 @@ func (w *world) begin(ctx context.Context, seed uint64, dir string) (*run, error
 // end removes what the run made.
 func (r *run) end(ctx context.Context) error {
 	r.close()
-	errs := []error{r.world.dbs.drop(ctx, r.database), os.RemoveAll(r.storeDir)}
+	errs := []error{r.world.dbs.drop(ctx, r.database), r.world.dbs.drop(ctx, r.database+"_amnesia"), os.RemoveAll(r.storeDir)}
 	for _, name := range r.backups {
 		errs = append(errs, r.world.dbs.drop(ctx, name))
 	}
