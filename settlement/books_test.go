@@ -154,12 +154,14 @@ func (b *books) placeLane() {
 
 // config is the service's configuration on a pool.
 func (b *books) config(pool *pgxpool.Pool) Config {
-	return Config{
+	cfg := Config{
 		Pool: pool, Chain: b.rpc, Store: b.store, Network: b.net.Network, NetworkFile: b.net.NetworkFile, Policy: b.net.Policy, PolicyFile: b.net.PolicyFile,
 		Keys:         Keys{Operator: b.net.Keys.Operator, Fees: b.net.Keys.Fees, Service: b.net.Keys.Service, Members: b.members, Lane: b.net.Keys.Secret, Allocation: b.net.Managed()},
 		Now:          func() time.Time { return time.Unix(handTime.Load(), 0) },
 		BlockhashAge: -1, SealRetry: -1, ResendEvery: -1, // slots pass here while the clock stands
 	}
+	cfg.Signers = testSigners(b.t, cfg)
+	return cfg
 }
 
 // open starts a service on a pool, as a new process would.

@@ -417,10 +417,41 @@ func TestCoSignerProcesses(t *testing.T) {
 	vaults[1+lost].start() // the cleanup stops it
 }
 
+// With IONET_TEST_SIGNER=server all tests of this package, the matrix among them, have
+// their transactions signed by a policy and a journal that outlive each service.
+func testSigners(t testing.TB, cfg Config) []signer.Signer {
+	if os.Getenv("IONET_TEST_SIGNER") != "server" {
+		return nil
+	}
+	id := cfg.Network.ID()
+	if s, ok := testServers.Load(id); ok {
+		return []signer.Signer{s.(signer.Signer)}
+	}
+	schedule, err := emissions.New(emissions.ParamsOf(cfg.Network.Schedule))
+	if err != nil {
+		t.Fatal(err)
+	}
+	limit := ionet.MustAmount(1 << 62)
+	s, err := signer.NewServer(signer.ServerConfig{
+		Ring: signer.NewRing(&cfg.Keys.Lane, cfg.Keys.money()...), Journal: filepath.Join(t.TempDir(), "journal"), Now: cfg.Now,
+		Policy: signer.Policy{
+			Network: cfg.Network, Schedule: schedule, Window: time.Hour, MaxPriority: 100_000, MaxUnits: 600_000, MaxLamports: 1 << 50,
+			Limits: map[chain.Kind]ionet.Amount{chain.KindPayout: limit, chain.KindClaim: limit, chain.KindWithdrawal: limit, chain.KindUnlock: limit},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	testServers.Store(id, s) // open until the process ends: other tests may share the network
+	return []signer.Signer{s}
+}
+
+var testServers sync.Map // by network id; a test's network is its own
+
 func TestConfigWithSignersNeedsNoMoneyKeys(t *testing.T) {
 	b := newBooks(t)
 	cfg := b.config(b.pool)
-	cfg.Keys = Keys{Service: cfg.Keys.Service}
+	cfg.Keys, cfg.Signers = Keys{Service: cfg.Keys.Service}, nil
 	if err := cfg.check(); err == nil {
 		t.Error("a service without keys and signers opens")
 	}
