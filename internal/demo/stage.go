@@ -168,9 +168,11 @@ func (s *stage) serve(ctx context.Context) error {
 	if s.service, err = s.start("ionetd", "ionetd", s.serveArgs(listen)...); err != nil {
 		return err
 	}
-	if s.server, err = s.service.line(ctx, "listening "); err != nil {
-		return err
+	at, err := s.service.line(ctx, "listening ")
+	if err != nil {
+		return err // the workers' address stays what it was
 	}
+	s.server = at
 	s.api, err = client.New(client.Config{Server: s.server, Network: s.network.ID()})
 	return err
 }
