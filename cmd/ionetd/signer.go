@@ -8,7 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -41,7 +41,7 @@ type signerCmd struct {
 	MaxUnits        uint32        `default:"600000" range:"1..1400000" placeholder:"UNITS" help:"Compute unit limit of a transaction, at most."`
 	LimitLamports   uint64        `default:"1000000000" range:"0..1000000000000" placeholder:"LAMPORTS" help:"Fees and rent that may be spent in a window."`
 
-	Reopen []string `sep:"none" placeholder:"LANE" help:"Begin this lane's journal anew at the next position asked for, if that is not past: after the journal was restored from a copy, or another signer signed; repeat it for more."`
+	Reopen []string `sep:"none" placeholder:"LANE[=N]" help:"Begin this lane's journal anew at the next position asked for, if that is not past: after the journal was restored from a copy, or another signer signed. With =N from position N on, which the chain shows to be open, though the journal has it as past; repeat it for more."`
 	Check  bool     `help:"Print policy and journal, and end."`
 }
 
@@ -220,9 +220,10 @@ func readTLS(flagsAndFiles ...string) (*tls.Config, error) {
 	return config, err
 }
 
-// lanes turns the names of --reopen into addresses.
-func (c *signerCmd) lanes(n *ionet.Network) (lanes []ionet.Key, err error) {
-	for _, name := range c.Reopen {
+// lanes reads --reopen.
+func (c *signerCmd) lanes(n *ionet.Network) (lanes []signer.Reopening, err error) {
+	for _, text := range c.Reopen {
+		name, position, at := strings.Cut(text, "=")
 		address, ok := n.Lane(name)
 		if !ok {
 			var names []string
@@ -231,9 +232,15 @@ func (c *signerCmd) lanes(n *ionet.Network) (lanes []ionet.Key, err error) {
 			}
 			return nil, fmt.Errorf("--reopen %q is no lane of network %s: want one of %s", name, n.Name, strings.Join(names, ", "))
 		}
-		if !slices.Contains(lanes, address) {
-			lanes = append(lanes, address)
+		r := signer.Reopening{Lane: address}
+		if at {
+			from, err := strconv.ParseUint(position, 10, 64)
+			if err != nil {
+				return nil, fmt.Errorf("--reopen %s: %q is no position, such as %s=41", text, position, name)
+			}
+			r.From = &from
 		}
+		lanes = append(lanes, r)
 	}
 	return lanes, nil
 }

@@ -135,6 +135,8 @@ func TestSignerMistakes(t *testing.T) {
 		"certificates unasked":  {[]string{"--tls-cert", "x"}, "are for --listen https://HOST:PORT"},
 		"a peer over https":     {[]string{"--listen", "https://127.0.0.1:0", "--peer", "7"}, "--peer is for --listen unix:PATH"},
 		"half of the files":     {[]string{"--listen", "https://127.0.0.1:0", "--tls-cert", "x"}, "--tls-key is missing"},
+		"a position of words":   {[]string{"--reopen", "pay-0=here"}, `"here" is no position, such as pay-0=41`},
+		"nothing to reopen":     {[]string{"--reopen", "pay-0=41"}, "the journal knows nothing of it"},
 		"a lane of no name":     {[]string{"--reopen", "pay-99"}, "is no lane of network"},
 		"a priority fee in SOL": {[]string{"--max-priority-fee", "99999999999"}, "0..10000000000"},
 	} {

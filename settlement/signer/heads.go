@@ -64,7 +64,7 @@ func (h *heads) order(e entry) *Refusal {
 	case !known:
 		return nil
 	case e.n < l.n:
-		return refuse("past", "lanes", "position %d of lane %s is past: %d was signed for", e.n, e.lane, l.n)
+		return refuse("past", "lanes", "position %d of lane %s is past: %d was signed for; if the chain shows that nothing passed it, restart ionetd signer with --reopen LANE=%d", e.n, e.lane, l.n, e.n)
 	case e.n == l.n && len(l.contents) >= maxContents && !h.knows(e):
 		return refuse("crowd", "lanes", "position %d of lane %s has %d contents already", e.n, e.lane, len(l.contents))
 	case !h.linked || l.bases == nil:
@@ -176,11 +176,15 @@ func (h *heads) pay(lamports uint64, at int64) {
 	}
 }
 
-// reopen lets the lane go on at any position that is not past, once.
-func (h *heads) reopen(lane ionet.Key) error {
-	l, known := h.lanes[lane]
+// reopen lets a lane go on at any position from the journal's, or from r.From, once.
+func (h *heads) reopen(r Reopening) error {
+	l, known := h.lanes[r.Lane]
 	if !known {
-		return fmt.Errorf("reopen lane %s: the journal knows nothing of it, so it is open", lane)
+		return fmt.Errorf("reopen lane %s: the journal knows nothing of it, so it is open", r.Lane)
+	}
+	if r.From != nil {
+		l = &head{n: *r.From, contents: map[ionet.Hash]ionet.Hash{}, exposed: map[chain.Kind]ionet.Amount{}}
+		h.lanes[r.Lane] = l
 	}
 	l.bases = nil
 	return nil

@@ -83,8 +83,8 @@ func (j *journal) apply(l line) error {
 	for _, e := range l.entries {
 		j.heads.note(e, l.at)
 	}
-	for _, lane := range l.reopen {
-		if err := j.heads.reopen(lane); err != nil {
+	for _, r := range l.reopen {
+		if err := j.heads.reopen(r); err != nil {
 			return err
 		}
 	}
@@ -109,8 +109,8 @@ func (j *journal) write(l line) error {
 	return nil
 }
 
-// reopen opens lanes for any position that is not past, and says so in the file.
-func (j *journal) reopen(lanes []ionet.Key, now time.Time) error {
+// reopen opens lanes again, and says so in the file.
+func (j *journal) reopen(lanes []Reopening, now time.Time) error {
 	if len(lanes) == 0 {
 		return nil
 	}

@@ -50,10 +50,10 @@ func TestReopen(t *testing.T) {
 	mustSign(t, s, ask(t, w.skip(p5), p5))
 	mustRefuse(t, s, "history", ask(t, w.skip(p9), p9))
 	s.Close()
-	if _, err := w.open(path, func(c *ServerConfig) { c.Reopen = []ionet.Key{w.first("claim-0").Lane} }); err == nil {
+	if _, err := w.open(path, func(c *ServerConfig) { c.Reopen = []Reopening{{Lane: w.first("claim-0").Lane}} }); err == nil {
 		t.Error("a lane that the journal does not have was opened again")
 	}
-	s = w.server(t, path, func(c *ServerConfig) { c.Reopen = []ionet.Key{p5.Lane} })
+	s = w.server(t, path, func(c *ServerConfig) { c.Reopen = []Reopening{{Lane: p5.Lane}} })
 	s.Close()
 	s = w.server(t, path) // it is in the journal, not in the process
 	mustRefuse(t, s, "past", ask(t, w.skip(w.at("pay-0", 4)), w.at("pay-0", 4)))
@@ -61,6 +61,17 @@ func TestReopen(t *testing.T) {
 	mustRefuse(t, s, "past", ask(t, w.skip(p5), p5))
 	elsewhere := seat{Position{p9.Lane, 10, ionet.Hash{1}}, "pay-0"}
 	mustRefuse(t, s, "history", ask(t, w.skip(elsewhere), elsewhere))
+
+	// A stolen service had positions signed that never landed: a person who looked at
+	// the chain says where the lane is.
+	s.Close()
+	from := uint64(7)
+	s = w.server(t, path, func(c *ServerConfig) { c.Reopen = []Reopening{{p5.Lane, &from}} })
+	s.Close()
+	s = w.server(t, path)
+	mustRefuse(t, s, "past", ask(t, w.skip(p5), p5))
+	p7 := w.at("pay-0", 7)
+	mustSign(t, s, ask(t, w.skip(p7), p7))
 }
 
 func TestOneSignerHoldsAJournal(t *testing.T) {
@@ -283,7 +294,7 @@ func FuzzJournal(f *testing.F) {
 	text := sum.begin(network)
 	text += sum.seal(line{at: 7, lamports: 5000, entries: []entry{{kind: chain.KindPayout, lane: ionet.Key{2}, n: 9, amount: ionet.MustAmount(3)}}})
 	f.Add([]byte(text))
-	f.Add([]byte(text + sum.seal(line{at: 8, reopen: []ionet.Key{{2}}})))
+	f.Add([]byte(text + sum.seal(line{at: 8, reopen: []Reopening{{Lane: ionet.Key{2}}}})))
 	f.Add([]byte(text[:len(text)-1]))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -306,7 +317,8 @@ func FuzzJournal(f *testing.F) {
 func FuzzLine(f *testing.F) {
 	e := entry{kind: chain.KindPayout, lane: ionet.Key{2}, n: 9, amount: ionet.MustAmount(3)}
 	f.Add(line{at: 7, lamports: 5000, entries: []entry{e, e}}.String())
-	f.Add(line{at: -1, reopen: []ionet.Key{{2}, {3}}}.String())
+	from := uint64(4)
+	f.Add(line{at: -1, reopen: []Reopening{{Lane: ionet.Key{2}}, {ionet.Key{3}, &from}}}.String())
 	f.Add("7 5 reopen,")
 	f.Fuzz(func(t *testing.T, body string) {
 		if l, err := parseLine(body); err == nil && l.String() != body {

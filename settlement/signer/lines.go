@@ -18,7 +18,7 @@ import (
 //
 //	io-signer-journal/1 <network id, base58>
 //	<sum> <seconds> <lamports>[ <entry>]...
-//	entry = <kind>,<lane>,<n>,<C(n)>,<content>,<C(n+1)>,<amount>  |  reopen,<lane>
+//	entry = <kind>,<lane>,<n>,<C(n)>,<content>,<C(n+1)>,<amount>  |  reopen,<lane>[,<n>]
 //
 // sum(i) = the first 16 hex digits of h(i), h(i) = H(h(i-1) ‖ the line after "<sum> "),
 // h(0) = H(the first line): no line can be changed, moved or taken out without
@@ -37,7 +37,7 @@ type line struct {
 	at       int64 // Unix seconds of the signer's clock
 	lamports uint64
 	entries  []entry
-	reopen   []ionet.Key // lanes, instead of entries
+	reopen   []Reopening // instead of entries
 }
 
 // chainOf is the running hash over the lines.
@@ -63,8 +63,11 @@ func (l line) String() string {
 	for _, e := range l.entries {
 		fmt.Fprintf(&b, " %s,%s,%d,%s,%s,%s,%s", e.kind, e.lane, e.n, e.c, e.content, e.next, e.amount)
 	}
-	for _, lane := range l.reopen {
-		fmt.Fprintf(&b, " reopen,%s", lane)
+	for _, r := range l.reopen {
+		fmt.Fprintf(&b, " reopen,%s", r.Lane)
+		if r.From != nil {
+			fmt.Fprintf(&b, ",%d", *r.From)
+		}
 	}
 	return b.String()
 }
@@ -96,9 +99,15 @@ func parseLine(body string) (line, error) {
 
 func (l *line) add(word string) error {
 	f := strings.Split(word, ",")
-	if f[0] == "reopen" && len(f) == 2 {
+	if f[0] == "reopen" && (len(f) == 2 || len(f) == 3) {
 		lane, err := ionet.ParseKey(f[1])
-		l.reopen = append(l.reopen, lane)
+		r := Reopening{Lane: lane}
+		if err == nil && len(f) == 3 {
+			var n uint64
+			n, err = strconv.ParseUint(f[2], 10, 64)
+			r.From = &n
+		}
+		l.reopen = append(l.reopen, r)
 		return err
 	}
 	if len(f) != 7 {

@@ -17,9 +17,17 @@ type ServerConfig struct {
 	Ring    *Ring
 	Policy  Policy
 	Journal string      // path of the journal; begun where it is missing
-	Reopen  []ionet.Key // lanes whose journal starts anew at the next position that is asked for
+	Reopen  []Reopening // lanes whose journal starts anew
 	Now     func() time.Time
 	Logger  *slog.Logger
+}
+
+// Reopening is a person's word that a lane goes on elsewhere than the journal has it:
+// at the next position that is asked for, if that is not past; with From, at one from
+// there on, though it may be past.
+type Reopening struct {
+	Lane ionet.Key
+	From *uint64
 }
 
 // Server signs what its policy and its journal allow. It implements Signer.
