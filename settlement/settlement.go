@@ -165,6 +165,8 @@ type Service struct {
 	earners   map[ionet.Key]ionet.Key  // payees by token account, while lanes catch up; recover.go
 	claims    [claimStripes]sync.Mutex // by wallet, while a claim is prepared
 	recent    recentHash
+	offering  sync.Map                 // wallets that a claim is being signed for; offers.go
+	rehearsed atomic.Int32             // claims that are simulated now; submit.go
 	untimed   map[uint64]*untimed      // by epoch; guarded by pass; sealtime.go
 	sentAt    map[ionet.Hash]time.Time // when live attempts were last sent, by message; guarded by pass
 	signers   *signers

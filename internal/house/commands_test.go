@@ -31,6 +31,7 @@ var documented = map[string]proof{
 	"make bench":                                    {exempt: "benchmarks are no tests, and take minutes"},
 	"ionetd genesis --help":                         {run: true},
 	"ionetd serve --help":                           {run: true},
+	"ionetd signer --help":                          {run: true},
 	"ionet-worker run --help":                       {run: true},
 	"ionet claim --help":                            {run: true},
 	"ionet emissions --by month --to 12":            {run: true},
