@@ -149,3 +149,29 @@ func TestSignerMistakes(t *testing.T) {
 		})
 	}
 }
+
+// Mistakes in naming signers are found before anything is opened.
+func TestSignerFlags(t *testing.T) {
+	for name, c := range map[string]struct {
+		flags signerFlags
+		want  string
+	}{
+		"no address":           {signerFlags{Signer: []string{"signer.sock"}}, "neither unix:<path> nor https://host:port"},
+		"twice":                {signerFlags{Signer: []string{"unix:a", "unix:a"}}, "is there twice"},
+		"https without files":  {signerFlags{Signer: []string{"https://a:1"}}, "--signer-cert is missing"},
+		"files without signer": {signerFlags{SignerCert: "a"}, "are for --signer https://HOST:PORT"},
+		"files that are none":  {signerFlags{Signer: []string{"https://a:1"}, SignerCert: "a", SignerKey: "b", SignerCA: "c"}, "--signer-cert, --signer-key or --signer-ca"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var err error
+			if len(c.flags.Signer) == 0 {
+				_, _, _, err = c.flags.load(t.Context(), t.TempDir())
+			} else {
+				_, err = c.flags.clients(ionet.Hash{})
+			}
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
+	}
+}
