@@ -122,20 +122,22 @@ func (r *run) amnesia(ctx context.Context) (string, error) {
 			return "", err
 		}
 	}
+	// What is forgotten is a claim, and then a run pays the wallet; or it is a run, and
+	// then wallets claim.
 	before := len(r.sent)
-	claimed, err := r.claimAtOnce(ctx)
-	if err != nil {
-		return "", err
+	first, then := (*run).claimAtOnce, (*run).requestPayout
+	if r.rng.IntN(2) == 0 {
+		first, then = then, first
 	}
-	if _, err := r.requestPayout(ctx); err != nil {
+	did, err := first(r, ctx)
+	if err != nil {
 		return "", err
 	}
 	passed, err := r.passOf(ctx, r.a)
 	if err != nil {
 		return "", err
 	}
-	// Whatever was sent before may be forgotten by this database too.
-	r.forgotten, r.forgottenFor = slices.Clone(r.sent[min(before, len(r.sent)):]), r.rng.IntN(10)
+	r.forgotten, r.forgottenFor = slices.Clone(r.sent[min(before, len(r.sent)):]), 2+r.rng.IntN(16)
 	if r.rng.IntN(2) == 0 {
 		r.a.stop()
 	}
@@ -146,7 +148,18 @@ func (r *run) amnesia(ctx context.Context) (string, error) {
 			}
 		}
 	}
-	return fmt.Sprintf("%s, %s, %d forgotten", claimed, passed, len(r.forgotten)), r.swap(ctx, name, r.database)
+	outcome := fmt.Sprintf("%s, %s, %d forgotten", did, passed, len(r.forgotten))
+	if err := r.swap(ctx, name, r.database); err != nil {
+		return "", err
+	}
+	// It has to lead again, and to be fenced, before anything is paid.
+	for range 6 {
+		if _, err := r.passA(ctx); err != nil {
+			return "", err
+		}
+	}
+	did, err = then(r, ctx)
+	return outcome + "; " + did, err
 }
 
 // remind sends what was forgotten, once its time has come.
