@@ -49,6 +49,7 @@ type arena struct {
 	opened []func()             // end what the present process holds
 	life   testing.TB           // of what outlives a cell
 	own    *pgxpool.Pool        // see direct
+	server *server              // whose database it is; nil: that of all tests
 	ownURL string
 
 	log         uint64   // size of the sealed log of receipts
@@ -59,13 +60,13 @@ type arena struct {
 
 // newArena makes a network whose schedule has so many epochs that no cell reaches
 // its end.
-func newArena(t *testing.T) *arena {
+func newArena(t *testing.T, url string) *arena {
 	t.Helper()
-	return newArenaWith(t, func(*genesis.Config) {})
+	return newArenaWith(t, url, func(*genesis.Config) {})
 }
 
-// newArenaWith makes a network with hosts, all but alice's with token accounts.
-func newArenaWith(t *testing.T, change func(*genesis.Config)) *arena {
+// newArenaWith makes a network on an empty database, with hosts, all but alice's with token accounts.
+func newArenaWith(t *testing.T, url string, change func(*genesis.Config)) *arena {
 	t.Helper()
 	node, err := arenaNode()
 	if err != nil {
@@ -79,7 +80,7 @@ func newArenaWith(t *testing.T, change func(*genesis.Config)) *arena {
 		t.Fatal(err)
 	}
 	a := &arena{machine: &machine{wires: &wires{}, wallet: map[ionet.Key]ed25519.PrivateKey{}}, hidden: map[ionet.Key]uint64{}, slots: arenaDepth + 1, life: t}
-	a.books = &books{t: t, node: node, url: pgtest.NewURL(t), first: handTime.Load() + testSample, depth: arenaDepth}
+	a.books = &books{t: t, node: node, url: url, first: handTime.Load() + testSample, depth: arenaDepth}
 	if a.store, err = publish.NewFolder(t.TempDir()); err != nil {
 		t.Fatal(err)
 	}
@@ -118,9 +119,20 @@ func (a *arena) people() {
 
 // keep returns a copy of the database as it is now.
 func (a *arena) keep() string {
-	url := pgtest.Copy(a.life, a.url)
-	a.pool.Reset()
-	return url
+	defer a.pool.Reset()
+	if a.server != nil {
+		return a.server.copy(a.url)
+	}
+	return pgtest.Copy(a.life, a.url)
+}
+
+// putTo puts the arena's database back to a copy.
+func (a *arena) putTo(copy string) {
+	if a.server != nil {
+		a.server.restore(a.url, copy)
+		return
+	}
+	pgtest.Restore(a.life, a.url, copy)
 }
 
 // start opens a service on the arena's database, as a new process would, after

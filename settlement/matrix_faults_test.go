@@ -6,13 +6,15 @@ import (
 
 	"github.com/ionet-settlement/ionet/chain"
 	"github.com/ionet-settlement/ionet/chain/rpc"
-	"github.com/ionet-settlement/ionet/internal/pgtest"
 	iwires "github.com/ionet-settlement/ionet/internal/wires"
 )
 
 // matrixFault is a fault: what it does at its step, and how the world is after it.
 type matrixFault struct {
 	name string
+	what string // in words
+	// durable is true where the database must have what it committed after a crash.
+	durable bool
 	// meets reports whether it makes sense at a step; nil: at every step.
 	meets func(k matrixKind, step string) bool
 	// begin runs before the kind's run; nil: nothing.
@@ -29,14 +31,14 @@ func isSend(_ matrixKind, step string) bool { return step == "rpc sendTransactio
 // matrixFaults are all faults of the matrix.
 func matrixFaults() []matrixFault {
 	list := []matrixFault{
-		{name: "killed before", at: stops(iwires.Lost, true), heal: (*cell).restart},
-		{name: "killed after", at: stops(iwires.Unheard, true), heal: (*cell).restart},
-		{name: "request lost", at: stops(iwires.Lost, false)},
-		{name: "answer lost", at: stops(iwires.Unheard, false)},
-		{name: "RPC error", meets: isCall, at: stops(iwires.Refused, false)},
+		{name: "killed before", what: "the process dies (kill -9) before the step arrives; the next one starts from the database.", at: stops(iwires.Lost, true), heal: (*cell).restart},
+		{name: "killed after", what: "the process dies once the step has taken effect, before it hears of it.", at: stops(iwires.Unheard, true), heal: (*cell).restart},
+		{name: "request lost", what: "the step never arrives, the process goes on.", at: stops(iwires.Lost, false)},
+		{name: "answer lost", what: "the step takes effect, its answer is lost, the process goes on.", at: stops(iwires.Unheard, false)},
+		{name: "RPC error", what: "the endpoint refuses the call: 503 in HTML, 429, node is behind, or half an answer.", meets: isCall, at: stops(iwires.Refused, false)},
 	}
 	list = append(list, chainFaults()...)
-	list = append(list, databaseFaults()...)
+	list = append(append(list, databaseFaults()...), serverFault())
 	return append(list, outsiderFaults()...)
 }
 
@@ -65,12 +67,12 @@ func (c *cell) restart() {
 func chainFaults() []matrixFault {
 	return []matrixFault{
 		{
-			name: "landed late", meets: isSend,
+			name: "landed late", what: "what is sent is swallowed, and lands by itself in the last block that takes it.", meets: isSend,
 			at:   does(func(c *cell, _ int) { c.wires.Drop(true) }),
 			heal: (*cell).landLate,
 		},
 		{
-			name: "forked, lands again", meets: isCall,
+			name: "forked, lands again", what: "all slots that are not final are abandoned at the step; what was in them may land again.", meets: isCall,
 			begin: func(c *cell) { c.slots = 1 },
 			at: func(c *cell, _ int) iwires.Fault {
 				return iwires.Fault{Outcome: iwires.Pass, After: func(string) { c.fork() }}
@@ -78,14 +80,14 @@ func chainFaults() []matrixFault {
 			heal: func(c *cell) { c.slots = arenaDepth + 1 },
 		},
 		{
-			name: "forked, never lands", meets: isSend,
+			name: "forked, never lands", what: "the transaction's slots are abandoned and no node has it any more, until it has expired.", meets: isSend,
 			begin: func(c *cell) { c.slots = 1 },
 			at: func(c *cell, _ int) iwires.Fault {
 				return iwires.Fault{Outcome: iwires.Pass, After: func(string) { c.fork(); c.wires.Drop(true) }}
 			},
 			heal: (*cell).expire,
 		},
-		{name: "RPC lies", at: does((*cell).lie), heal: (*cell).endLie},
+		{name: "RPC lies", what: "one of two endpoints tells of each open content that it won (at every second step: that it did not), or of a key that nobody knows.", at: does((*cell).lie), heal: (*cell).endLie},
 	}
 }
 
@@ -157,16 +159,16 @@ func (c *cell) openHeight() uint64 {
 // databaseFaults are those of the database and of the processes on it.
 func databaseFaults() []matrixFault {
 	return []matrixFault{
-		{name: "database restarted", at: does(func(c *cell, _ int) { c.endSessions() })},
+		{name: "sessions ended", what: "all sessions of the database end at the step, as when it restarts or fails over.", at: does(func(c *cell, _ int) { c.endSessions() })},
 		{
-			name: "restored from before the step",
-			at:   stops(iwires.Lost, true),
+			name: "restored from before the step", what: "the database is put back to just before the step, after everything had come to its end.",
+			at: stops(iwires.Lost, true),
 			heal: func(c *cell) {
 				if c.step == "" {
 					return
 				}
 				c.shut()
-				before := pgtest.Copy(c.life, c.url)
+				before := c.keep()
 				c.start()
 				c.kind.run(c)
 				c.rest()
@@ -174,7 +176,7 @@ func databaseFaults() []matrixFault {
 			},
 		},
 		{
-			name: "restored from before the last final position",
+			name: "restored from before the last final position", what: "the process dies after the step, and the database is put back to before the former run of the kind.",
 			begin: func(c *cell) {
 				if c.kind.fresh {
 					c.old = c.early
@@ -190,14 +192,14 @@ func databaseFaults() []matrixFault {
 			heal: func(c *cell) { c.restore(c.old) },
 		},
 		{
-			name:  "put back under the running process",
+			name: "put back under the running process", what: "at the step the database is put back to before the run, while the process goes on.",
 			begin: func(c *cell) { c.old = c.keep() },
-			at:    does(func(c *cell, _ int) { pgtest.Restore(c.life, c.url, c.old) }),
+			at:    does(func(c *cell, _ int) { c.putTo(c.old) }),
 			heal: func(c *cell) {
 				c.outlast() // its lease is of the other database
 			},
 		},
-		{name: "two instances", begin: (*cell).standBy, at: does(func(c *cell, _ int) { c.takeOver() }), heal: (*cell).endTakeOver},
+		{name: "two instances", what: "a second instance takes over while the first one stands still at the step; then both run, with leadership going to and fro.", begin: (*cell).standBy, at: does(func(c *cell, _ int) { c.takeOver() }), heal: (*cell).endTakeOver},
 	}
 }
 
@@ -213,7 +215,7 @@ func (c *cell) endSessions() {
 // restore goes on with another copy of the database, in a new process.
 func (c *cell) restore(copy string) {
 	c.shut()
-	pgtest.Restore(c.life, c.url, copy)
+	c.putTo(copy)
 	c.start()
 }
 

@@ -23,8 +23,8 @@ type matrixKind struct {
 	payee func(a *arena) *host
 	// wallet is true where a payee's wallet signs the transaction.
 	wallet bool
-	// arena makes the network of the kind; nil: newArena.
-	arena func(t *testing.T) *arena
+	// arena makes the network of the kind on an empty database; nil: newArena.
+	arena func(t *testing.T, url string) *arena
 	// fresh is true where a network can do it only once.
 	fresh bool
 	// alone runs a cell without any arena; nil for all but one kind.

@@ -131,8 +131,8 @@ func withdrawalKind() matrixKind {
 func unlockKind() matrixKind {
 	return matrixKind{
 		name: "unlock",
-		arena: func(t *testing.T) *arena {
-			a := newArenaWith(t, func(c *genesis.Config) {
+		arena: func(t *testing.T, url string) *arena {
+			a := newArenaWith(t, url, func(c *genesis.Config) {
 				c.Schedule, _ = c.Schedule.Shorten(shortEpochs)
 				c.Unlocks = map[string]emissions.Unlock{"seed": {Kind: emissions.UnlockLinear, To: 1400}}
 				c.Beneficiaries = map[string][]ionet.Beneficiary{"seed": {
@@ -214,8 +214,8 @@ func retireKind() matrixKind {
 	return matrixKind{
 		name:  "retire",
 		fresh: true,
-		arena: func(t *testing.T) *arena {
-			return newArenaWith(t, func(c *genesis.Config) { c.Schedule, _ = c.Schedule.Shorten(retireEpochs) })
+		arena: func(t *testing.T, url string) *arena {
+			return newArenaWith(t, url, func(c *genesis.Config) { c.Schedule, _ = c.Schedule.Shorten(retireEpochs) })
 		},
 		prepare: func(c *cell) {
 			k := c.playOn(c.alice, c.bob, c.carol)

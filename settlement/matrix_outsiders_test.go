@@ -22,15 +22,15 @@ import (
 func outsiderFaults() []matrixFault {
 	pays := func(k matrixKind, _ string) bool { return k.payee != nil }
 	return []matrixFault{
-		{name: "payee closes", meets: pays, at: does(func(c *cell, _ int) { c.closeAccount(c.kind.payee(c.arena)) }), heal: (*cell).reopenAccount},
+		{name: "payee closes", what: "the payee moves its tokens elsewhere and closes its token account at the step.", meets: pays, at: does(func(c *cell, _ int) { c.closeAccount(c.kind.payee(c.arena)) }), heal: (*cell).reopenAccount},
 		{
-			name: "payee frozen", meets: pays,
+			name: "payee frozen", what: "the payee's token account is frozen at the step.", meets: pays,
 			at:   does(func(c *cell, _ int) { c.freezeAccount(c.kind.payee(c.arena), true) }),
 			heal: func(c *cell) { c.freezeAccount(c.kind.payee(c.arena), false) },
 		},
-		{name: "gifts", at: does(func(c *cell, n int) { c.give(n) })},
+		{name: "gifts", what: "strangers send lamports to a lane, its one-time key, the lane key and the vault, and tokens to the vault and to an account that the lane owns.", at: does(func(c *cell, n int) { c.give(n) })},
 		{
-			name: "second signature", meets: func(k matrixKind, _ string) bool { return k.wallet },
+			name: "second signature", what: "the wallet makes another valid signature over the same message and sends that.", meets: func(k matrixKind, _ string) bool { return k.wallet },
 			at:   does(func(c *cell, _ int) { c.wires.Hook(func(string) { c.signAgain() }) }),
 			heal: func(c *cell) { c.wires.Hook(nil) },
 		},

@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"hash/fnv"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ionet-settlement/ionet/internal/pgtest"
 )
 
 // The matrix runs every outgoing kind into every fault at every step. `make matrix`
@@ -17,11 +20,13 @@ import (
 // each fault at one step, which the seed picks. A cell that failed is run alone by
 // its name, as in go test ./settlement -run TestMatrix -matrix.cell=payout/killed-before/8.
 var (
-	matrixCell = flag.String("matrix.cell", "", "run the cells whose name is this, or begins so: kind/fault/step")
-	matrixFull = flag.Bool("matrix.full", false, "run the cells of all steps")
-	matrixSeed = flag.Int64("matrix.seed", 0, "pick the steps of the reduced form by this; by the time when 0")
-	matrixOut  = flag.String("matrix.out", "", "write the results here, as JSON")
-	matrixOnly = flag.String("matrix.kind", "", "run this kind alone")
+	matrixCell    = flag.String("matrix.cell", "", "run the cells whose name is this, or begins so: kind/fault/step")
+	matrixFull    = flag.Bool("matrix.full", false, "run the cells of all steps")
+	matrixSeed    = flag.Int64("matrix.seed", 0, "pick the steps of the reduced form by this; by the time when 0")
+	matrixOut     = flag.String("matrix.out", "", "write the results here, as JSON")
+	matrixWorkers = flag.Int("matrix.workers", runtime.NumCPU(), "how many kinds run at once when a report is made")
+	matrixReport  = flag.String("matrix.report", "", "run the full matrix, each kind in a process, and write this file")
+	matrixOnly    = flag.String("matrix.kind", "", "run this kind alone")
 )
 
 // kindResult is what became of one kind's cells.
@@ -40,18 +45,23 @@ type cellResult struct {
 }
 
 func TestMatrix(t *testing.T) {
+	if *matrixReport != "" {
+		coordinate(t, *matrixReport)
+		return
+	}
 	seed := *matrixSeed
 	if seed == 0 {
 		seed = time.Now().UnixNano() % 1_000_000
 	}
 	t.Logf("steps are picked by -matrix.seed=%d", seed)
+	crashing := newServer(t)
 	var all []kindResult
 	for _, k := range matrixKinds() {
 		if *matrixOnly != "" && *matrixOnly != k.slug() || *matrixCell != "" && !strings.HasPrefix(*matrixCell, k.slug()) {
 			continue
 		}
 		t.Run(k.slug(), func(t *testing.T) {
-			r := runKind(t, k, seed)
+			r := runKind(t, k, seed, crashing)
 			t.Logf("%d steps, %d cells", len(r.Steps), len(r.Cells))
 			checkSteps(t, r)
 			all = append(all, r)
@@ -87,7 +97,7 @@ func (f matrixFault) slug() string { return slugOf(f.name) }
 const perArena = 150
 
 // runKind counts the kind's steps and runs the cells that the flags pick.
-func runKind(t *testing.T, k matrixKind, seed int64) kindResult {
+func runKind(t *testing.T, k matrixKind, seed int64, crashing *server) kindResult {
 	r := kindResult{Kind: k.name}
 	s := &supply{t: t, kind: k}
 	t.Run("none", func(t *testing.T) {
@@ -100,13 +110,19 @@ func runKind(t *testing.T, k matrixKind, seed int64) kindResult {
 	for i, step := range r.Steps {
 		t.Logf("step %d: %s", i+1, step)
 	}
+	durable := &supply{t: t, kind: k, server: crashing}
 	for _, f := range matrixFaults() {
+		of := s
+		if f.durable {
+			of = durable
+		}
 		for _, n := range pick(k, f, r.Steps, seed) {
-			r.Cells = append(r.Cells, s.runCell(t, k, f, n))
+			r.Cells = append(r.Cells, of.runCell(t, k, f, n))
 		}
 	}
-	if s.a != nil && !t.Failed() {
-		s.a.inspect()
+	if !t.Failed() {
+		s.end()
+		durable.end()
 	}
 	return r
 }
@@ -137,26 +153,40 @@ func pick(k matrixKind, f matrixFault, steps []string, seed int64) (list []int) 
 
 // supply hands out networks: the same again, until a cell fails in it, or it is old.
 type supply struct {
-	t     *testing.T
-	kind  matrixKind
-	a     *arena
-	cells int
+	t      *testing.T
+	kind   matrixKind
+	a      *arena
+	cells  int
+	server *server // nil: that of all tests
 }
 
 func (s *supply) next() *arena {
 	if s.a != nil && (s.kind.fresh || s.cells >= perArena) {
-		s.a.inspect()
-		s.drop()
+		s.end()
 	}
 	if s.a == nil {
 		made := newArena
 		if s.kind.arena != nil {
 			made = s.kind.arena
 		}
-		s.a, s.cells = made(s.t), 0
+		if s.server != nil {
+			s.a = made(s.t, s.server.newURL())
+			s.a.server = s.server
+		} else {
+			s.a = made(s.t, pgtest.NewURL(s.t))
+		}
+		s.cells = 0
 	}
 	s.cells++
 	return s.a
+}
+
+// end lets the auditor look at the network, and gives it up.
+func (s *supply) end() {
+	if s.a != nil {
+		s.a.inspect()
+		s.drop()
+	}
 }
 
 func (s *supply) drop() {
