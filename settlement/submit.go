@@ -214,8 +214,16 @@ func (s *Service) coSign(ctx context.Context, tx []byte, p prepared) (*attempt, 
 	return &a, err
 }
 
+// maxRehearsals is how many claims are simulated at once: outsiders decide how many
+// are asked for, and the endpoints serve the passes too.
+const maxRehearsals = 16
+
 // rehearseClaim simulates a claim, signed or not.
 func (s *Service) rehearseClaim(ctx context.Context, tx []byte, p prepared) error {
+	defer s.rehearsed.Add(-1)
+	if s.rehearsed.Add(1) > maxRehearsals {
+		return NewProblem(ProblemBusy, "transaction", "%d claims are being simulated: try again", maxRehearsals).after(time.Second)
+	}
 	result, err := s.cfg.Chain.Simulate(ctx, tx, p.blockhash.ContextSlot)
 	if err != nil {
 		return fmt.Errorf("simulate a claim: %w", err)
@@ -235,15 +243,15 @@ func (s *Service) signClaim(ctx context.Context, tx []byte, l lane) ([]byte, err
 	if err != nil {
 		return nil, fmt.Errorf("sign a claim: %w", err)
 	}
-	job := []toSign{{kind: chain.KindClaim, tx: tx, message: raw.Message, missing: raw.Missing(), lanes: []lane{l}}}
-	signed, missing, why := s.complete(ctx, job)
-	missing[0] = slices.DeleteFunc(missing[0], func(k ionet.Key) bool { return k == raw.FeePayer })
-	if err := s.lacks(missing[0], why[0]); err != nil {
+	j := &signing{kind: chain.KindClaim, tx: tx, message: raw.Message, missing: raw.Missing(), lanes: []lane{l}}
+	s.complete(ctx, []*signing{j})
+	j.missing = slices.DeleteFunc(j.missing, func(k ionet.Key) bool { return k == raw.FeePayer }) // of an offer
+	if err := s.lacks(j); err != nil {
 		s.log.Warn("a claim was not signed", "wallet", raw.FeePayer.String(), "lane", l.name, "position", l.position, "error", err)
 		return nil, NewProblem(ProblemBusy, "transaction", "claims are not signed at the moment, try again in a while: your debt is untouched").after(claimRetry)
 	}
-	s.signers.allow(job, []error{nil})
-	return signed[0], nil
+	s.signers.allow([]*signing{j}, []error{nil})
+	return j.tx, nil
 }
 
 // persistClaim checks the debt again and commits the claim as persist does. A
