@@ -36,10 +36,13 @@ type Prepared struct {
 // blockhash and for the amount that it has; one with such a transaction is a
 // problem that names it.
 func (s *Service) PrepareClaim(ctx context.Context, wallet ionet.Key) (Prepared, error) {
-	turn, err := s.claimTurn(wallet)
-	if err != nil {
+	if err := s.mayClaim(wallet); err != nil {
 		return Prepared{}, err
 	}
+	// One wallet's claims are prepared one at a time, so that the same request
+	// gives the same bytes.
+	turn := &s.claims[wallet[0]%claimStripes]
+	turn.Lock()
 	defer turn.Unlock()
 	c, err := s.claimableBy(ctx, wallet)
 	if err != nil {
@@ -61,19 +64,15 @@ func (s *Service) PrepareClaim(ctx context.Context, wallet ionet.Key) (Prepared,
 	return p.public(), nil
 }
 
-// claimTurn checks that a claim of wallet can be prepared and locks its turn: one
-// wallet's claims are prepared one at a time, so that the same request gives the
-// same bytes.
-func (s *Service) claimTurn(wallet ionet.Key) (*sync.Mutex, error) {
+// mayClaim checks that a claim of wallet can be prepared, here and now.
+func (s *Service) mayClaim(wallet ionet.Key) error {
 	if err := proofs.CheckKey(wallet); err != nil {
-		return nil, NewProblem(ProblemWeakKey, "wallet", "wallet %s: %v", wallet, err)
+		return NewProblem(ProblemWeakKey, "wallet", "wallet %s: %v", wallet, err)
 	}
 	if !s.view.isReady() {
-		return nil, s.notReady()
+		return s.notReady()
 	}
-	turn := &s.claims[wallet[0]%claimStripes]
-	turn.Lock()
-	return turn, nil
+	return nil
 }
 
 // claimError turns the loss of the lease into the problem that it is for a wallet.

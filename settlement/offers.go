@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -32,11 +33,14 @@ func (a *attempt) isOffer() bool { return a.kind == chain.KindClaim && a.signatu
 // pays: the same request gives the same bytes while they can land, the claim can be
 // had by PrepareClaim all the same, and a payout run that wants its debt takes it.
 func (s *Service) OfferClaim(ctx context.Context, wallet ionet.Key) (Prepared, error) {
-	turn, err := s.claimTurn(wallet)
-	if err != nil {
+	if err := s.mayClaim(wallet); err != nil {
 		return Prepared{}, err
 	}
-	defer turn.Unlock()
+	// One request for a wallet at a time; nobody else waits for it.
+	if _, busy := s.offering.LoadOrStore(wallet, true); busy {
+		return Prepared{}, NewProblem(ProblemBusy, "account", "a claim of wallet %s is just being signed for another request", wallet).after(time.Second)
+	}
+	defer s.offering.Delete(wallet)
 	c, err := s.claimableBy(ctx, wallet)
 	if err != nil {
 		return Prepared{}, err

@@ -3,6 +3,7 @@ package settlement
 import (
 	"bytes"
 	"fmt"
+	"sync/atomic"
 	"testing"
 
 	"github.com/ionet-settlement/ionet"
@@ -188,4 +189,47 @@ func TestOfferFailsAtEachStep(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Who floods the service with requests for claims has only so many simulated at once,
+// and for one wallet one at a time.
+func TestSimulationsOfClaimsAreBounded(t *testing.T) {
+	m := newMachine(t)
+	m.fenceUp()
+	m.seal(m.alice, m.bob)
+	tx := m.signClaim(m.bob, m.prepare(m.bob))
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	var first atomic.Bool
+	m.wires.before(func(method string) {
+		if method == "simulateTransaction" && first.CompareAndSwap(false, true) {
+			close(begun)
+			<-goOn
+		}
+	})
+	done := make(chan error, 1)
+	go func() {
+		_, err := m.OfferClaim(t.Context(), m.alice.payout)
+		done <- err
+	}()
+	<-begun
+	_, err := m.OfferClaim(t.Context(), m.alice.payout)
+	wantProblem(t, err, ProblemBusy)
+	m.rehearsed.Add(maxRehearsals - 1)
+	_, err = m.SubmitClaim(t.Context(), tx)
+	wantProblem(t, err, ProblemBusy)
+	m.rehearsed.Add(1 - maxRehearsals)
+	if _, err := m.SubmitClaim(t.Context(), tx); err != nil {
+		t.Errorf("a wallet's claim waits for an offer to another: %v", err)
+	}
+	close(goOn)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	m.wires.before(nil)
+	if n := m.rehearsed.Load(); n != 0 {
+		t.Errorf("%d simulations are counted when none runs", n)
+	}
+	m.claimAll(m.alice)
+	m.claimAll(m.bob)
+	m.checkBooks()
 }
