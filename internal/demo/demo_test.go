@@ -51,17 +51,8 @@ func TestMultisigDemo(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
-	dir, unlock, err := newRun(t.TempDir())
-	must(t, err)
-	s, err := newStage(ctx, testPace, dir, testLog{t})
-	must(t, err)
+	s := newTestStage(t, ctx)
 	s.multisig = true
-	t.Cleanup(func() {
-		if err := s.close(); err != nil {
-			t.Errorf("stop the network: %v", err)
-		}
-		unlock()
-	})
 	must(t, s.mainJob(ctx, 2))
 	s.wantHolds(t, ctx)
 	if got := len(s.network.Multisigs); got != 3 {
@@ -106,7 +97,8 @@ func TestKillRestoreTamper(t *testing.T) {
 	t.Run("verdict amount", func(t *testing.T) { s.shiftVerdict(t, ctx) })
 }
 
-func openStage(t *testing.T, ctx context.Context) *stage {
+// newTestStage is an empty stage that is closed with the test.
+func newTestStage(t *testing.T, ctx context.Context) *stage {
 	t.Helper()
 	dir, unlock, err := newRun(t.TempDir())
 	must(t, err)
@@ -118,6 +110,12 @@ func openStage(t *testing.T, ctx context.Context) *stage {
 		}
 		unlock()
 	})
+	return s
+}
+
+func openStage(t *testing.T, ctx context.Context) *stage {
+	t.Helper()
+	s := newTestStage(t, ctx)
 	for _, step := range []func(context.Context) error{s.startChain, s.genesis, s.serve, s.addWorkers, s.openAccounts} {
 		must(t, step(ctx))
 	}

@@ -41,10 +41,13 @@ func (s *stage) board(ctx context.Context) ([]string, error) {
 	return []string{"--mint-authority", board, "--reward-authority", board, "--fee-authority", board}, nil
 }
 
+// isRemote reports whether the service has its money keys in other processes.
+func (s *stage) isRemote() bool { return s.multisig || s.hostile }
+
 // startSigners starts a process for the keys that genesis made and one for each
 // member. What the service keeps is a folder with no key but the one for acks.
 func (s *stage) startSigners(ctx context.Context) error {
-	if !s.multisig {
+	if !s.isRemote() {
 		return nil
 	}
 	var err error
@@ -66,6 +69,9 @@ func (s *stage) startSigners(ctx context.Context) error {
 	if err := s.startSigner(ctx, "signer", s.keys()); err != nil {
 		return err
 	}
+	if !s.multisig {
+		return nil
+	}
 	for i := range members {
 		if err := s.startSigner(ctx, fmt.Sprintf("member-%d", i+1), s.memberDir(i+1)); err != nil {
 			return err
@@ -74,13 +80,13 @@ func (s *stage) startSigners(ctx context.Context) error {
 	return nil
 }
 
-// signerLimit is more than the demo's providers can earn.
-const signerLimit = "100000000"
+// signerLimit is more than the demo's providers can earn, and all that is unlocked.
+const signerLimit = "1000000000"
 
 func (s *stage) startSigner(ctx context.Context, name, dir string) error {
 	c, err := s.start(name, "ionetd", "signer", "--dir", dir, "--network", filepath.Join(s.keys(), "network.toml"),
 		"--journal", filepath.Join(dir, "signer.journal"), "--listen", s.socket(name),
-		"--limit-payout", signerLimit, "--limit-claim", signerLimit, "--limit-withdrawal", signerLimit)
+		"--limit-payout", signerLimit, "--limit-claim", signerLimit, "--limit-withdrawal", signerLimit, "--limit-unlock", signerLimit)
 	if err != nil {
 		return err
 	}
@@ -93,7 +99,7 @@ func (s *stage) socket(name string) string { return "unix:" + filepath.Join(s.so
 
 // place is the folder that the service reads.
 func (s *stage) place() string {
-	if s.multisig {
+	if s.isRemote() {
 		return filepath.Join(s.dir, "service")
 	}
 	return s.keys()

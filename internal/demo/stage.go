@@ -52,7 +52,7 @@ type stage struct {
 	chain   *child
 	service *child
 	workers []*child
-	signers []*child // of the money keys, where they are not the service's own
+	signers []*child // of the money keys, where the service does not have them
 	sockets string   // folder of the signers' sockets
 
 	rpc      string
@@ -145,6 +145,13 @@ func (s *stage) genesis(ctx context.Context) error {
 		}
 		args = append(args, board...)
 	}
+	if s.hostile {
+		benefits, err := s.benefits(ctx)
+		if err != nil {
+			return err
+		}
+		args = append(args, benefits...)
+	}
 	if err := s.do(ctx, "genesis", "ionetd", args...); err != nil {
 		return err
 	}
@@ -228,12 +235,16 @@ func (s *stage) addWorker(ctx context.Context, name string, wallet int, flags ..
 // that a batch can pay them; the first one's opens with his claim.
 func (s *stage) openAccounts(ctx context.Context) error {
 	for i := 2; i <= hosts; i++ {
-		if err := s.do(ctx, "wallet", "ionet", "account", "open", "--keypair", s.wallet(i), "--rpc", s.rpc,
-			"--mint", s.network.Mint.String(), "--airdrop"); err != nil {
+		if err := s.openAccount(ctx, s.wallet(i)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (s *stage) openAccount(ctx context.Context, wallet string) error {
+	return s.do(ctx, "wallet", "ionet", "account", "open", "--keypair", wallet, "--rpc", s.rpc,
+		"--mint", s.network.Mint.String(), "--airdrop")
 }
 
 // claim has the first provider claim with his wallet.
