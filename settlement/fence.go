@@ -41,7 +41,8 @@ func (s *Service) fence(ctx context.Context, lanes []lane, live []attempt) (bool
 		}
 	}
 	if done {
-		if !s.view.isReady() {
+		if s.fenced != number {
+			s.fenced = number
 			s.emit(Event{Kind: EventFence, Count: countDebtLanes(lanes)})
 		}
 		return true, nil

@@ -172,6 +172,7 @@ type Service struct {
 	signers   *signers
 	cosigners cosigners
 	payees    int                      // of one payout at most
+	fenced    int64                    // number of the lease whose fence was told; guarded by pass
 	swept     time.Time                // when prepared claims were last swept; guarded by pass
 	looked    time.Time                // when a pass last looked at endpoints and lamports; guarded by pass
 	scanner   scanner                  // scan.go; guarded by pass
