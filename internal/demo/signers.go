@@ -81,7 +81,7 @@ func (s *stage) startSigners(ctx context.Context) error {
 }
 
 // signerLimit is more than the demo's providers can earn, and all that is unlocked.
-const signerLimit = "1000000000"
+const signerLimit = "10000000000"
 
 func (s *stage) startSigner(ctx context.Context, name, dir string) error {
 	c, err := s.start(name, "ionetd", "signer", "--dir", dir, "--network", filepath.Join(s.keys(), "network.toml"),
