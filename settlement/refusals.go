@@ -87,7 +87,7 @@ func (s *Service) unrefused(drafts []draft) (list []draft, err error) {
 		if why == nil {
 			list = append(list, d)
 		} else if !told[d.kind] {
-			told[d.kind], err = true, errors.Join(err, fmt.Errorf("prepare %s: %w", d.kind, why))
+			told[d.kind], err = true, errors.Join(err, fmt.Errorf("sign %s: %w", d.kind, why))
 		}
 	}
 	return list, err
