@@ -37,7 +37,8 @@ A wallet that takes Solana Pay links claims for itself; as a QR code the URL is 
   ionet claim --server https://ionetd.example --pay-url`
 }
 
-// Run claims, and claims again where another claim took the lane's position.
+// Run claims, and claims again where another claim took the lane's position or another
+// instance of the service takes over.
 func (c *claimCmd) Run(s *stage) error {
 	api, err := c.client()
 	if err != nil {
@@ -68,10 +69,10 @@ func (c *claimCmd) Run(s *stage) error {
 	}
 	for range claimTries {
 		done, err := claimOnce(s, api, network, key)
-		var pending *client.Problem
-		if client.IsProblem(err, client.ClaimPending) && errors.As(err, &pending) {
-			s.print("%s", pending.Detail)
-			if err := s.pause(max(pending.RetryAfter, time.Second)); err != nil {
+		var later *client.Problem
+		if (client.IsProblem(err, client.ClaimPending) || client.IsProblem(err, client.NotLeader)) && errors.As(err, &later) {
+			s.print("%s", later.Detail)
+			if err := s.pause(max(later.RetryAfter, time.Second)); err != nil {
 				return err
 			}
 			continue
@@ -80,7 +81,7 @@ func (c *claimCmd) Run(s *stage) error {
 			return err
 		}
 	}
-	return fmt.Errorf("claim: the lane moved on, or an earlier claim was on its way, %d times; try again later", claimTries)
+	return fmt.Errorf("claim: the lane moved on, an earlier claim was on its way, or no service led, %d times; try again later", claimTries)
 }
 
 // claimTries is how often a claim is prepared. An earlier one of the wallet's is over
