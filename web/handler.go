@@ -30,6 +30,8 @@ type handler struct {
 	now     func() time.Time
 	clock   ionet.Clock
 	heavy   chan struct{} // held by requests that read a whole epoch
+
+	outgoing payoutsCache
 }
 
 // Handler returns the service's HTTP side.

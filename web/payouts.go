@@ -2,22 +2,56 @@ package web
 
 import (
 	"context"
+	"sync"
+	"time"
 
 	"github.com/ionet-settlement/ionet/client"
 	"github.com/ionet-settlement/ionet/settlement"
 )
 
-func (h *handler) payouts(ctx context.Context, in *limitInput) (client.Payouts, error) {
+// payoutsFor is how long an answer of /v1/payouts is given again: it sums over all
+// payees, and each status page that is open asks every other second.
+const payoutsFor = 2 * time.Second
+
+// payoutsCache holds answers by their limit; one is made at a time.
+type payoutsCache struct {
+	mu   sync.Mutex
+	made map[int]madePayouts
+}
+
+type madePayouts struct {
+	at  time.Time
+	out client.Payouts
+}
+
+type payoutsInput struct {
+	Limit int `query:"limit" default:"24" minimum:"1" maximum:"100" doc:"How many that ended, the latest first; open ones are listed always"`
+}
+
+func (h *handler) payouts(ctx context.Context, in *payoutsInput) (client.Payouts, error) {
+	c := &h.outgoing
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if m, ok := c.made[in.Limit]; ok && h.now().Sub(m.at) < payoutsFor {
+		return m.out, nil
+	}
 	p, err := h.service.Payouts(ctx, in.Limit)
 	if err != nil {
 		return client.Payouts{}, err
 	}
 	out := WirePayouts(p, false) // who is held is told to whoever asks for the provider
 	next, err := h.service.NextPayout(ctx)
-	if err == nil && !next.IsZero() {
+	if err != nil {
+		return client.Payouts{}, err
+	}
+	if !next.IsZero() {
 		out.Next = next.Unix()
 	}
-	return out, err
+	if c.made == nil {
+		c.made = map[int]madePayouts{}
+	}
+	c.made[in.Limit] = madePayouts{h.now(), out}
+	return out, nil
 }
 
 // WirePayouts is p as the API has it, with the held payees by name or without.
