@@ -163,7 +163,7 @@ WHERE name = $1 AND instance = $2 AND number = $3 AND expires_at BETWEEN $4 AND 
 RETURNING signings`
 
 // take makes this instance the leader where the former lease expired, or was
-// its own; l.mu is held.
+// its own; l.mu is held, and Service.pass.
 func (s *Service) take(ctx context.Context, now time.Time) error {
 	l, until := &s.lease, now.Add(s.cfg.LeaseTime)
 	var number, serial int64
@@ -178,6 +178,7 @@ func (s *Service) take(ctx context.Context, now time.Time) error {
 	l.suspect.Store(false)
 	l.token = draw(s.cfg.Rand)
 	s.view.reset()
+	s.scanner = scanner{} // perhaps this is an older copy, which forgot credits that were read
 	s.log.Info("lease taken", "number", number)
 	s.emit(Event{Kind: EventLease, Detail: fmt.Sprintf("taken, number %d", number)})
 	return nil

@@ -300,12 +300,13 @@ func (r *run) resume(ctx context.Context) (string, error) {
 		}
 	}
 	plan, err := i.service.PlanResume(ctx)
-	if errors.Is(err, settlement.ErrNothingToResume) {
-		return "nothing is halted", nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, settlement.ErrNothingToResume) {
 		r.said(err)
 		return class(err), nil
+	}
+	// What is only unexplained is left to the scan, which finds out whose it is.
+	if len(plan.Halts) == 0 {
+		return "nothing is halted", nil
 	}
 	r.asked, err = i.service.AskResume(ctx, plan.Seen, "the simulation stole it")
 	if err != nil {
