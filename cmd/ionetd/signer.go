@@ -28,11 +28,11 @@ type signerCmd struct {
 
 	Peer []uint32 `placeholder:"UID" help:"User number that may ask over the socket beside our own and root, so that the service can run as another user (Linux); repeat it for more."`
 
-	TLSCert  string `name:"tls-cert" placeholder:"FILE" help:"Certificate of this signer, PEM; for https."`
+	TLSCert  string `name:"tls-cert" placeholder:"FILE" help:"Certificate of this signer, PEM, with the extended key usage serverAuth alone; for https."`
 	TLSKey   string `name:"tls-key" placeholder:"FILE" help:"Key of --tls-cert, PEM, readable by its owner only."`
 	ClientCA string `name:"client-ca" placeholder:"FILE" help:"Authority whose certificates may ask, PEM."`
 
-	Window          time.Duration `default:"1h" help:"Length of the window that the limits are for (default: ${default})."`
+	Window          time.Duration `default:"1h" help:"Length of the window that the limits are for, 5m or more (default: ${default})."`
 	LimitPayout     string        `placeholder:"IO" help:"IO that payouts may move in a window; left out: no payout is signed."`
 	LimitClaim      string        `placeholder:"IO" help:"IO that claims may move in a window; left out: no claim is signed."`
 	LimitWithdrawal string        `placeholder:"IO" help:"IO that withdrawals may move in a window; left out: no withdrawal is signed."`

@@ -18,7 +18,7 @@ import (
 //
 //	io-signer-journal/1 <network id, base58>
 //	<sum> <seconds> <lamports>[ <entry>]...
-//	entry = <kind>,<lane>,<n>,<C(n)>,<content>,<C(n+1)>,<amount>  |  reopen,<lane>[,<n>]
+//	entry = <kind>,<lane>,<n>,<C(n)>,<content>,<C(n+1)>,<amount>[,<K(n)>]  |  reopen,<lane>[,<n>]
 //
 // sum(i) = the first 16 hex digits of h(i), h(i) = H(h(i-1) ‖ the line after "<sum> "),
 // h(0) = H(the first line): no line can be changed, moved or taken out without
@@ -62,6 +62,9 @@ func (l line) String() string {
 	fmt.Fprintf(&b, "%d %d", l.at, l.lamports)
 	for _, e := range l.entries {
 		fmt.Fprintf(&b, " %s,%s,%d,%s,%s,%s,%s", e.kind, e.lane, e.n, e.c, e.content, e.next, e.amount)
+		if !e.from.IsZero() {
+			fmt.Fprintf(&b, ",%s", e.from)
+		}
 	}
 	for _, r := range l.reopen {
 		fmt.Fprintf(&b, " reopen,%s", r.Lane)
@@ -110,8 +113,8 @@ func (l *line) add(word string) error {
 		l.reopen = append(l.reopen, r)
 		return err
 	}
-	if len(f) != 7 {
-		return fmt.Errorf("it has %d fields, not 7", len(f))
+	if len(f) != 7 && len(f) != 8 {
+		return fmt.Errorf("it has %d fields, not 7 or 8", len(f))
 	}
 	kind, err := chain.KindOf("io1 " + f[0] + " ")
 	e := entry{kind: kind}
@@ -128,6 +131,9 @@ func (l *line) add(word string) error {
 	}
 	if err == nil {
 		e.amount, err = ionet.ParseBase(f[6])
+	}
+	if err == nil && len(f) == 8 {
+		e.from, err = ionet.ParseKey(f[7])
 	}
 	l.entries = append(l.entries, e)
 	return err

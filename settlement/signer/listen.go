@@ -33,6 +33,9 @@ func Listen(address string, config *tls.Config, peers ...uint32) (net.Listener, 
 	if config == nil || len(config.Certificates) == 0 || config.ClientCAs == nil || config.ClientAuth != tls.RequireAndVerifyClientCert {
 		return nil, errors.New("listen: https needs a certificate and the authority whose clients may ask")
 	}
+	if config, err = clientsOnly(config); err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
 	l, err := tls.Listen("tcp", at, config)
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
@@ -149,3 +152,27 @@ func checkPrivate(path string) error {
 
 // discardLog: what strangers send to a port is no error of ours.
 func discardLog() *log.Logger { return log.New(io.Discard, "", 0) }
+
+// clientsOnly has a certificate either serve or ask: signers of one authority can't ask
+// each other, or whoever steals one of them would have the others sign.
+func clientsOnly(config *tls.Config) (*tls.Config, error) {
+	own, err := x509.ParseCertificate(config.Certificates[0].Certificate[0])
+	if err != nil {
+		return nil, fmt.Errorf("read certificate: %w", err)
+	}
+	if !isOnly(own, x509.ExtKeyUsageServerAuth) {
+		return nil, errors.New("a signer's certificate must have the extended key usage serverAuth and no other: with it, nobody can ask another signer")
+	}
+	config = config.Clone()
+	config.VerifyConnection = func(s tls.ConnectionState) error {
+		if len(s.PeerCertificates) == 0 || !isOnly(s.PeerCertificates[0], x509.ExtKeyUsageClientAuth) {
+			return errors.New("a client's certificate must have the extended key usage clientAuth and no other")
+		}
+		return nil
+	}
+	return config, nil
+}
+
+func isOnly(c *x509.Certificate, usage x509.ExtKeyUsage) bool {
+	return len(c.ExtKeyUsage) == 1 && c.ExtKeyUsage[0] == usage && len(c.UnknownExtKeyUsage) == 0
+}

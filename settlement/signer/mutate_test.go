@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -114,41 +115,50 @@ func TestNoSequenceExceedsTheLimits(t *testing.T) {
 	w := newWorld(t)
 	rapid.Check(t, func(t *rapid.T) {
 		h := newHeads(w.policy.Window, true)
-		type place struct {
-			lane ionet.Key
-			n    uint64
+		type signing struct {
+			place
+			amount uint64
+			at     int64
 		}
-		leaves, highest := map[place]uint64{}, map[ionet.Key]uint64{}
+		var signed []signing
+		highest, now := map[ionet.Key]uint64{}, w.now
 		seats := map[string]seat{"pay-0": w.first("pay-0"), "pay-1": w.first("pay-1")}
 		for range 40 {
 			s := seats[rapid.SampledFrom([]string{"pay-0", "pay-1"}).Draw(t, "lane")]
 			amount := rapid.Uint64Range(1, 6_000).Draw(t, "amount")
 			c := chain.Content{Kind: chain.KindPayout, Lane: s.Lane, N: s.N, C: s.C, Memo: "io1 payout ", Movements: []chain.Movement{{Op: chain.Transfer, Amount: ionet.MustAmount(amount)}}}
 			e := entry{kind: c.Kind, lane: c.Lane, n: c.N, c: c.C, content: c.Hash(), next: c.Next(), amount: ionet.MustAmount(amount)}
-			if h.admit(verdict{entries: []entry{e}}, &w.policy, w.now) == nil {
-				h.note(e, w.now.Unix())
-				p := place{e.lane, e.n}
-				leaves[p] = max(leaves[p], amount)
+			h.forget(now)
+			if h.admit(verdict{entries: []entry{e}}, &w.policy, now) == nil {
+				h.note(e, now.Unix())
+				signed = append(signed, signing{place{lane: e.lane, n: e.n}, amount, now.Unix()})
 				if e.n < highest[e.lane] {
 					t.Fatalf("position %d was signed after %d", e.n, highest[e.lane])
 				}
 				highest[e.lane] = e.n
 			}
-			switch rapid.IntRange(0, 3).Draw(t, "then") {
+			leaves, sum := map[place]uint64{}, uint64(0)
+			for _, s := range signed {
+				if s.at > now.Add(-w.policy.Window).Unix() {
+					leaves[s.place] = max(leaves[s.place], s.amount)
+				}
+			}
+			for _, n := range leaves {
+				sum += n
+			}
+			if limit := w.policy.Limits[chain.KindPayout].Base(); sum > limit {
+				t.Fatalf("%d can leave in a window, the limit is %d", sum, limit)
+			}
+			switch rapid.IntRange(0, 4).Draw(t, "then") {
 			case 0: // it wins, or the asker is told so
 				seats[s.name] = seat{Position{s.Lane, s.N + 1, c.Next()}, s.name}
 			case 1: // the asker goes back
 				if s.N > 0 {
 					seats[s.name] = seat{Position{s.Lane, s.N - 1, ionet.Hash{byte(s.N)}}, s.name}
 				}
+			case 2: // time passes, perhaps into the next window
+				now = now.Add(time.Duration(rapid.IntRange(1, 90).Draw(t, "minutes")) * time.Minute)
 			}
-		}
-		var sum uint64
-		for _, n := range leaves {
-			sum += n
-		}
-		if limit := w.policy.Limits[chain.KindPayout].Base(); sum > limit {
-			t.Fatalf("%d can leave, the limit is %d", sum, limit)
 		}
 	})
 }

@@ -29,6 +29,10 @@ type Policy struct {
 	MaxLamports uint64 // lamports of fees and rent that our fee payer may spend in a Window
 }
 
+// shortest is the shortest window: what was signed before it can't land in it, unless the
+// chain stands still.
+const shortest = 5 * time.Minute
+
 // limited are the kinds that a window limits, in the order in which they are shown.
 var limited = []chain.Kind{chain.KindPayout, chain.KindClaim, chain.KindWithdrawal, chain.KindUnlock}
 
@@ -39,8 +43,8 @@ func (p *Policy) check() error {
 		return errors.New("signer policy: network or schedule is missing")
 	case p.Schedule.Hash() != p.Network.Schedule.Hash:
 		return fmt.Errorf("signer policy: the schedule has hash %s, the network file says %s", p.Schedule.Hash(), p.Network.Schedule.Hash)
-	case p.Window <= 0:
-		return fmt.Errorf("signer policy: window %s is not positive", p.Window)
+	case p.Window < shortest:
+		return fmt.Errorf("signer policy: a window of %s is shorter than %s, and so than a transaction may live", p.Window, shortest)
 	}
 	for kind := range p.Limits {
 		if !slices.Contains(limited, kind) {
@@ -59,10 +63,12 @@ type entry struct {
 	content ionet.Hash   // H(content)
 	next    ionet.Hash   // C(n+1)
 	amount  ionet.Amount // base units that leave, or are minted, if it lands
+	from    ionet.Key    // K(n) as the transaction has it; of a co-signer only, who can't derive it
 }
 
 // verdict is what a request that the policy allows would do.
 type verdict struct {
+	message  ionet.Hash // H of the bytes
 	signers  []ionet.Key
 	entries  []entry // one for each lane step
 	lamports uint64  // what it may cost the operator
@@ -98,7 +104,7 @@ func (p *Policy) judge(r Request, v view) (verdict, *Refusal) {
 	if refusal != nil {
 		return verdict{}, refusal
 	}
-	out := verdict{signers: signers, entries: entries}
+	out := verdict{message: ionet.HashOf(r.Message), signers: signers, entries: entries}
 	if d.FeePayer == p.Network.Keys.Operator {
 		out.lamports = costOf(d)
 	}
@@ -133,6 +139,9 @@ func (p *Policy) judgeSteps(d *chain.Decoded, lanes []Position, v view) ([]entry
 			return nil, refuse("form", "message", "%v", err)
 		}
 		e := entry{kind: content.Kind, lane: step.Lane, n: at.N, c: at.C, content: content.Hash(), next: content.Next()}
+		if v.lane == nil {
+			e.from = step.From
+		}
 		if v.lane != nil && (step.From != v.lane(e.c) || step.To != v.lane(e.next)) {
 			return nil, refuse("lane-key", "message", "%s is not stepped from the key of position %d to the one that this content leads to", name, at.N)
 		}

@@ -248,15 +248,16 @@ func TestLamportsOfAWindow(t *testing.T) {
 	path := journalPath(t)
 	s := w.server(t, path)
 	pay := w.first("pay-0")
-	r := ask(t, w.skip(pay), pay) // two signatures
-	mustSign(t, s, r)
-	mustSign(t, s, r)
-	mustRefuse(t, s, "window", r)
+	another := func(hash string) Request { return ask(t, fresh(w.skip(pay), hash), pay) } // two signatures
+	mustSign(t, s, another("a"))
+	mustSign(t, s, another("b"))
+	mustSign(t, s, another("b")) // the same bytes land once
+	mustRefuse(t, s, "window", another("c"))
 	claim := w.first("claim-0")
 	mustSign(t, s, ask(t, w.claim(claim, payee(1), 1), claim), payee(1)) // paid by its wallet
 	s.Close()
 	s = w.server(t, path)
-	mustRefuse(t, s, "window", r)
+	mustRefuse(t, s, "window", another("c"))
 	w.now = w.now.Add(time.Hour + time.Second)
-	mustSign(t, s, r)
+	mustSign(t, s, another("c"))
 }

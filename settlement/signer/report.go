@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/ionet-settlement/ionet"
@@ -40,20 +41,31 @@ func ReadJournal(path string, p *Policy, now time.Time) (Report, error) {
 	if err := p.check(); err != nil {
 		return Report{}, err
 	}
-	h := newHeads(p.Window, true)
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return h.report(p, now), nil
+		return newHeads(p.Window, true).report(p, now), nil
 	}
 	if err != nil {
 		return Report{}, fmt.Errorf("read journal: %w", err)
 	}
 	defer f.Close()
-	j := &journal{heads: h}
-	if _, _, err := readLines(f, p.Network.ID(), j.apply); err != nil && !errors.Is(err, errNoNewline) {
+	var lines []line
+	full := true // a co-signer's entries name the keys that it was shown
+	_, _, err = readLines(f, p.Network.ID(), func(l line) error {
+		lines = append(lines, l)
+		full = full && !slices.ContainsFunc(l.entries, func(e entry) bool { return !e.from.IsZero() })
+		return nil
+	})
+	if err != nil && !errors.Is(err, errNoNewline) {
 		return Report{}, fmt.Errorf("read journal %s: %w", path, err)
 	}
-	return h.report(p, now), nil
+	j := &journal{heads: newHeads(p.Window, full)}
+	for _, l := range lines {
+		if err := j.apply(l); err != nil {
+			return Report{}, fmt.Errorf("read journal %s: %w", path, err)
+		}
+	}
+	return j.heads.report(p, now), nil
 }
 
 // Report tells what the server's journal knows.

@@ -157,11 +157,13 @@ func (s *Server) decide(r Request, now time.Time, batch *line) (verdict, *Refusa
 		s.log.Warn("a signature is refused", "rule", refusal.Rule, "field", refusal.Field, "detail", refusal.Detail)
 		return verdict{}, refusal
 	}
+	if h.isCounted(v.message, now) {
+		return v, nil
+	}
+	h.messages[v.message] = now.Unix()
 	for _, e := range v.entries {
 		name, _ := s.policy.Network.LaneName(e.lane)
-		if !h.knows(e) {
-			batch.entries = append(batch.entries, e)
-		}
+		batch.entries = append(batch.entries, e)
 		if _, known := h.lanes[e.lane]; !known {
 			s.log.Info("a lane's journal begins", "lane", name, "position", e.n)
 		}

@@ -213,7 +213,7 @@ func (a *authority) write(name, kind string, der []byte) string {
 
 // issue makes a certificate of name and returns the configuration of who has it and
 // trusts the authority trusted.
-func (a *authority) issue(name string, trusted *authority) *tls.Config {
+func (a *authority) issue(name string, trusted *authority, usage ...x509.ExtKeyUsage) *tls.Config {
 	a.t.Helper()
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -221,7 +221,7 @@ func (a *authority) issue(name string, trusted *authority) *tls.Config {
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: usage,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
 	if err != nil {
@@ -241,14 +241,18 @@ func (a *authority) issue(name string, trusted *authority) *tls.Config {
 func TestClientOverMutualTLS(t *testing.T) {
 	w := newWorld(t)
 	ours, theirs := newAuthority(t), newAuthority(t)
-	server := ours.issue("signer", ours)
+	const serves, asks = x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth
+	server := ours.issue("signer", ours, serves)
 	s := w.server(t, journalPath(t))
-	c := serving(t, w, s, "https://127.0.0.1:0", server, ours.issue("service", ours))
+	c := serving(t, w, s, "https://127.0.0.1:0", server, ours.issue("service", ours, asks))
 	checkClient(t, w, s, c)
 	for name, config := range map[string]*tls.Config{
-		"another authority's client":  theirs.issue("stranger", ours),
-		"a client that trusts others": ours.issue("other", theirs),
-		"an older TLS":                older(ours.issue("old", ours)),
+		"another authority's client":  theirs.issue("stranger", ours, asks),
+		"a client that trusts others": ours.issue("other", theirs, asks),
+		"another signer":              ours.issue("co-signer", ours, serves),
+		"a certificate for both":      ours.issue("both", ours, serves, asks),
+		"a certificate for anything":  ours.issue("any", ours),
+		"an older TLS":                older(ours.issue("old", ours, asks)),
 	} {
 		bad, err := NewClient(ClientConfig{Address: c.Address(), Network: w.Network.ID(), TLS: config})
 		if err != nil {
@@ -261,6 +265,12 @@ func TestClientOverMutualTLS(t *testing.T) {
 	}
 	if _, err := NewClient(ClientConfig{Address: c.Address(), TLS: &tls.Config{}}); err == nil {
 		t.Error("a client without a certificate is made")
+	}
+	for _, usages := range [][]x509.ExtKeyUsage{nil, {asks}, {serves, asks}} {
+		if l, err := Listen("https://127.0.0.1:0", ours.issue("server", ours, usages...)); err == nil {
+			l.Close()
+			t.Errorf("a signer listens with a certificate of usages %v, by which it could ask others", usages)
+		}
 	}
 	if _, err := Listen("https://127.0.0.1:0", &tls.Config{Certificates: server.Certificates}); err == nil {
 		t.Error("a signer listens without asking for certificates")
