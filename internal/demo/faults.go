@@ -18,7 +18,8 @@ type disturbance struct {
 	do   func(*siege, context.Context) error
 }
 
-// disturbances are drawn alike; what stands twice comes twice as often.
+// disturbances come in turn, each time in another order; what stands twice comes twice
+// as often.
 var disturbances = []disturbance{
 	{"kill -9 of the service", (*siege).killService},
 	{"kill -9 of the service", (*siege).killService},
@@ -44,6 +45,7 @@ var disturbances = []disturbance{
 type siege struct {
 	*stage
 	dice    *rand.Rand
+	deck    []int       // of disturbances
 	cluster *rpc.Client // the wallets' view of the chain
 	copied  bool
 	second  *child
@@ -67,7 +69,7 @@ func (s *stage) underFaults(ctx context.Context, length time.Duration, seed uint
 		if err := pause(ctx, time.Duration(500+g.dice.IntN(5000))*time.Millisecond); err != nil {
 			return err
 		}
-		g.strike(ctx, disturbances[g.dice.IntN(len(disturbances))], watch)
+		g.strike(ctx, g.draw(), watch)
 	}
 	if err := g.calm(ctx); err != nil {
 		return err
@@ -91,6 +93,16 @@ func (s *stage) besiege(ctx context.Context, seed uint64) (*siege, error) {
 		return nil, err
 	}
 	return g, s.command(ctx, fmt.Sprintf(`{"do":"chaos","chaos":{"seed":%d,"every":60,"longest":120}}`, seed))
+}
+
+// draw takes the next disturbance.
+func (g *siege) draw() disturbance {
+	if len(g.deck) == 0 {
+		g.deck = g.dice.Perm(len(disturbances))
+	}
+	d := disturbances[g.deck[0]]
+	g.deck = g.deck[1:]
+	return d
 }
 
 // strike does one thing and tells what became of it.

@@ -16,13 +16,6 @@ import (
 // settleUp ends the work, has everybody paid, and holds what wallets have against what
 // they earned, to the base unit.
 func (g *siege) settleUp(ctx context.Context) error {
-	head, err := g.api.Head(ctx)
-	if err != nil {
-		return err
-	}
-	if err := g.sealed(ctx, head.Sealed+2); err != nil {
-		return err
-	}
 	if err := g.endWork(ctx); err != nil {
 		return err
 	}
@@ -52,15 +45,22 @@ func (g *siege) settleUp(ctx context.Context) error {
 	}
 }
 
-// endWork stops the workers and waits until all that they did is sealed.
+// endWork lets an hour of work pass in peace, stops the workers and waits until all that
+// they did is sealed.
 func (g *siege) endWork(ctx context.Context) error {
+	head, err := g.api.Head(ctx)
+	if err != nil {
+		return err
+	}
+	if err := g.sealed(ctx, head.Epoch); err != nil {
+		return err
+	}
 	for _, w := range g.workers {
 		if err := w.stop(); err != nil {
 			return err
 		}
 	}
-	head, err := g.api.Head(ctx)
-	if err != nil {
+	if head, err = g.api.Head(ctx); err != nil {
 		return err
 	}
 	return g.sealed(ctx, head.Epoch)
