@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
@@ -118,7 +119,12 @@ func (g *siege) checkSums(ctx context.Context) error {
 	if err := g.checkSuspense(ctx, gifts); err != nil {
 		return err
 	}
-	g.tellFault("all have what they earned; %s IO of gifts are in suspense", gifts.Tokens(g.network.Decimals))
+	evidence, err := filepath.Glob(filepath.Join(g.dir, "host-*", "evidence", "*"))
+	if err != nil {
+		return fmt.Errorf("look for evidence: %w", err)
+	}
+	g.tellFault("all have what they earned; %s IO of gifts are in suspense; workers hold %d proofs against the service",
+		gifts.Tokens(g.network.Decimals), len(evidence))
 	return nil
 }
 
@@ -232,7 +238,7 @@ var inSuspense = regexp.MustCompile(`(?m); (\S+) in suspense$`)
 // checkSuspense reads what an operator reads.
 func (g *siege) checkSuspense(ctx context.Context, gifts ionet.Amount) error {
 	var told strings.Builder
-	code, out, err := run(ctx, &told, g.log, "status", g.bin+"/ionetd", append([]string{"status", "--rpc", g.rpc,
+	code, out, err := run(ctx, &told, g.log, "status", filepath.Join(g.bin, "ionetd"), append([]string{"status", "--rpc", g.rpc,
 		"--store", g.published(), "--database", g.db.URL()}, g.placeFlags()...)...)
 	if err != nil {
 		return err
