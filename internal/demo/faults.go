@@ -65,6 +65,7 @@ func (s *stage) underFaults(ctx context.Context, length time.Duration, seed uint
 	defer g.leave()
 	s.tellFault("for %s, seed %d", length, seed)
 	watch := watchPaying(ctx, g)
+	defer watch.end()
 	for end := time.Now().Add(length); time.Now().Before(end) && ctx.Err() == nil; {
 		if err := pause(ctx, time.Duration(500+g.dice.IntN(5000))*time.Millisecond); err != nil {
 			return err
@@ -76,7 +77,7 @@ func (s *stage) underFaults(ctx context.Context, length time.Duration, seed uint
 	}
 	watch.end()
 	for _, name := range slices.Sorted(maps.Keys(g.count)) {
-		s.tellFault("%3d x %s", g.count[name], name)
+		s.tellFault("%3d x %s%s", g.count[name], name, watch.after(name))
 	}
 	s.tellFault("%s", watch.summary())
 	return g.settleUp(ctx)

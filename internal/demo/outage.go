@@ -102,6 +102,22 @@ func (w *watch) end() {
 	<-w.done
 }
 
+// after tells of the outages that began with that disturbance, or before the next one.
+func (w *watch) after(name string) string {
+	var all []time.Duration
+	for _, o := range w.outages {
+		if o.after == name {
+			all = append(all, o.length)
+		}
+	}
+	if len(all) == 0 {
+		return ""
+	}
+	slices.Sort(all)
+	tenth := 100 * time.Millisecond
+	return fmt.Sprintf("; %d outages, median %s, longest %s", len(all), all[len(all)/2].Round(tenth), all[len(all)-1].Round(tenth))
+}
+
 // summary tells how much of the time somebody paid, and of the longest outage.
 func (w *watch) summary() string {
 	var longest outage
