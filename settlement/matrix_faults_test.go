@@ -176,7 +176,7 @@ func databaseFaults() []matrixFault {
 			},
 		},
 		{
-			name: "restored from before the last final position", what: "the process dies after the step, and the database is put back to before the former run of the kind.",
+			name: "restored from before the last final position", what: "the process dies after the step, and the database is put back to before the former run of the kind; at every second step what was sent lands only after the debts were paid in another way.",
 			begin: func(c *cell) {
 				if c.kind.fresh {
 					c.old = c.early
@@ -187,9 +187,17 @@ func databaseFaults() []matrixFault {
 				c.settleDebts()
 				c.rest()
 				c.kind.prepare(c)
+				c.wires.Drop(c.forgets())
 			},
-			at:   stops(iwires.Unheard, true),
-			heal: func(c *cell) { c.restore(c.old) },
+			at: stops(iwires.Unheard, true),
+			heal: func(c *cell) {
+				forgotten := c.wires.Dropped()
+				c.wires.Drop(false)
+				c.restore(c.old)
+				if c.forgets() {
+					c.payOtherwise(forgotten)
+				}
+			},
 		},
 		{
 			name: "put back under the running process", what: "at the step the database is put back to before the run, while the process goes on.",
@@ -201,6 +209,23 @@ func databaseFaults() []matrixFault {
 		},
 		{name: "two instances", what: "a second instance takes over while the first one stands still at the step; then both run, with leadership going to and fro.", begin: (*cell).standBy, at: does(func(c *cell, _ int) { c.takeOver() }), heal: (*cell).endTakeOver},
 	}
+}
+
+// forgets reports whether what the run sends lies with the nodes unseen, to land after
+// the database that knew of it is gone: at every second step.
+func (c *cell) forgets() bool { return c.kind.other != nil && c.n%2 == 0 }
+
+// payOtherwise pays in another way what forgotten transactions carry, on other lanes,
+// and then lets those land if they can. They could, but for the fence.
+func (c *cell) payOtherwise(forgotten [][]byte) {
+	c.goOn("the lanes are fenced", c.view.isReady)
+	c.kind.other(c)
+	for _, tx := range forgotten {
+		if err := c.clean.Send(c.t.Context(), tx, rpc.SendOptions{SkipPreflight: true}); err != nil {
+			c.t.Logf("forgotten transaction: %v", err)
+		}
+	}
+	c.advance(c.slots)
 }
 
 // endSessions ends all sessions of the database, as its restart does: what was

@@ -21,6 +21,8 @@ type matrixKind struct {
 	done func(c *cell)
 	// payee is who can be in the way with its token account; nil: nobody.
 	payee func(a *arena) *host
+	// other pays the same debts in another way, on other lanes; nil: there is none.
+	other func(c *cell)
 	// wallet is true where a payee's wallet signs the transaction.
 	wallet bool
 	// arena makes the network of the kind on an empty database; nil: newArena.
@@ -78,6 +80,7 @@ func payoutKind() matrixKind {
 		run:   func(c *cell) { c.payOut(c.bob, c.carol) },
 		done:  func(c *cell) { c.owesNothing(c.bob, c.carol) },
 		payee: func(a *arena) *host { return a.bob },
+		other: func(c *cell) { c.claimOf(c.bob); c.claimOf(c.carol) },
 	}
 }
 
@@ -110,9 +113,18 @@ func claimKind() matrixKind {
 		},
 		run:    func(c *cell) { c.claimOf(c.alice) },
 		done:   func(c *cell) { c.owesNothing(c.alice) },
+		other:  payAlice,
 		payee:  func(a *arena) *host { return a.alice },
 		wallet: true,
 	}
+}
+
+// payAlice pays alice by a payout.
+func payAlice(c *cell) {
+	if _, ok := c.hasAccount(c.alice); !ok {
+		c.openAccount(c.alice)
+	}
+	c.payOut(c.alice)
 }
 
 // fenceKind is a take-over while a payout of the former leader is open.

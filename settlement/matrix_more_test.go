@@ -21,6 +21,7 @@ func offerKind() matrixKind {
 		},
 		run:    func(c *cell) { c.acceptOffer(c.alice) },
 		done:   func(c *cell) { c.owesNothing(c.alice) },
+		other:  payAlice,
 		payee:  func(a *arena) *host { return a.alice },
 		wallet: true,
 	}

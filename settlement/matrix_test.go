@@ -141,7 +141,8 @@ func pick(k matrixKind, f matrixFault, steps []string, seed int64) (list []int) 
 	case *matrixCell != "":
 		return slices.DeleteFunc(list, func(n int) bool {
 			name := fmt.Sprintf("%s/%s/%d", k.slug(), f.slug(), n)
-			return name != *matrixCell && !strings.HasPrefix(name, strings.TrimSuffix(*matrixCell, "/")+"/")
+			last := (*matrixCell)[len(*matrixCell)-1]
+			return name != *matrixCell && (!strings.HasPrefix(name, *matrixCell) || '0' <= last && last <= '9')
 		})
 	case *matrixFull || len(list) == 0:
 		return list
