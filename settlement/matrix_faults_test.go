@@ -219,6 +219,7 @@ func (c *cell) forgets() bool { return c.kind.other != nil && c.n%2 == 0 }
 // and then lets those land if they can. They could, but for the fence.
 func (c *cell) payOtherwise(forgotten [][]byte) {
 	c.goOn("the lanes are fenced", c.view.isReady)
+	c.earn(c.alice) // or the vault could not pay twice
 	c.kind.other(c)
 	for _, tx := range forgotten {
 		if err := c.clean.Send(c.t.Context(), tx, rpc.SendOptions{SkipPreflight: true}); err != nil {
