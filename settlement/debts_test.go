@@ -477,3 +477,47 @@ func TestClaimRacesPayout(t *testing.T) {
 		}
 	}
 }
+
+// A wallet that claims while a payout to it is being prepared takes only its own batch out
+// of the pass; the others are paid in it.
+func TestClaimDuringPayout(t *testing.T) {
+	m := newMachine(t)
+	m.fenceUp()
+	m.openAccount(m.alice)
+	m.seal(m.alice, m.bob)
+	lanes, _, err := m.catchUp(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool, err := m.payLanes(t.Context(), lanes, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var drafts []draft
+	for _, h := range []*host{m.alice, m.bob} {
+		l, ok := pool.take()
+		if !ok {
+			t.Fatal("no lane is free")
+		}
+		amount, err := ionet.NewAmount(m.owed(h))
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := m.payoutDraft(l, [16]byte{byte(len(drafts))}, []payment{{h.payout, chain.TokenAccount(h.payout, m.net.Network.Mint), amount}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		drafts = append(drafts, d)
+	}
+	if _, ok := m.tryClaim(t.Context(), m.alice); !ok {
+		t.Fatal("no claim")
+	}
+	if err := m.launchAll(t.Context(), drafts); !errors.Is(err, errPositionTaken) {
+		t.Errorf("the batch of who claimed is left out with %v", err)
+	}
+	if n := m.count(`SELECT count(*) FROM payments WHERE kind = $1 AND state = 'signed' AND payee = $2`, int16(chain.KindPayout), m.bob.payout[:]); n != 1 {
+		t.Errorf("bob has %d payouts on their way, want 1", n)
+	}
+	m.finish(0)
+	m.checkBooks()
+}

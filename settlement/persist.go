@@ -3,10 +3,13 @@ package settlement
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/chain"
@@ -17,8 +20,16 @@ import (
 // entries of those, with the lease and the lanes' positions checked in the same
 // SQL transaction. It returns those that are live from now on: without those whose
 // lane has moved meanwhile, or whose position has a live attempt that it must not
-// have.
+// have, or one of whose payees took his debt elsewhere meanwhile, by a claim.
 func (s *Service) persistAll(ctx context.Context, list []*attempt) (live []*attempt, err error) {
+	if live, err = s.persistThose(ctx, list, nil); isOverdrawn(err) {
+		live, err = s.persistThose(ctx, list, s.covered)
+	}
+	return live, err
+}
+
+// persistThose is one try of persistAll; pick, where there is one, leaves some out.
+func (s *Service) persistThose(ctx context.Context, list []*attempt, pick func(context.Context, pgx.Tx, []*attempt) ([]*attempt, error)) (live []*attempt, err error) {
 	err = s.asSigner(ctx, func(tx pgx.Tx, number int64) error {
 		live = nil
 		open, err := lockLanes(ctx, tx, lanesOf(list))
@@ -34,12 +45,51 @@ func (s *Service) persistAll(ctx context.Context, list []*attempt) (live []*atte
 				live = append(live, a)
 			}
 		}
+		if pick != nil {
+			if live, err = pick(ctx, tx, live); err != nil {
+				return err
+			}
+		}
 		return s.insertAttempts(ctx, tx, live, number)
 	})
 	if err != nil {
 		return nil, err
 	}
 	return live, nil
+}
+
+// isOverdrawn reports that a commit would have taken more from an account than it has.
+func isOverdrawn(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == "23514" && pg.ConstraintName == "debt_not_negative"
+}
+
+// covered returns the attempts whose debts are owed still, all of them; their accounts
+// are locked from then on.
+func (s *Service) covered(ctx context.Context, tx pgx.Tx, list []*attempt) ([]*attempt, error) {
+	purses := make([][]purse, len(list))
+	var accounts []ledger.Account
+	for i, a := range list {
+		for _, p := range a.payments {
+			of, err := s.purseOf(a.kind, p.payee, a.steps[0].content.Movements[0].Source)
+			if err != nil {
+				return nil, err
+			}
+			purses[i] = append(purses[i], of)
+			accounts = append(accounts, of.owed, of.flying)
+		}
+	}
+	left, err := ledger.Lock(ctx, tx, accounts...)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(slices.Clone(list), func(a *attempt) bool {
+		i := slices.Index(list, a)
+		return slices.ContainsFunc(purses[i], func(of purse) bool {
+			n := slices.IndexFunc(purses[i], func(o purse) bool { return o.owed == of.owed })
+			return left[of.owed].Cmp(a.payments[n].amount) < 0
+		})
+	}), nil
 }
 
 // standsAlone reports whether a position may have one live attempt of the kind only.
