@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/ionet-settlement/ionet"
 )
 
 // Commitment says how final a state must be that a read may see.
@@ -28,6 +30,7 @@ const (
 // Config says how to reach a cluster. Only Endpoints is required.
 type Config struct {
 	Endpoints []string          // http(s) URLs of one cluster; reads prefer the first
+	Cluster   ionet.Key         // genesis hash that each endpoint must have; zero: any
 	Transport http.RoundTripper // nil: one of our own
 	Timeout   time.Duration     // of one call; 10 s when zero
 	SendTime  time.Duration     // of one call that sends or simulates, of which there are many; half of Timeout when zero
@@ -133,8 +136,16 @@ func (c *Client) read(ctx context.Context, out any, method string, params ...any
 	return err
 }
 
-// call makes one call to one endpoint.
+// call makes one call to one endpoint, once that has told its cluster.
 func (c *Client) call(ctx context.Context, e *endpoint, out any, method string, params ...any) error {
+	if err := c.know(ctx, e); err != nil {
+		return err
+	}
+	return c.ask(ctx, e, out, method, params...)
+}
+
+// ask makes one call to one endpoint.
+func (c *Client) ask(ctx context.Context, e *endpoint, out any, method string, params ...any) error {
 	limit := c.cfg.Timeout
 	if method == "sendTransaction" || method == "simulateTransaction" {
 		limit = c.cfg.SendTime

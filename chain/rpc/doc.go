@@ -10,6 +10,8 @@
 //     says that it lags; Send never repeats itself: the caller owns resending.
 //   - What is read everywhere (Everywhere, CheckDead, GenesisHash) holds on all
 //     endpoints or is an error: one silent endpoint is enough to not know.
+//   - With Config.Cluster no answer is believed of an endpoint that has not told that
+//     genesis hash; one that is away tells it when it is back.
 //   - Send tells apart what a node refused before execution and what is unknown.
 //     Neither means that the transaction can't land: see CheckDead.
 //

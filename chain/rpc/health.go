@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -34,6 +35,7 @@ const (
 type endpoint struct {
 	url, host string
 	limit     *rate.Limiter // nil: none
+	known     atomic.Bool   // it is of Config.Cluster
 
 	mu       sync.Mutex
 	calls    uint64

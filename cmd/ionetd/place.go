@@ -62,7 +62,7 @@ func (p place) open(s *stage) (*open, error) {
 		pool.Close()
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	client, err := rpc.New(rpc.Config{Endpoints: p.RPC, Rate: p.RPCRate})
+	client, err := rpc.New(rpc.Config{Endpoints: p.RPC, Rate: p.RPCRate, Cluster: net.Network.Cluster})
 	if err != nil {
 		front.Close()
 		pool.Close()
@@ -182,14 +182,15 @@ func connect(ctx context.Context, url string) (*pgxpool.Pool, error) {
 }
 
 // checkCluster refuses an RPC of another cluster than the network's: there,
-// every lane would seem lost.
+// every lane would seem lost. One of several that does not answer now is looked at later.
 func checkCluster(ctx context.Context, client *rpc.Client, net *genesis.Prepared) error {
-	cluster, err := client.GenesisHash(ctx)
+	err := client.CheckCluster(ctx)
+	var other *rpc.ClusterError
+	if errors.As(err, &other) {
+		return fmt.Errorf("--rpc %s is of cluster %s, network %s lives on %s", other.Host, other.Cluster, net.Network.Name, other.Want)
+	}
 	if err != nil {
 		return fmt.Errorf("reach the chain: %w: is --rpc right?", err)
-	}
-	if cluster != net.Network.Cluster {
-		return fmt.Errorf("--rpc is of cluster %s, network %s lives on %s", cluster, net.Network.Name, net.Network.Cluster)
 	}
 	return nil
 }
