@@ -259,7 +259,7 @@ func TestMistakes(t *testing.T) {
 		want string
 	}{
 		{"no flags", []string{"serve"}, "--help, which names"},
-		{"no such command", []string{"statu"}, `"statu" is no command: want serve, genesis, recover, payouts, unlocks, policy, signer, status; see ionetd --help`},
+		{"no such command", []string{"statu"}, `"statu" is no command: want serve, genesis, recover, payouts, unlocks, deposits, resume, policy, signer, status; see ionetd --help`},
 		{"no network", append([]string{"serve"}, full...), "run ionetd genesis first"},
 		{"payouts before they are asked for", append([]string{"serve", "--payout-every=-1h"}, full...), "--payout-every -1h0m0s is negative"},
 		{"two answers", append([]string{"serve", "--payout-every=1h", "--payout-cron", "@daily"}, full...), "give one of them"},
