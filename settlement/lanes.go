@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -95,6 +96,9 @@ func (s *Service) readFinal(ctx context.Context, lanes []lane) (finalView, error
 	if err != nil {
 		return finalView{}, fmt.Errorf("read lanes: %w", err)
 	}
+	if err := s.checkSlot(ctx, slot); err != nil {
+		return finalView{}, err
+	}
 	v := finalView{slot: slot, states: make(map[string]ionet.Key, len(lanes)), vaults: make(map[ionet.Key]vaultState, len(vaults))}
 	for i := range vaults {
 		v.vaults[vaults[i].address] = s.vaultStateOf(vaults[i], accounts[i])
@@ -106,6 +110,34 @@ func (s *Service) readFinal(ctx context.Context, lanes []lane) (finalView, error
 		}
 	}
 	return v, nil
+}
+
+// What a chain does at most between two looks: ten slots a second, and this many more
+// where the clock stands or slots are made at once.
+const (
+	slotsInSecond = 10
+	slotsAtOnce   = 3000
+)
+
+// topSlot is the newest finalized slot that more than one endpoint told of.
+type topSlot struct {
+	slot uint64
+	at   time.Time
+}
+
+// checkSlot refuses a finalized slot that the chain can't have reached since the last
+// look, unless another endpoint has come as far: what is read later must not be older
+// than what was read before, so one absurd slot would be believed for ever.
+func (s *Service) checkSlot(ctx context.Context, slot uint64) error {
+	now, top := s.now(), &s.top
+	if top.slot > 0 && slot <= top.slot+slotsAtOnce+uint64(max(now.Sub(top.at), 0)/time.Second)*slotsInSecond {
+		return nil
+	}
+	if err := s.cfg.Chain.CheckSlot(ctx, slot); err != nil {
+		return fmt.Errorf("read lanes: %w", err)
+	}
+	*top = topSlot{slot, now}
+	return nil
 }
 
 const selectCredited = `SELECT coalesce(max(slot), 0) FROM scans`

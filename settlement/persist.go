@@ -142,7 +142,20 @@ JOIN attempts a ON a.message = p.message AND a.state = 'live'`
 
 // insertAttempts stores attempts with their contents, and the debts of contents
 // that are new: a debt enters once for a content, however often it is signed.
+//
+// Debts are signed only where every lane that may carry some is fenced under the very
+// lease that this transaction holds: a service that was ready a moment ago may have lost
+// its database to an older copy since, and have the lease of that one.
 func (s *Service) insertAttempts(ctx context.Context, tx pgx.Tx, list []*attempt, number int64) error {
+	if slices.ContainsFunc(list, func(a *attempt) bool { return carriesPayments(a.steps[0].content) }) {
+		var unfenced bool
+		if err := tx.QueryRow(ctx, selectUnfenced, number).Scan(&unfenced); err != nil {
+			return fmt.Errorf("look at the fences: %w", err)
+		}
+		if unfenced {
+			return errNotFenced
+		}
+	}
 	fresh, err := insertContents(ctx, tx, list)
 	if err != nil {
 		return err
@@ -180,6 +193,12 @@ func (s *Service) insertAttempts(ctx context.Context, tx pgx.Tx, list []*attempt
 	}
 	return insertAttemptRows(ctx, tx, list, number, now)
 }
+
+// errNotFenced reports a lease that began anew, and whose fence is not final.
+var errNotFenced = fmt.Errorf("%w, or not since its lanes were fenced", errNotLeader)
+
+const selectUnfenced = `
+SELECT EXISTS (SELECT 1 FROM lanes WHERE (starts_with(name, 'pay-') OR starts_with(name, 'claim-')) AND fenced <> $1)`
 
 // insertContents stores the attempts' contents and returns those that are new.
 func insertContents(ctx context.Context, tx pgx.Tx, list []*attempt) (map[ionet.Hash]bool, error) {

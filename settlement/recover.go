@@ -106,7 +106,7 @@ func (s *Service) walk(ctx context.Context, l lane, final finalView) ([]passedPo
 	if err != nil {
 		return nil, err
 	}
-	for st, err := range s.stepsOf(ctx, l, final.slot) {
+	for st, err := range s.stepsOf(ctx, l, final.slot, 0) {
 		if err != nil {
 			return nil, err
 		}
@@ -150,11 +150,12 @@ type laneStep struct {
 	landing landing
 }
 
-// stepsOf yields the finalized transactions that stepped l up to slot at
-// least, the newest first, and ends after the first error. Others may name the lane's address in theirs;
-// those step nothing and are left out.
-func (s *Service) stepsOf(ctx context.Context, l lane, slot uint64) iter.Seq2[laneStep, error] {
+// stepsOf yields the finalized transactions that stepped l up to slot at least, the
+// newest first, and ends after the first error. Others may name the lane's address in
+// theirs; those step nothing and are left out. It reads no more than most; 0: all.
+func (s *Service) stepsOf(ctx context.Context, l lane, slot uint64, most int) iter.Seq2[laneStep, error] {
 	return func(yield func(laneStep, error) bool) {
+		read := 0
 		for e, err := range s.cfg.Chain.History(ctx, l.address, chain.Signature{}, slot) {
 			if err != nil {
 				yield(laneStep{}, fmt.Errorf("read the history of lane %s: %w", l.name, err))
@@ -162,6 +163,9 @@ func (s *Service) stepsOf(ctx context.Context, l lane, slot uint64) iter.Seq2[la
 			}
 			if e.Err != nil {
 				continue
+			}
+			if read++; most > 0 && read > most {
+				return
 			}
 			st, err := s.readStep(ctx, l, e)
 			if err != nil {
@@ -244,13 +248,18 @@ func handsOver(t *chain.Raw, address ionet.Key) bool {
 	return false
 }
 
-// findStep looks up the transaction that passed l's open position.
-func (s *Service) findStep(ctx context.Context, l lane, slot uint64) (landing, error) {
+// forDisplay is how many transactions of a lane's history are read where only people
+// want to know: strangers can write any number of theirs into it.
+const forDisplay = 32
+
+// findStep looks up the transaction that passed l's open position, among so many that
+// stepped l or name it; 0: all.
+func (s *Service) findStep(ctx context.Context, l lane, slot uint64, most int) (landing, error) {
 	from, err := s.public(ctx, l.c)
 	if err != nil {
 		return landing{}, err
 	}
-	for st, err := range s.stepsOf(ctx, l, slot) {
+	for st, err := range s.stepsOf(ctx, l, slot, most) {
 		if err != nil {
 			return landing{}, err
 		}

@@ -102,7 +102,7 @@ func (s *Service) readSealTime(ctx context.Context, k uint64) (int64, error) {
 	}
 	u := s.untimedEpoch(k)
 	if u.signature.IsZero() {
-		at, err := s.findStep(ctx, l, uint64(slot))
+		at, err := s.findStep(ctx, l, uint64(slot), 0)
 		if err != nil {
 			return 0, fmt.Errorf("find the transaction that sealed epoch %d: %w: if this lasts, give endpoints with full history only (--rpc)", k, err)
 		}

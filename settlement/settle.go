@@ -154,7 +154,7 @@ func (s *Service) catchUp(ctx context.Context) ([]lane, finalView, error) {
 		if err != nil {
 			return nil, finalView{}, err
 		}
-		moved, unexplained, err := s.settleWinners(ctx, lanes, final)
+		moved, unexplained, err := s.settleWinners(ctx, lanes, &final)
 		if err != nil {
 			return nil, finalView{}, err
 		}
@@ -179,7 +179,7 @@ func (s *Service) catchUp(ctx context.Context) ([]lane, finalView, error) {
 // confirm compares the state of lanes that moved with what every endpoint says:
 // one alone decides nothing, because what follows from a winner is final. While
 // one lags, or does not answer, it is not yet known who won.
-func (s *Service) confirm(ctx context.Context, moved []lane, final finalView) error {
+func (s *Service) confirm(ctx context.Context, moved []lane, final *finalView) error {
 	for part := range slices.Chunk(moved, 100) {
 		keys := make([]ionet.Key, len(part))
 		for i, l := range part {
@@ -190,6 +190,7 @@ func (s *Service) confirm(ctx context.Context, moved []lane, final finalView) er
 			return fmt.Errorf("compare endpoints: %w", err)
 		}
 		for _, v := range views {
+			final.slot = min(final.slot, v.Slot) // what is stored with a winner must not be one endpoint's word
 			for i, l := range part {
 				state, err := chain.ParseLane(v.Accounts[i].Owner, v.Accounts[i].Data)
 				if err != nil {
@@ -225,8 +226,8 @@ func (s *Service) movedOf(ctx context.Context, lanes []lane, final finalView) (m
 
 // settleWinners resolves the lanes whose state a stored content explains and
 // returns those that none explains.
-func (s *Service) settleWinners(ctx context.Context, lanes []lane, final finalView) (moved bool, unexplained []lane, err error) {
-	lanes, err = s.movedOf(ctx, lanes, final)
+func (s *Service) settleWinners(ctx context.Context, lanes []lane, final *finalView) (moved bool, unexplained []lane, err error) {
+	lanes, err = s.movedOf(ctx, lanes, *final)
 	if err != nil {
 		return false, nil, err
 	}
@@ -310,7 +311,7 @@ func (s *Service) findLandings(ctx context.Context, won []passedPosition, slot u
 			continue
 		}
 		// A wallet may have signed the same message anew: then only history has it.
-		if won[i].landing, err = s.findStep(ctx, won[i].lane, slot); err != nil {
+		if won[i].landing, err = s.findStep(ctx, won[i].lane, slot, forDisplay); err != nil {
 			s.log.Debug("the transaction that landed was not found", "lane", won[i].lane.name, "position", won[i].lane.position, "error", err)
 		}
 	}

@@ -175,6 +175,7 @@ type Service struct {
 	fenced    int64                    // number of the lease whose fence was told; guarded by pass
 	swept     time.Time                // when prepared claims were last swept; guarded by pass
 	looked    time.Time                // when a pass last looked at endpoints and lamports; guarded by pass
+	top       topSlot                  // guarded by pass; lanes.go
 	scanner   scanner                  // scan.go; guarded by pass
 	noted     noted                    // reconcile.go; guarded by pass
 	view      view                     // what the last pass saw; for Status and metrics

@@ -120,6 +120,32 @@ func (i epochInfo) head() (Head, error) {
 	return Head{*i.AbsoluteSlot, *i.BlockHeight}, nil
 }
 
+// CheckSlot returns an error unless the finalized slot is one that two endpoints have
+// reached, or nearly; of a single endpoint it is believed.
+func (c *Client) CheckSlot(ctx context.Context, slot uint64) error {
+	if len(c.endpoints) == 1 {
+		return nil
+	}
+	near := 0
+	var errs []error
+	for _, e := range c.ordered() {
+		var info epochInfo
+		err := c.call(ctx, e, &info, "getEpochInfo", options{Commitment: Finalized})
+		if err == nil {
+			var head Head
+			head, err = info.head()
+			if err == nil && head.Slot+blocksApart >= slot {
+				near++
+			}
+		}
+		if near == 2 {
+			return nil
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(append(errs, fmt.Errorf("finalized slot %d is reached by %d of %d endpoints: %w", slot, near, len(c.endpoints), ErrDisagree))...)
+}
+
 // GenesisHash returns the hash that names the cluster; all endpoints must
 // agree on it.
 func (c *Client) GenesisHash(ctx context.Context) (ionet.Key, error) {
