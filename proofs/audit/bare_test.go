@@ -16,11 +16,17 @@ func key(o *operator, host int) ionet.Key { return chain.PublicOf(o.hosts[host].
 // signed by others too.
 func (o *operator) bare(payer ed25519.PrivateKey, in solana.Instruction, others ...ed25519.PrivateKey) {
 	o.t.Helper()
+	o.bareAll(payer, []solana.Instruction{in}, others...)
+}
+
+// bareAll is bare for several instructions.
+func (o *operator) bareAll(payer ed25519.PrivateKey, list []solana.Instruction, others ...ed25519.PrivateKey) {
+	o.t.Helper()
 	hash, err := o.chain.LatestBlockhash(o.ctx)
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	tx, err := solana.NewTransaction([]solana.Instruction{in}, solana.Hash(hash.Hash), solana.TransactionPayer(solana.PublicKey(chain.PublicOf(payer))))
+	tx, err := solana.NewTransaction(list, solana.Hash(hash.Hash), solana.TransactionPayer(solana.PublicKey(chain.PublicOf(payer))))
 	if err != nil {
 		o.t.Fatal(err)
 	}

@@ -145,8 +145,8 @@ func equalShares(shares []emissions.Share, allocation []ionet.Allocation) bool {
 	return true
 }
 
-// checkUnlocks reads when each category may use its tokens. Nothing releases them
-// yet: checkVaults finds those that move.
+// checkUnlocks reads when each category may use its tokens; checkReleases and
+// checkVaults hold what moves against it.
 func (a *auditor) checkUnlocks() {
 	var told []string
 	for _, al := range a.network.Allocation {

@@ -12,28 +12,39 @@ import (
 )
 
 // checkVaults scans each vault's own history and ties every change of its
-// balance to the content that says so, and back. Allocation accounts move
-// nothing until unlocks exist.
+// balance to the content that says so, and back. What is unlocked of a category
+// without beneficiaries its owner moves as he likes.
 func (a *auditor) checkVaults(ctx context.Context) error {
-	accounts := []ionet.Allocation{{Category: "reward vault", Account: a.network.Vaults.Reward}, {Category: "fee vault", Account: a.network.Vaults.Fee}}
-	for _, v := range append(accounts, a.network.Allocation...) {
-		if err := a.checkVault(ctx, v.Category, v.Account); err != nil {
-			return fmt.Errorf("vault %s: %w", v.Category, err)
+	accounts := []*held{{name: "reward vault", account: a.network.Vaults.Reward}, {name: "fee vault", account: a.network.Vaults.Fee}}
+	for _, al := range a.network.Allocation {
+		accounts = append(accounts, &held{name: al.Category, account: al.Account, free: freeOf(al)})
+	}
+	for _, h := range accounts {
+		h.balance = new(big.Int)
+		if err := a.checkVault(ctx, h); err != nil {
+			return fmt.Errorf("vault %s: %w", h.name, err)
 		}
-		a.Progress("%s: balance explained", v.Category)
+		a.Progress("%s: balance explained", h.name)
 	}
 	return nil
 }
 
-func (a *auditor) checkVault(ctx context.Context, name string, vault ionet.Key) error {
-	signatures, err := a.history(ctx, vault)
+// held is a vault or an allocation account on the walk through its history.
+type held struct {
+	name    string
+	account ionet.Key
+	free    *free    // what its owner may move past the lanes; nil: nothing
+	balance *big.Int // after the transaction that is looked at
+}
+
+func (a *auditor) checkVault(ctx context.Context, h *held) error {
+	signatures, err := a.history(ctx, h.account)
 	if err != nil {
 		return fmt.Errorf("read history: %w", err)
 	}
-	if missing := a.absent(signatures, func(w winner) bool { return touches(w.content, vault) }); missing != "" {
-		a.r.skip(Genesis, name, "history", "transaction "+missing, "a history without it: the RPC has pruned it")
+	if missing := a.absent(signatures, func(w winner) bool { return touches(w.content, h.account) }); missing != "" {
+		a.r.skip(Genesis, h.name, "history", "transaction "+missing, "a history without it: the RPC has pruned it")
 	}
-	balance := new(big.Int)
 	for _, sig := range signatures {
 		tx, err := a.transaction(ctx, sig)
 		if err != nil {
@@ -42,17 +53,23 @@ func (a *auditor) checkVault(ctx context.Context, name string, vault ionet.Key) 
 		if tx.failed {
 			continue
 		}
-		got := tx.change(vault)
-		balance.Add(balance, got)
+		got := tx.change(h.account)
+		h.balance.Add(h.balance, got)
 		w, ours := a.known[sig]
-		a.explain(name, vault, tx, w, ours, got)
+		a.explain(h, tx, w, ours, got)
 	}
-	now, err := a.balance(vault)
+	if h.free != nil {
+		h.free.tell(a.r, h.name)
+		if a.accounts[h.account].Owner.IsZero() && h.balance.Sign() == 0 {
+			return nil // moved away to the last unit, and closed
+		}
+	}
+	now, err := a.balance(h.account)
 	if err != nil {
-		a.r.find(Genesis, name, "vault-balance", "a token account", err)
+		a.r.find(Genesis, h.name, "vault-balance", "a token account", err)
 		return nil
 	}
-	same(a.r, Genesis, name, "vault-balance", balance.String(), now.String())
+	same(a.r, Genesis, h.name, "vault-balance", h.balance.String(), now.String())
 	return nil
 }
 
@@ -75,24 +92,26 @@ func touches(c chain.Content, account ionet.Key) bool {
 }
 
 // explain compares the change that a transaction made to a vault with its content.
-func (a *auditor) explain(name string, vault ionet.Key, tx *transaction, w winner, ours bool, got *big.Int) {
-	object := fmt.Sprintf("%s, transaction %s", name, tx.signature)
+func (a *auditor) explain(h *held, tx *transaction, w winner, ours bool, got *big.Int) {
+	object := fmt.Sprintf("%s, transaction %s", h.name, tx.signature)
 	if ours {
-		same(a.r, a.epochOf(w), object, "vault-movement", expectedChange(vault, w.content).String(), got.String())
+		same(a.r, a.epochOf(w), object, "vault-movement", expectedChange(h.account, w.content).String(), got.String())
 		return
 	}
-	if got.Sign() <= 0 || vault != a.network.Vaults.Fee { // deposits are counted as such
+	if got.Sign() <= 0 || h.account != a.network.Vaults.Fee { // deposits are counted as such
 		a.r.Foreign++
 	}
-	switch got.Sign() {
-	case -1:
+	switch {
+	case got.Sign() < 0 && h.free != nil:
+		a.ownerMoved(h, tx, object, got)
+	case got.Sign() < 0:
 		a.r.find(a.during(tx), object, "vault-debit", "a debit that a lane explains", got)
-	case 1:
-		if err := a.received(name, vault, tx, got); err != nil {
+	case got.Sign() > 0:
+		if err := a.received(h.name, h.account, tx, got); err != nil {
 			a.r.find(a.during(tx), object, "vault-movement", "a sum that can be", err)
 		}
 	}
-	if what := tx.alters(vault); what != "" {
+	if what := tx.alters(h.account, h.free != nil); what != "" {
 		a.r.find(a.during(tx), object, "vault-authority", "no change of the account itself", what)
 	}
 }
@@ -166,7 +185,7 @@ func (a *auditor) checkSigners(ctx context.Context) error {
 			if tx.failed || !tx.signedBy(signer.key) {
 				continue
 			}
-			if what := tx.beyondSetup(); what != "" {
+			if what := tx.beyondSetup(func(in chain.Instruction) bool { return a.asMember(signer.key, in) }); what != "" {
 				a.r.find(a.during(tx), "transaction "+sig, "signature-unexplained", "a lane step or set-up by the "+signer.name, what)
 			}
 		}
