@@ -222,3 +222,45 @@ func TestInstanceChangesWithTheDatabase(t *testing.T) {
 	}
 	m.settleAll()
 }
+
+// A claim is on its way through the service as the database is put back under it, and the
+// lease taken anew: it is not signed before that lease has fenced what the copy forgot.
+func TestClaimWaitsForTheFence(t *testing.T) {
+	m := newMachine(t)
+	m.fenceUp()
+	m.seal(m.alice, m.bob)
+	earned := m.owed(m.bob)
+	m.goTo(handTime.Load() + 3)
+	m.pass()
+	p := m.prepare(m.bob)
+	backup := m.backup()
+	forgotten := m.signedUnseen() // a payout to bob that the copy does not know
+	once := true
+	m.wires.before(func(method string) {
+		if method != "simulateTransaction" || !once {
+			return
+		}
+		once = false
+		m.putBack(backup)
+		m.goTo(handTime.Load() + 3)
+		m.wires.dropping(true)
+		for range 2 {
+			_ = m.Settle(t.Context()) // takes the lease; its fence does not land
+		}
+		m.wires.dropping(false)
+	})
+	if _, err := m.SubmitClaim(t.Context(), m.signClaim(m.bob, p)); err == nil {
+		t.Error("the claim was signed before the fence")
+	}
+	m.wires.before(nil)
+	for _, a := range forgotten {
+		if err := m.clean.Send(t.Context(), a.tx, rpc.SendOptions{SkipPreflight: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.advance(3)
+	m.settleAll()
+	if got := m.onChain(m.bob.payout); got != earned {
+		t.Errorf("bob earned %d and has %d on chain", earned, got)
+	}
+}
