@@ -155,11 +155,11 @@ func CreditsTo(account ionet.Key, moves []Move, changed *big.Int) (credits []Mov
 	return credits, said, said.Cmp(changed) == 0
 }
 
-// References returns for each credit the references that it names, none twice. is tells
-// which addresses are references, keys are all of the transaction. An instruction names
-// its own behind the accounts that it needs; where no credit of the transaction does,
-// as with transfers that another program made, those that the transaction names
-// anywhere are all credits'.
+// References returns for each credit of one account by one transaction the references
+// that it names, none twice. is tells which addresses are references, keys are all of
+// the transaction. An instruction names its own behind the accounts that it needs; where
+// no credit does, as with transfers that another program made, those that the
+// transaction names anywhere are all credits'.
 func References(credits []Move, keys []ionet.Key, is func(ionet.Key) bool) [][]ionet.Key {
 	not := func(k ionet.Key) bool { return !is(k) }
 	list := make([][]ionet.Key, len(credits))

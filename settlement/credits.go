@@ -127,8 +127,8 @@ func (s *Service) strayCredits(t *rpc.Transaction) []credit {
 }
 
 // assign finds out whose each credit is. The transfer itself names a reference; where
-// none of a transaction's does, as with a transfer that another program made, one that
-// the transaction names anywhere counts for all of them.
+// none of a transaction's to one account does, as with a transfer that another program
+// made, one that the transaction names anywhere counts for all of them.
 func (s *Service) assign(ctx context.Context, list []credit) error {
 	for len(list) > 0 {
 		n := 1
@@ -152,6 +152,20 @@ func (s *Service) assignOne(ctx context.Context, list []credit) error {
 	if err != nil {
 		return err
 	}
+	for len(list) > 0 {
+		n := 1
+		for n < len(list) && list[n].account == list[0].account {
+			n++
+		}
+		s.assignAccount(list[:n], owners)
+		list = list[n:]
+	}
+	return nil
+}
+
+// assignAccount is assign for the credits of one account by one transaction: what is
+// said of one vault says nothing of the other. An auditor looks at the fee vault alone.
+func (s *Service) assignAccount(list []credit, owners map[ionet.Key]ionet.Key) {
 	is := func(k ionet.Key) bool { return !owners[k].IsZero() }
 	moves := make([]chain.Move, len(list))
 	for i := range list {
@@ -162,7 +176,6 @@ func (s *Service) assignOne(ctx context.Context, list []credit) error {
 			c.decide(references, owners, c.account == s.cfg.Network.Vaults.Fee)
 		}
 	}
-	return nil
 }
 
 // decide applies the rule: one reference, and the fee vault.

@@ -13,6 +13,7 @@ import (
 	"github.com/ionet-settlement/ionet/chain"
 	"github.com/ionet-settlement/ionet/chain/rpc"
 	"github.com/ionet-settlement/ionet/internal/pgtest"
+	"github.com/ionet-settlement/ionet/proofs/audit"
 	"github.com/ionet-settlement/ionet/settlement/ledger"
 )
 
@@ -173,6 +174,15 @@ func TestDeposits(t *testing.T) {
 			m.in(a.payout, transfer{fee, 43, nil}), m.in(a.payout, transfer{chain.TokenAccount(a.payout, m.net.Network.Mint), 1, []ionet.Key{r2.Reference}}),
 		}, false, 0, 43, 0},
 		{"to the reward vault", []solana.Instruction{m.in(a.payout, transfer{reward, 50, []ionet.Key{r1.Reference}})}, false, 0, 0, 50},
+		{"a reference to one vault, none to the other", []solana.Instruction{
+			m.in(a.payout, transfer{reward, 5, []ionet.Key{r1.Reference}}), m.in(a.payout, transfer{fee, 44, nil}),
+		}, false, 44, 0, 5},
+		{"one reference to each vault", []solana.Instruction{
+			m.in(a.payout, transfer{reward, 6, []ionet.Key{r1.Reference}}), m.in(a.payout, transfer{fee, 45, []ionet.Key{r2.Reference}}),
+		}, false, 0, 45, 6},
+		{"both for the reward vault, none for the other", []solana.Instruction{
+			m.in(a.payout, transfer{reward, 8, []ionet.Key{r1.Reference, r2.Reference}}), m.in(a.payout, transfer{fee, 46, nil}),
+		}, false, 0, 0, 54},
 		{"nothing", []solana.Instruction{m.in(a.payout, transfer{fee, 0, []ionet.Key{r1.Reference}})}, false, 0, 0, 0},
 		{"one that fails", []solana.Instruction{m.in(a.payout, transfer{fee, 60, []ionet.Key{r1.Reference}}), m.in(a.payout, transfer{fee, 1 << 62, nil})}, true, 0, 0, 0},
 	} {
@@ -187,7 +197,25 @@ func TestDeposits(t *testing.T) {
 	if !m.view.isReady() {
 		t.Error("deposits stopped the service")
 	}
+	m.auditsAlike(one, two)
 	m.checkFoundAgain(one, two)
+}
+
+// auditsAlike: who has only the chain and the published files comes to the same sums as
+// the books.
+func (m *machine) auditsAlike(wallets ...ionet.Key) {
+	m.t.Helper()
+	r, err := audit.Run(m.t.Context(), audit.Config{Chain: m.clean, Store: m.store, Mint: m.net.Network.Mint})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	var sum uint64
+	for _, w := range wallets {
+		sum += m.renter(w)
+	}
+	if suspense := m.balance(ledger.Suspense()); r.Status() == 1 || r.Deposited.Base() != sum || r.Suspense.Base() != suspense {
+		m.t.Errorf("the books say %d of renters, %d in suspense; the audit %s and %s, findings %v", sum, suspense, r.Deposited, r.Suspense, r.Findings)
+	}
 }
 
 // checkFoundAgain lets a service on an empty database find all deposits, once.
