@@ -87,7 +87,7 @@ func (r *run) corruptEndpoint(ctx context.Context) (string, error) {
 	for _, other := range r.world.fronts {
 		if v := other.View(); other != f {
 			v.Lies = localnet.Lies{}
-			if err := other.SetView(v); err != nil {
+			if err := show(other, v); err != nil {
 				return "", err
 			}
 		}
@@ -111,10 +111,20 @@ func (r *run) corruptEndpoint(ctx context.Context) (string, error) {
 		}
 	}
 	if err == nil {
-		err = f.SetView(v)
+		err = show(f, v)
 	}
 	r.wrong[n] = r.forWhile()
 	return fmt.Sprintf("%d: %s", n, what), err
+}
+
+// show gives an endpoint a view. One that stands still at a slot that a fork has
+// abandoned since can't be told to stand there again: it goes on instead.
+func show(f *localnet.Front, v localnet.View) error {
+	if f.SetView(v) == nil {
+		return nil
+	}
+	v.Frozen, v.FrozenAt = false, 0
+	return f.SetView(v)
 }
 
 // lieOfLane shows a lane as if another content had won: one that is signed for the
