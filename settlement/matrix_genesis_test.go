@@ -131,8 +131,12 @@ func (b *birth) try(w *wires, slots int) error {
 		}
 	}
 	cancel()
-	if err := <-done; err == nil {
-		return nil
+	select {
+	case err := <-done:
+		if err == nil {
+			return nil
+		}
+	case <-time.After(100 * time.Millisecond): // it waits for the folder, which another run holds
 	}
 	return errSlow
 }
