@@ -40,17 +40,22 @@ func TestBeneficiariesRoundTrip(t *testing.T) {
 
 func TestBeneficiaryRules(t *testing.T) {
 	for name, change := range map[string]func(n *Network, b []Beneficiary) []Beneficiary{
-		"no wallet":       func(_ *Network, b []Beneficiary) []Beneficiary { b[0].Wallet = Key{}; return b },
-		"no parts":        func(_ *Network, b []Beneficiary) []Beneficiary { b[1].Parts = 0; return b },
-		"too many parts":  func(_ *Network, b []Beneficiary) []Beneficiary { b[1].Parts = maxParts + 1; return b },
-		"twice":           func(_ *Network, b []Beneficiary) []Beneficiary { b[1].Wallet = b[0].Wallet; return b },
-		"the operator":    func(n *Network, b []Beneficiary) []Beneficiary { b[1].Wallet = n.Keys.Operator; return b },
-		"the lane key":    func(n *Network, b []Beneficiary) []Beneficiary { b[1].Wallet = n.Keys.Lane; return b },
-		"the mint":        func(n *Network, b []Beneficiary) []Beneficiary { b[1].Wallet = n.Mint; return b },
-		"a vault":         func(n *Network, b []Beneficiary) []Beneficiary { b[1].Wallet = n.Vaults.Fee; return b },
-		"a lane":          func(n *Network, b []Beneficiary) []Beneficiary { b[1].Wallet = n.Lanes[2].Address; return b },
-		"its own account": func(n *Network, b []Beneficiary) []Beneficiary { b[1].Wallet = n.Allocation[0].Account; return b },
-		"another's owner": func(n *Network, b []Beneficiary) []Beneficiary { b[1].Wallet = n.Allocation[1].Owner; return b },
+		"no wallet":           func(_ *Network, b []Beneficiary) []Beneficiary { b[0].Wallet = Key{}; return b },
+		"no parts":            func(_ *Network, b []Beneficiary) []Beneficiary { b[1].Parts = 0; return b },
+		"too many parts":      func(_ *Network, b []Beneficiary) []Beneficiary { b[1].Parts = maxParts + 1; return b },
+		"twice":               func(_ *Network, b []Beneficiary) []Beneficiary { b[1].Wallet = b[0].Wallet; return b },
+		"the operator":        func(n *Network, b []Beneficiary) []Beneficiary { b[1].Wallet = n.Keys.Operator; return b },
+		"the key of the fees": func(n *Network, b []Beneficiary) []Beneficiary { b[1].Wallet = n.Keys.Fees; return b },
+		"who mints":           func(n *Network, b []Beneficiary) []Beneficiary { b[1].Wallet = n.Authorities.Mint; return b },
+		"who owns a vault":    func(n *Network, b []Beneficiary) []Beneficiary { b[1].Wallet = n.Authorities.Fee; return b },
+		"a member":            func(n *Network, b []Beneficiary) []Beneficiary { b[1].Wallet = n.Multisigs[1].Members[0]; return b },
+		"its own owner":       func(n *Network, b []Beneficiary) []Beneficiary { b[1].Wallet = n.Allocation[0].Owner; return b },
+		"the lane key":        func(n *Network, b []Beneficiary) []Beneficiary { b[1].Wallet = n.Keys.Lane; return b },
+		"the mint":            func(n *Network, b []Beneficiary) []Beneficiary { b[1].Wallet = n.Mint; return b },
+		"a vault":             func(n *Network, b []Beneficiary) []Beneficiary { b[1].Wallet = n.Vaults.Fee; return b },
+		"a lane":              func(n *Network, b []Beneficiary) []Beneficiary { b[1].Wallet = n.Lanes[2].Address; return b },
+		"its own account":     func(n *Network, b []Beneficiary) []Beneficiary { b[1].Wallet = n.Allocation[0].Account; return b },
+		"another's owner":     func(n *Network, b []Beneficiary) []Beneficiary { b[1].Wallet = n.Allocation[1].Owner; return b },
 		"a category twice": func(n *Network, b []Beneficiary) []Beneficiary {
 			n.Allocation[1].Category, n.Allocation[1].Beneficiaries = n.Allocation[0].Category, b[:1]
 			return b

@@ -76,6 +76,39 @@ func TestBeneficiariesOfANetwork(t *testing.T) {
 	}
 }
 
+// Who owns a vault, signs for one or is anything else in the network gets nothing of
+// what unlocks: a vault would be paid what no book has.
+func TestBeneficiariesAreNoneOfOurs(t *testing.T) {
+	c := testConfig(t.TempDir(), "none-of-ours")
+	withMultisigs(t, &c)
+	p, err := Prepare(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := p.Network
+	if err := os.Remove(filepath.Join(c.Dir, NetworkFile)); err != nil {
+		t.Fatal(err)
+	}
+	for name, wallet := range map[string]ionet.Key{
+		"operator": n.Keys.Operator, "fees": n.Keys.Fees, "service": n.Keys.Service, "lane key": n.Keys.Lane, "mint": n.Mint,
+		"mint authority": n.Authorities.Mint, "owner of the reward vault": n.Authorities.Reward, "owner of the fee vault": n.Authorities.Fee,
+		"reward vault": n.Vaults.Reward, "member": memberKey("c"), "owner of core": n.Allocation[2].Owner, "owner of seed": n.Allocation[0].Owner,
+		"account of seed": n.Allocation[0].Account, "lane": n.Lanes[0].Address,
+	} {
+		c.Beneficiaries = map[string][]ionet.Beneficiary{"seed": {{Wallet: wallet, Parts: 1}}}
+		if _, err := Prepare(t.Context(), c); err == nil || !strings.Contains(err.Error(), "allocation seed: beneficiary "+wallet.String()+" is ") {
+			t.Errorf("%s as beneficiary of seed: got %v", name, err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(c.Dir, NetworkFile)); !os.IsNotExist(err) {
+		t.Errorf("a network file is there: %v", err)
+	}
+	c.Beneficiaries = map[string][]ionet.Beneficiary{"seed": {{Wallet: memberKey("stranger"), Parts: 1}}}
+	if _, err := Prepare(t.Context(), c); err != nil {
+		t.Errorf("a wallet that is nothing in the network: %v", err)
+	}
+}
+
 func FuzzParseBeneficiaries(f *testing.F) {
 	key := ionet.Key{1}.String()
 	for _, text := range []string{"seed=" + key, "seed=" + key + ":7", "seed=" + key + ":", "=", "seed=:3", "core=" + key + ":18446744073709551616"} {
