@@ -44,7 +44,7 @@ func (s *Service) buryDead(ctx context.Context, expired []*attempt) (alive []*at
 			i, ok := index[a.steps[0].lane.address]
 			switch {
 			case !ok:
-			case err == nil && s.isDeadBy(ctx, views, i, a):
+			case err == nil && s.isDeadBy(views, i, a):
 				dead = append(dead, a)
 			default:
 				alive = append(alive, a)
@@ -57,15 +57,15 @@ func (s *Service) buryDead(ctx context.Context, expired []*attempt) (alive []*at
 // maxEverywhere is how many lanes one look at every endpoint takes.
 const maxEverywhere = 100
 
-func (s *Service) isDeadBy(ctx context.Context, views []rpc.View, i int, a *attempt) bool {
+func (s *Service) isDeadBy(views []rpc.View, i int, a *attempt) bool {
 	l := a.steps[0].lane
-	from, err := s.public(ctx, l.c)
+	st, err := stepIn(a.tx, l.address)
 	if err != nil {
 		s.log.Warn("dead rule could not be applied", "kind", a.kind.String(), "lane", l.name, "position", l.position, "error", err)
 		return false
 	}
 	for _, v := range views {
-		err := v.CheckDead(i, from, a.blockhash.LastValidHeight)
+		err := v.CheckDead(i, st.From, a.blockhash.LastValidHeight)
 		if err == nil {
 			continue
 		}

@@ -203,12 +203,12 @@ func (s *Service) explains(ctx context.Context, l lane, a rpc.Account) (bool, er
 	if key, err := s.public(ctx, l.c); err != nil || state == key {
 		return err == nil, err
 	}
-	contents, err := s.contentsAt(ctx, l)
+	contents, err := s.signedAt(ctx, l)
 	if err != nil {
 		return false, err
 	}
-	_, known, err := s.winnerOf(ctx, contents[l.address], state)
-	return known, err
+	_, known := winnerOf(contents[l.address], state)
+	return known, nil
 }
 
 // store commits what passed. On return each item without a problem is in the

@@ -20,7 +20,8 @@ func (k Keys) money() []ed25519.PrivateKey {
 	return slices.DeleteFunc(keys, func(key ed25519.PrivateKey) bool { return key == nil })
 }
 
-// signers asks those who hold the keys. What it remembers only saves questions.
+// signers asks those who hold the keys. What it remembers only saves questions. The
+// first alone steps the lanes, and tells lane keys; the others sign with their money keys.
 type signers struct {
 	list []signer.Signer
 	now  func() time.Time
@@ -33,11 +34,10 @@ type signers struct {
 
 // told is what a signer said of itself.
 type told struct {
-	keys     map[ionet.Key]bool // money keys; nil until it answered
-	noSecret bool               // it can't step lanes
-	until    time.Time          // it did not answer: not asked again before
-	err      error              // what it said instead
-	failed   int                // how often in a row
+	keys   map[ionet.Key]bool // money keys; nil until it answered
+	until  time.Time          // it did not answer: not asked again before
+	err    error              // what it said instead
+	failed int                // how often in a row
 }
 
 const (
@@ -101,33 +101,23 @@ func (k *signers) publics(ctx context.Context, cs []ionet.Hash) ([]ionet.Key, er
 	return keys, nil
 }
 
-// askLanes asks the signers that hold the lane secret, one after the other.
+// askLanes asks the first signer, and no other: whoever tells lane keys is believed.
 func (k *signers) askLanes(ctx context.Context, cs []ionet.Hash) ([]ionet.Key, error) {
-	var failed error
-	for i, s := range k.list {
-		if state := k.state(i); state.noSecret {
-			continue
-		} else if state.err != nil && k.now().Before(state.until) {
-			failed = errors.Join(failed, state.err)
-			continue
-		}
-		keys, err := s.LaneKeys(ctx, cs)
-		switch {
-		case err == nil && len(keys) == len(cs):
-			return keys, nil
-		case err == nil:
-			err = fmt.Errorf("%d lane keys came, %d were asked for", len(keys), len(cs))
-		case errors.Is(err, signer.ErrNoSecret):
-			k.update(i, func(s *told) { s.noSecret = true })
-			continue
-		}
-		k.silent(ctx, i, err)
-		failed = errors.Join(failed, err)
+	if state := k.state(0); state.err != nil && k.now().Before(state.until) {
+		return nil, state.err
 	}
-	if failed == nil {
-		failed = errors.New("no signer holds the lane secret: start the one that does, and name it by --signer")
+	keys, err := k.list[0].LaneKeys(ctx, cs)
+	switch {
+	case errors.Is(err, signer.ErrNoSecret):
+		return nil, fmt.Errorf("%w: the one that does must be the first --signer", err)
+	case err == nil && len(keys) != len(cs):
+		err = fmt.Errorf("%d lane keys came, %d were asked for", len(keys), len(cs))
 	}
-	return nil, failed
+	if err != nil {
+		k.silent(ctx, 0, err)
+		return nil, err
+	}
+	return keys, nil
 }
 
 // holds reports whether a signer with that money key is there.
@@ -149,12 +139,7 @@ func (k *signers) keysOf(i int) map[ionet.Key]bool {
 	ctx, cancel := context.WithTimeout(context.Background(), askTime)
 	defer cancel()
 	list, err := k.list[i].Keys(ctx)
-	noSecret := false
-	if err == nil {
-		_, err = k.list[i].LaneKeys(ctx, []ionet.Hash{{}}) // any C tells whether it can
-		noSecret = errors.Is(err, signer.ErrNoSecret)
-	}
-	if err != nil && !noSecret {
+	if err != nil {
 		k.silent(ctx, i, err)
 		return nil
 	}
@@ -162,7 +147,7 @@ func (k *signers) keysOf(i int) map[ionet.Key]bool {
 	for _, key := range list {
 		keys[key] = true
 	}
-	k.update(i, func(s *told) { s.keys, s.noSecret, s.err, s.failed = keys, noSecret, nil, 0 })
+	k.update(i, func(s *told) { s.keys, s.err, s.failed = keys, nil, 0 })
 	return keys
 }
 
@@ -193,23 +178,21 @@ func (k *signers) silent(ctx context.Context, i int, err error) {
 type SignerState struct {
 	Address string // "" for keys in this process
 	Keys    int    // money keys
-	Lanes   bool   // whether it steps the lanes
+	Lanes   bool   // whether it steps the lanes: the first alone does
 	Err     error  // why it does not answer
 }
 
 // Signers asks every signer what it holds.
 func (s *Service) Signers(ctx context.Context) (list []SignerState) {
-	for _, asked := range s.signers.list {
+	for i, asked := range s.signers.list {
 		var state SignerState
 		if c, ok := asked.(*signer.Client); ok {
 			state.Address = c.Address()
 		}
 		keys, err := asked.Keys(ctx)
-		if state.Keys, state.Err = len(keys), err; err == nil {
+		if state.Keys, state.Err = len(keys), err; err == nil && i == 0 {
 			_, err = asked.LaneKeys(ctx, []ionet.Hash{{}})
-			if state.Lanes = err == nil; !errors.Is(err, signer.ErrNoSecret) {
-				state.Err = err
-			}
+			state.Lanes, state.Err = err == nil, err
 		}
 		list = append(list, state)
 	}

@@ -3,7 +3,6 @@ package settlement
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -142,25 +141,85 @@ func (s *Service) checkSlot(ctx context.Context, slot uint64) error {
 
 const selectCredited = `SELECT coalesce(max(slot), 0) FROM scans`
 
-// winnerOf returns which of the contents of a lane's open position brought the lane
-// to state; ok is false where none did.
+// winnerOf returns which of the contents that were signed for a lane's open position
+// brought the lane to state; ok is false where none did. Where more than one says so
+// somebody who makes lane keys is lying, and none is believed: the lane's history tells.
 //
 // The contents are read after the state was: a content is committed before its
 // first byte goes out, so that one that landed is there.
-func (s *Service) winnerOf(ctx context.Context, contents []storedContent, state ionet.Key) (c chain.Content, ok bool, err error) {
-	next := make([]ionet.Hash, len(contents))
-	for i, stored := range contents {
-		next[i] = stored.Next()
+func winnerOf(contents []signedContent, state ionet.Key) (c chain.Content, ok bool) {
+	found := 0
+	for _, s := range contents {
+		if s.to == state {
+			c, found = s.Content, found+1
+		}
 	}
-	keys, err := s.signers.publics(ctx, next)
+	return c, found == 1
+}
+
+// signedContent is a row of contents, with the key that the lane is handed to if it
+// lands: not one that a signer tells now, but the one in the bytes that were signed.
+type signedContent struct {
+	chain.Content
+	to ionet.Key
+}
+
+// signedAt returns the contents that were signed for the lanes' open positions, by lane.
+func (s *Service) signedAt(ctx context.Context, lanes ...lane) (map[ionet.Key][]signedContent, error) {
+	var names []string
+	var positions []int64
+	for _, l := range lanes {
+		names, positions = append(names, l.name), append(positions, int64(l.position))
+	}
+	rows, err := s.pool.Query(ctx, selectSigned, names, positions)
 	if err != nil {
-		return chain.Content{}, false, err
+		return nil, fmt.Errorf("load contents: %w", err)
 	}
-	i := slices.Index(keys, state)
-	if i < 0 {
-		return chain.Content{}, false, nil
+	list, err := pgx.CollectRows(rows, scanSigned)
+	if err != nil {
+		return nil, fmt.Errorf("load contents: %w", err)
 	}
-	return contents[i].Content, true, nil
+	byLane := map[ionet.Key][]signedContent{}
+	for _, c := range list {
+		byLane[c.Lane] = append(byLane[c.Lane], c)
+	}
+	return byLane, nil
+}
+
+// All attempts of a content step the lane alike: one of them tells.
+const selectSigned = `
+SELECT DISTINCT ON (c.hash) c.hash, c.bytes, a.transaction FROM unnest($1::text[], $2::bigint[]) AS t (lane, position)
+JOIN contents c ON c.lane = t.lane AND c.position = t.position
+JOIN attempt_steps p ON p.content = c.hash JOIN attempts a ON a.message = p.message ORDER BY c.hash, a.message`
+
+func scanSigned(row pgx.CollectableRow) (c signedContent, err error) {
+	var hash, data, tx []byte
+	if err := row.Scan(&hash, &data, &tx); err != nil {
+		return c, err
+	}
+	if c.Content, err = chain.ParseContent(data); err != nil {
+		return c, err
+	}
+	if c.Hash() != ionet.Hash(hash) {
+		return c, fmt.Errorf("content %x has other bytes than its hash says", hash)
+	}
+	st, err := stepIn(tx, c.Lane)
+	c.to = st.To
+	return c, err
+}
+
+// stepIn returns how a transaction of ours steps a lane.
+func stepIn(tx []byte, address ionet.Key) (chain.Step, error) {
+	d, err := chain.Decode(tx)
+	if err != nil {
+		return chain.Step{}, fmt.Errorf("read an attempt: %w", err)
+	}
+	for _, st := range d.Plan.Steps {
+		if st.Lane == address {
+			return st, nil
+		}
+	}
+	return chain.Step{}, fmt.Errorf("read an attempt: it does not step lane %s", address)
 }
 
 // storedContent is a row of contents.
@@ -169,32 +228,6 @@ type storedContent struct {
 	hash  ionet.Hash
 	state string
 }
-
-// contentsAt returns the contents of the lanes' open positions, by lane.
-func (s *Service) contentsAt(ctx context.Context, lanes ...lane) (map[ionet.Key][]storedContent, error) {
-	var names []string
-	var positions []int64
-	for _, l := range lanes {
-		names, positions = append(names, l.name), append(positions, int64(l.position))
-	}
-	rows, err := s.pool.Query(ctx, selectContents, names, positions)
-	if err != nil {
-		return nil, fmt.Errorf("load contents: %w", err)
-	}
-	list, err := pgx.CollectRows(rows, scanContent)
-	if err != nil {
-		return nil, fmt.Errorf("load contents: %w", err)
-	}
-	byLane := map[ionet.Key][]storedContent{}
-	for _, c := range list {
-		byLane[c.Lane] = append(byLane[c.Lane], c)
-	}
-	return byLane, nil
-}
-
-const selectContents = `
-SELECT c.hash, c.bytes, c.state FROM unnest($1::text[], $2::bigint[]) AS t (lane, position)
-JOIN contents c ON c.lane = t.lane AND c.position = t.position ORDER BY c.hash`
 
 func scanContent(row pgx.CollectableRow) (storedContent, error) {
 	var hash, data []byte

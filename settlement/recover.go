@@ -254,20 +254,20 @@ const forDisplay = 32
 
 // findStep looks up the transaction that passed l's open position, among so many that
 // stepped l or name it; 0: all.
-func (s *Service) findStep(ctx context.Context, l lane, slot uint64, most int) (landing, error) {
+func (s *Service) findStep(ctx context.Context, l lane, slot uint64, most int) (laneStep, error) {
 	from, err := s.public(ctx, l.c)
 	if err != nil {
-		return landing{}, err
+		return laneStep{}, err
 	}
 	for st, err := range s.stepsOf(ctx, l, slot, most) {
 		if err != nil {
-			return landing{}, err
+			return laneStep{}, err
 		}
 		if st.step.From == from {
-			return st.landing, nil
+			return st, nil
 		}
 	}
-	return landing{}, rpc.ErrNotFound
+	return laneStep{}, rpc.ErrNotFound
 }
 
 // importPayments stores the payments of a content that this database never

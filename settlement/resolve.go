@@ -15,13 +15,6 @@ import (
 	"github.com/ionet-settlement/ionet/settlement/ledger"
 )
 
-// landing says which transaction brought a content on chain. It is for display:
-// the lane's state alone decides. Zero where the chain's history does not tell.
-type landing struct {
-	signature chain.Signature
-	slot      uint64
-}
-
 // resolve writes down that each content is the final winner of its position, with
 // all that follows from it, in one SQL transaction for all of them:
 //

@@ -106,7 +106,7 @@ func (s *Service) readSealTime(ctx context.Context, k uint64) (int64, error) {
 		if err != nil {
 			return 0, fmt.Errorf("find the transaction that sealed epoch %d: %w: if this lasts, give endpoints with full history only (--rpc)", k, err)
 		}
-		u.signature = at.signature
+		u.signature = at.landing.signature
 	}
 	at, err := s.stepTime(ctx, l, u.signature)
 	if errors.Is(err, rpc.ErrNotFound) {

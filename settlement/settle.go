@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/chain"
 )
@@ -234,16 +232,13 @@ func (s *Service) settleWinners(ctx context.Context, lanes []lane, final *finalV
 	if err := s.confirm(ctx, lanes, final); err != nil {
 		return false, nil, err
 	}
-	contents, err := s.contentsAt(ctx, lanes...)
+	contents, err := s.signedAt(ctx, lanes...)
 	if err != nil {
 		return false, nil, err
 	}
 	var won []passedPosition
 	for _, l := range lanes {
-		content, ok, err := s.winnerOf(ctx, contents[l.address], final.states[l.name])
-		if err != nil {
-			return false, nil, err
-		}
+		content, ok := winnerOf(contents[l.address], final.states[l.name])
 		if !ok {
 			unexplained = append(unexplained, l)
 			continue
@@ -253,7 +248,9 @@ func (s *Service) settleWinners(ctx context.Context, lanes []lane, final *finalV
 	if len(won) == 0 {
 		return false, unexplained, nil
 	}
-	s.findLandings(ctx, won, final.slot)
+	if err := s.findLandings(ctx, won, final.slot); err != nil {
+		return false, nil, err
+	}
 	return true, unexplained, s.resolve(ctx, won, final.slot)
 }
 
@@ -278,48 +275,6 @@ func (s *Service) sealNext(ctx context.Context, lanes []lane, live []attempt) er
 	}
 	return s.launch(ctx, draft{kind: chain.KindEpoch, movements: closing.Movements, memo: closing.Memo, lanes: []lane{l}})
 }
-
-// findLandings looks up which transactions brought the winners on chain; where
-// nobody tells the landing stays zero.
-func (s *Service) findLandings(ctx context.Context, won []passedPosition, slot uint64) {
-	byHash := make(map[ionet.Hash]*passedPosition, len(won))
-	hashes := make([][]byte, len(won))
-	for i := range won {
-		h := won[i].content.Hash()
-		byHash[h], hashes[i] = &won[i], h[:]
-	}
-	var of []*passedPosition
-	var signatures []chain.Signature
-	rows, err := s.pool.Query(ctx, selectSignatures, hashes)
-	if err == nil {
-		var content, signature []byte
-		_, err = pgx.ForEachRow(rows, []any{&content, &signature}, func() error {
-			of, signatures = append(of, byHash[ionet.Hash(content)]), append(signatures, chain.Signature(signature))
-			return nil
-		})
-	}
-	if err == nil && len(signatures) > 0 {
-		statuses, err := s.cfg.Chain.Statuses(ctx, signatures)
-		for i, st := range statuses {
-			if err == nil && st != nil && st.Err == nil && st.Commitment == "finalized" {
-				of[i].landing = landing{signatures[i], st.Slot}
-			}
-		}
-	}
-	for i := range won {
-		if !won[i].landing.signature.IsZero() {
-			continue
-		}
-		// A wallet may have signed the same message anew: then only history has it.
-		if won[i].landing, err = s.findStep(ctx, won[i].lane, slot, forDisplay); err != nil {
-			s.log.Debug("the transaction that landed was not found", "lane", won[i].lane.name, "position", won[i].lane.position, "error", err)
-		}
-	}
-}
-
-const selectSignatures = `
-SELECT p.content, a.signature FROM attempts a JOIN attempt_steps p ON p.message = a.message
-WHERE p.content = ANY ($1::bytea[]) ORDER BY a.created_at DESC, a.message`
 
 // run loops over passes until ctx ends; wake asks for one before its time.
 func (s *Service) loop(ctx context.Context, wake <-chan struct{}) {

@@ -2,6 +2,7 @@ package settlement
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"slices"
@@ -89,12 +90,17 @@ func (s *Service) complete(ctx context.Context, jobs []*signing) {
 	}
 }
 
-// take puts in those signatures that are missing.
+// take puts in those signatures that are missing and verify: a wrong one by a signer
+// that has no such key keeps nobody else's out.
 func (j *signing) take(signatures map[ionet.Key]chain.Signature) {
 	wanted := map[ionet.Key]chain.Signature{}
 	for _, key := range j.missing {
-		if signature, ok := signatures[key]; ok {
+		signature, ok := signatures[key]
+		switch {
+		case ok && ed25519.Verify(key[:], j.message, signature[:]):
 			wanted[key] = signature
+		case ok:
+			j.why = errors.Join(j.why, fmt.Errorf("a signature with key %s does not verify", key))
 		}
 	}
 	if len(wanted) == 0 {
@@ -110,10 +116,10 @@ func (j *signing) take(signatures map[ionet.Key]chain.Signature) {
 
 // wanted returns the transactions that lack a signature that signer n may make.
 func (k *signers) wanted(n int, jobs []*signing) (asked []*signing) {
-	keys, state := k.keysOf(n), k.state(n)
+	keys := k.keysOf(n)
 	owes := func(key ionet.Key) bool { return keys[key] }
 	for _, j := range jobs {
-		if j.why == nil && len(j.missing) > 0 && (!state.noSecret || slices.ContainsFunc(j.missing, owes)) {
+		if j.why == nil && len(j.missing) > 0 && (n == 0 || slices.ContainsFunc(j.missing, owes)) {
 			asked = append(asked, j)
 		}
 	}
