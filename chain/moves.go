@@ -134,9 +134,11 @@ func moveOf(in Instruction) (Move, bool) {
 
 // CreditsTo returns the moves that credit account, which belongs to the token program.
 // changed is what the transaction added to its balance; where the instructions tell
-// otherwise, agree is false, and none of them can be relied on.
+// otherwise, agree is false, and none of them can be relied on. So it is where one takes
+// from the account: what comes in beside what goes out is nobody's gift.
 func CreditsTo(account ionet.Key, moves []Move, changed *big.Int) (credits []Move, said *big.Int, agree bool) {
 	said = new(big.Int)
+	takes := false
 	for _, m := range moves {
 		if m.Program != tokenProgram || m.Source == m.Destination {
 			continue
@@ -144,6 +146,7 @@ func CreditsTo(account ionet.Key, moves []Move, changed *big.Int) (credits []Mov
 		amount := new(big.Int).SetUint64(m.Amount)
 		if m.Source == account {
 			said.Sub(said, amount)
+			takes = takes || m.Amount > 0
 		}
 		if m.Destination == account {
 			said.Add(said, amount)
@@ -152,7 +155,7 @@ func CreditsTo(account ionet.Key, moves []Move, changed *big.Int) (credits []Mov
 			}
 		}
 	}
-	return credits, said, said.Cmp(changed) == 0
+	return credits, said, !takes && said.Cmp(changed) == 0
 }
 
 // References returns for each credit of one account by one transaction the references

@@ -83,8 +83,12 @@ func TestMoves(t *testing.T) {
 		}
 	}
 	out := []Instruction{tokenInstruction(tokenTransfer, 5, vault, source, owner), checked}
-	if _, said, agree := CreditsTo(movesKey(vault), Moves(out, nil), big.NewInt(2)); !agree {
-		t.Errorf("in and out are %s", said)
+	if _, said, agree := CreditsTo(movesKey(vault), Moves(out, nil), big.NewInt(2)); agree || said.Int64() != 2 {
+		t.Errorf("5 out and 7 in are %s, agree %t; want 2 that nobody is credited with", said, agree)
+	}
+	out[0] = tokenInstruction(tokenTransfer, 0, vault, source, owner)
+	if got, _, agree := CreditsTo(movesKey(vault), Moves(out, nil), big.NewInt(7)); !agree || len(got) != 1 {
+		t.Errorf("nothing out and 7 in: %d credits, agree %t", len(got), agree)
 	}
 }
 

@@ -57,6 +57,9 @@ func TestLanded(t *testing.T) {
 		"a time later by a second": {alter(`"blockTime":\d+`, fmt.Sprintf(`"blockTime":%d`, want.Time+1)), as, ErrDisagree},
 		"another slot":             {alter(`"slot":\d+`, `"slot":1`), as, ErrDisagree},
 		"failed there":             {alter(`"err":null`, `"err":"AccountInUse"`), as, ErrDisagree},
+		"called instructions":      {alter(`"innerInstructions":\[\]`, `"innerInstructions":[{"index":0,"instructions":[{"programIdIndex":0,"accounts":[],"data":""}]}]`), as, ErrDisagree},
+		"none called, but listed":  {alter(`"innerInstructions":\[\]`, `"innerInstructions":[{"index":0,"instructions":[]}]`), as, nil},
+		"other lamports":           {alter(`"postBalances":\[\d+`, `"postBalances":[1`), as, ErrDisagree},
 		"not there":                {func(forward) (*http.Response, error) { return result("null"), nil }, as, ErrNotFound},
 		"does not answer":          {faults["lost"], as, errAny},
 		"limits":                   {faults["429"], as, errAny},
@@ -86,6 +89,56 @@ func TestLanded(t *testing.T) {
 					t.Errorf("error shows an endpoint's address, or not its host: %v", err)
 				}
 			})
+		}
+	}
+}
+
+// An endpoint that keeps no history of that slot any more has no opinion while two others
+// agree; one that should have the transaction, or one other alone, decides nothing.
+func TestLandedPruned(t *testing.T) {
+	ctx, c, key := context.Background(), newClient(t, Config{}), wallet(t)
+	tx, hash, mint := mintTransaction(t, c, key, "pruned")
+	if err := c.Send(ctx, tx, SendOptions{MinContextSlot: hash.ContextSlot}); err != nil {
+		t.Fatal(err)
+	}
+	awaitFinalized(t, c, mint)
+	signature := signatureOf(t, tx)
+	want, err := c.Transaction(ctx, signature)
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, two, three := "http://one/secret", "http://two/secret", "http://three/secret"
+	for _, c := range []struct {
+		name      string
+		endpoints []string
+		lacks     string // hosts
+		first     uint64 // block that those say they have
+		lies      string
+		want      error
+	}{
+		{"one of three", []string{one, two, three}, "one", want.Slot + 1, "", nil},
+		{"the last of three", []string{one, two, three}, "three", want.Slot + 1, "", nil},
+		{"one of three that has the slot", []string{one, two, three}, "one", want.Slot, "", ErrNotFound},
+		{"two of three", []string{one, two, three}, "one two", want.Slot + 1, "", ErrNotFound},
+		{"one of two", []string{one, two}, "two", want.Slot + 1, "", ErrNotFound},
+		{"all", []string{one, two}, "one two", want.Slot + 1, "", ErrNotFound},
+		{"one of three, and one of the others lies", []string{one, two, three}, "one", want.Slot + 1, "three", ErrDisagree},
+	} {
+		s := &script{play: func(_ int, host, method string, f func() (*http.Response, error)) (*http.Response, error) {
+			lacks := strings.Contains(c.lacks, host)
+			switch {
+			case lacks && method == "getTransaction":
+				return result("null"), nil
+			case lacks && method == "getFirstAvailableBlock":
+				return result(fmt.Sprint(c.first)), nil
+			case host == c.lies:
+				return altered(f, `"err":null`, `"err":"AccountInUse"`)
+			}
+			return f()
+		}}
+		got, err := faultyClient(t, s, c.endpoints...).Landed(ctx, signature)
+		if !errors.Is(err, c.want) || err == nil && got.Slot != want.Slot {
+			t.Errorf("%s: got %v, want %v", c.name, err, c.want)
 		}
 	}
 }
