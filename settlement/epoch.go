@@ -126,7 +126,12 @@ func (s *Service) isDue(ctx context.Context, k uint64) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("read the chain's time: %w", err)
 	}
-	return newest.Time >= due, nil
+	if newest.Time < due {
+		return false, nil
+	}
+	// What is frozen now is all that the epoch will ever have.
+	forgot, err := s.recollect(ctx)
+	return err == nil && !forgot, err
 }
 
 const selectWinner = `SELECT hash, bytes FROM contents WHERE lane = 'epoch' AND position = $1 AND state = 'won'`

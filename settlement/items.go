@@ -134,6 +134,7 @@ func (s *Service) answers(items []*item) []Result {
 			results[i].Status = Accepted
 		}
 		s.metrics.statements.WithLabelValues(string(results[i].Status)).Inc()
+		s.recall.remember(s.now(), ackedStatement{it.epoch(), it.id})
 		results[i].Ack = s.ackOf(it.id, it.arrival)
 	}
 	return results

@@ -105,11 +105,14 @@ const selectLeaseAge = `SELECT number, signings, expires_at FROM lease WHERE nam
 
 // keep renews the lease while it is held, until ctx ends: a pass may take longer
 // than the lease does. It never takes it; that is the pass's, which begins anew
-// with it.
+// with it. And it looks whether the database still has what was acked.
 func (s *Service) keep(ctx context.Context) {
 	for sleep(ctx, s.cfg.LeaseTime/6) == nil {
 		if err := s.keepOnce(ctx); err != nil && ctx.Err() == nil {
 			s.log.Warn("the lease was not renewed", "error", err)
+		}
+		if _, err := s.recollect(ctx); err != nil && ctx.Err() == nil {
+			s.log.Debug("what was acked was not looked for", "error", err)
 		}
 	}
 }

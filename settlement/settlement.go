@@ -180,6 +180,7 @@ type Service struct {
 	noted     noted                    // reconcile.go; guarded by pass
 	view      view                     // what the last pass saw; for Status and metrics
 	intake    *intake                  // intake.go
+	recall    recall                   // recall.go
 	session   atomic.Pointer[[16]byte] // see Instance
 	parsed    sync.Map                 // *rules by hash; inforce.go
 }
