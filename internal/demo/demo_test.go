@@ -21,6 +21,7 @@ import (
 var testPace = pace{
 	epochSeconds: 5, samples: 5, minimum: 3, late: 5, lateLimit: 5, grace: 3,
 	slot: 20 * time.Millisecond, startIn: 6 * time.Second, payoutEvery: time.Hour,
+	between: time.Second,
 }
 
 var allHold = regexp.MustCompile(`(?m)(\d+) epochs, (\d+) verdicts, (\d+) payouts: all hold$`)

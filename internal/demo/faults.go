@@ -67,7 +67,7 @@ func (s *stage) underFaults(ctx context.Context, length time.Duration, seed uint
 	watch := watchPaying(ctx, g)
 	defer watch.end()
 	for end := time.Now().Add(length); time.Now().Before(end) && ctx.Err() == nil; {
-		if err := pause(ctx, time.Duration(500+g.dice.IntN(5000))*time.Millisecond); err != nil {
+		if err := pause(ctx, s.pace.between/10+time.Duration(g.dice.Int64N(int64(s.pace.between)))); err != nil {
 			return err
 		}
 		g.strike(ctx, g.draw(), watch)

@@ -15,6 +15,6 @@ func TestUnderFaults(t *testing.T) {
 	s := newTestStage(t, ctx)
 	s.hostile = true
 	must(t, s.mainJob(ctx, 2))
-	must(t, s.underFaults(ctx, 12*time.Second, 7))
+	must(t, s.underFaults(ctx, 15*time.Second, 7))
 	s.wantHolds(t, ctx)
 }

@@ -31,12 +31,14 @@ type pace struct {
 	grace                    int // policy: seconds from an epoch's end to its close
 	slot, startIn            time.Duration
 	payoutEvery              time.Duration
+	between                  time.Duration // disturbances, at most, where things go wrong
 }
 
 // demoPace is ten seconds for an hour and two for a minute.
 var demoPace = pace{
 	epochSeconds: 10, samples: 5, minimum: 3, late: 5, lateLimit: 3, grace: 4,
 	slot: 50 * time.Millisecond, startIn: 9 * time.Second, payoutEvery: time.Hour,
+	between: 5 * time.Second,
 }
 
 // A stage is a whole network on this machine: a database, a chain, the service
