@@ -192,7 +192,7 @@ func (s *Service) prepare(ctx context.Context, d draft, blockhash rpc.Blockhash,
 		if err != nil {
 			return nil, err
 		}
-		if err := s.holdNow(ctx, payee, result.Err.Error()); err != nil {
+		if err := s.holdPayment(ctx, d, payee, result.Err.Error()); err != nil {
 			return nil, err
 		}
 		if d.without == nil {

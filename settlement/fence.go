@@ -81,12 +81,12 @@ func (s *Service) passEmpty(ctx context.Context, kind chain.Kind, memo string, l
 type openDebt struct {
 	lane    string
 	content chain.Content
-	held    bool // one of its payees is held
+	held    bool // one of its payees is held; of a withdrawal see unpayableWithdrawals
 }
 
 // openDebts returns them for all lanes.
 func (s *Service) openDebts(ctx context.Context) ([]openDebt, error) {
-	rows, err := s.pool.Query(ctx, selectOpenDebts, s.now())
+	rows, err := s.pool.Query(ctx, selectOpenDebts, s.now(), int16(chain.KindWithdrawal))
 	if err != nil {
 		return nil, fmt.Errorf("load open debts: %w", err)
 	}
@@ -110,7 +110,7 @@ const selectOpenDebts = `
 SELECT c.lane, c.bytes, bool_or(h.payee IS NOT NULL)
 FROM lanes l JOIN contents c ON c.lane = l.name AND c.position = l.position AND c.state = 'open'
 JOIN payments p ON p.content = c.hash AND p.state = 'signed'
-LEFT JOIN held_payees h ON h.payee = p.payee AND h.retry_at > $1
+LEFT JOIN held_payees h ON h.payee = p.payee AND h.retry_at > $1 AND c.kind <> $2
 GROUP BY c.lane, c.hash, c.bytes ORDER BY c.lane, c.hash`
 
 // retry looks after open positions whose contents carry debts:
@@ -126,7 +126,7 @@ func (s *Service) retry(ctx context.Context, lanes []lane, live []attempt) error
 	if err != nil {
 		return err
 	}
-	late, err := s.lateWithdrawals(ctx, debts)
+	unpayable, err := s.unpayableWithdrawals(ctx, debts)
 	if err != nil {
 		return err
 	}
@@ -143,7 +143,7 @@ func (s *Service) retry(ctx context.Context, lanes []lane, live []attempt) error
 		switch {
 		case d.content.N != l.position: // passed since the lanes were loaded
 		case claim && !inTheWay[d.lane]:
-		case claim || d.held || late[d.content.Hash()]:
+		case claim || d.held || unpayable[d.content.Hash()]:
 			if _, skipping := liveOn(live, l, func(a attempt, _ step) bool { return a.kind == chain.KindSkip }); !skipping && !slices.Contains(skip, l) {
 				skip = append(skip, l)
 			}

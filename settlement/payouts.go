@@ -57,47 +57,6 @@ SELECT r.done_at IS NOT NULL, count(p.id) FILTER (WHERE p.state = 'paid'),
 FROM payout_runs r LEFT JOIN payments p ON p.kind = $2 AND p.created_at >= r.asked_at AND p.created_at <= coalesce(r.done_at, p.created_at)
 WHERE r.id = $1 GROUP BY r.id, r.done_at`
 
-// lanePool is the pay lanes that a pass may sign on: those whose open position
-// carries no debt and has no live attempt. Withdrawals, unlocks and payouts share them.
-type lanePool struct {
-	free []lane
-	busy bool // another pay lane carries a debt, or has a live attempt
-}
-
-// take takes a lane out of the pool.
-func (p *lanePool) take() (l lane, ok bool) {
-	if len(p.free) == 0 {
-		return lane{}, false
-	}
-	l, p.free = p.free[0], p.free[1:]
-	p.busy = true
-	return l, true
-}
-
-// payLanes returns the pool of this pass.
-func (s *Service) payLanes(ctx context.Context, lanes []lane, live []attempt) (*lanePool, error) {
-	debts, err := s.openDebts(ctx)
-	if err != nil {
-		return nil, err
-	}
-	taken := map[string]bool{}
-	for _, d := range debts {
-		taken[d.lane] = true
-	}
-	p := &lanePool{}
-	for _, l := range lanes {
-		if !strings.HasPrefix(l.name, payPrefix) {
-			continue
-		}
-		if _, alive := liveOn(live, l, anyAttempt); alive || taken[l.name] {
-			p.busy = true
-		} else {
-			p.free = append(p.free, l)
-		}
-	}
-	return p, nil
-}
-
 // payDue makes batches for the lanes of the pool, while a run is open.
 func (s *Service) payDue(ctx context.Context, pool *lanePool) error {
 	now := s.now()
@@ -107,14 +66,16 @@ func (s *Service) payDue(ctx context.Context, pool *lanePool) error {
 	}
 	s.metrics.runs.Set(float64(open))
 	s.metrics.held.Set(float64(held))
-	if open == 0 || len(pool.free) == 0 {
+	if open == 0 || len(pool.free) == 0 && pool.paying {
 		return nil
 	}
-	due, err := s.duePayees(ctx, now, len(pool.free)*s.payees)
+	// Without a free lane it is only seen whether the run is over: what withdrawals do is
+	// none of its business.
+	found, err := s.duePayees(ctx, now, max(1, len(pool.free))*s.payees)
 	if err != nil {
 		return err
 	}
-	due, err = s.checkPayable(ctx, due)
+	due, err := s.checkPayable(ctx, found)
 	if err != nil {
 		return err
 	}
@@ -122,7 +83,8 @@ func (s *Service) payDue(ctx context.Context, pool *lanePool) error {
 	if err != nil {
 		return err
 	}
-	if len(due) == 0 && claimed == 0 && !pool.busy {
+	// Where all that were found are held now, others may be owed less.
+	if len(found) == 0 && claimed == 0 && !pool.paying {
 		return s.asLeader(ctx, func(tx pgx.Tx, _ int64) error {
 			_, err := tx.Exec(ctx, closeRuns, now, s.now())
 			return err
@@ -252,11 +214,6 @@ func (s *Service) whyUnpayable(p payment, a rpc.Account) string {
 	return ""
 }
 
-// holdNow is holdAll for one.
-func (s *Service) holdNow(ctx context.Context, payee ionet.Key, reason string) error {
-	return s.holdAll(ctx, []payment{{payee: payee}}, []string{reason})
-}
-
 // holdAll leaves payees out of payouts for a while, in a transaction of its own. What
 // they are owed stays.
 func (s *Service) holdAll(ctx context.Context, list []payment, reasons []string) error {
@@ -275,6 +232,27 @@ func (s *Service) holdAll(ctx context.Context, list []payment, reasons []string)
 		s.emit(Event{Kind: EventHeld, Payee: payee, Detail: reasons[i]})
 	}
 	return nil
+}
+
+// holdPayment leaves out for a while what a draft can't pay: a payee, or the one
+// withdrawal that it pays. Where a wallet is paid elsewhere too, that goes on.
+func (s *Service) holdPayment(ctx context.Context, d draft, payee ionet.Key, reason string) error {
+	err := s.asLeader(ctx, func(tx pgx.Tx, _ int64) error { return s.holdFor(ctx, tx, d.kind, d.memo, payee, reason) })
+	if err == nil {
+		s.emit(Event{Kind: EventHeld, Payee: payee, Detail: reason})
+	}
+	return err
+}
+
+func (s *Service) holdFor(ctx context.Context, tx pgx.Tx, kind chain.Kind, memo string, payee ionet.Key, reason string) error {
+	if kind != chain.KindWithdrawal {
+		return s.holdPayees(ctx, tx, []ionet.Key{payee}, []string{reason})
+	}
+	id, err := paymentOf(memo)
+	if err != nil {
+		return err
+	}
+	return s.delayIn(ctx, tx, id, reason)
 }
 
 func (s *Service) holdPayees(ctx context.Context, tx pgx.Tx, payees []ionet.Key, reasons []string) error {

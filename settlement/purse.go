@@ -11,10 +11,9 @@ import (
 // purse is where a payment's amount stands in the ledger before, while and after
 // a signed content carries it.
 type purse struct {
-	// owed is what a content takes the debt from. A payment that this database never
-	// signed is taken from owed, then from spare; what is left was overpaid.
+	// owed is what a content takes the debt from. So does a payment that this database
+	// never signed; what is left then was overpaid.
 	owed   ledger.Account
-	spare  []ledger.Account
 	flying ledger.Account
 	vault  ledger.Account // what it leaves in the end
 }
@@ -30,7 +29,7 @@ func (s *Service) purseOf(kind chain.Kind, payee, source ionet.Key) (purse, erro
 		}
 	case chain.KindWithdrawal:
 		if source == n.Vaults.Fee {
-			return purse{owed: ledger.Withdrawing(payee), spare: []ledger.Account{ledger.Renter(payee)}, flying: ledger.WithdrawalInFlight(payee), vault: ledger.VaultFee()}, nil
+			return purse{owed: ledger.Withdrawing(payee), flying: ledger.WithdrawalInFlight(payee), vault: ledger.VaultFee()}, nil
 		}
 	case chain.KindUnlock:
 		for _, a := range n.Allocation {

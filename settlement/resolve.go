@@ -319,7 +319,7 @@ func (s *Service) settleImported(ctx context.Context, tx pgx.Tx, r *resolved) er
 		if purses[i], err = s.purseOf(r.content.Kind, p.payee, r.content.Movements[0].Source); err != nil {
 			return err
 		}
-		accounts = append(append(accounts, purses[i].vault, purses[i].owed), purses[i].spare...)
+		accounts = append(accounts, purses[i].vault, purses[i].owed)
 	}
 	left, err := ledger.Lock(ctx, tx, accounts...)
 	if err != nil {
@@ -327,31 +327,33 @@ func (s *Service) settleImported(ctx context.Context, tx pgx.Tx, r *resolved) er
 	}
 	entry := ledger.Entry{ID: entryID("paid", r.hash), Kind: "paid"}
 	for i, p := range paid {
-		due := p.amount
-		for _, from := range append([]ledger.Account{purses[i].owed}, purses[i].spare...) {
-			part := left[from]
-			if part.Cmp(due) > 0 {
-				part = due
-			}
-			if part.IsZero() {
-				continue
-			}
-			entry.Transfers = append(entry.Transfers, ledger.Transfer{Debit: from, Credit: purses[i].vault, Amount: part})
-			if left[from], err = left[from].Sub(part); err != nil {
-				return err
-			}
-			if due, err = due.Sub(part); err != nil {
-				return err
-			}
+		from := purses[i].owed
+		part := lesser(left[from], p.amount)
+		if left[from], err = left[from].Sub(part); err != nil {
+			return err
 		}
-		if !due.IsZero() {
-			entry.Transfers = append(entry.Transfers, ledger.Transfer{Debit: ledger.Overpaid(), Credit: purses[i].vault, Amount: due})
+		over, err := p.amount.Sub(part)
+		if err != nil {
+			return err
+		}
+		if !part.IsZero() {
+			entry.Transfers = append(entry.Transfers, ledger.Transfer{Debit: from, Credit: purses[i].vault, Amount: part})
+		}
+		if !over.IsZero() {
+			entry.Transfers = append(entry.Transfers, ledger.Transfer{Debit: ledger.Overpaid(), Credit: purses[i].vault, Amount: over})
 		}
 	}
 	if _, err := ledger.Post(ctx, tx, entry, s.now()); err != nil {
 		return fmt.Errorf("settle payments: %w", err)
 	}
 	return nil
+}
+
+func lesser(a, b ionet.Amount) ionet.Amount {
+	if a.Cmp(b) < 0 {
+		return a
+	}
+	return b
 }
 
 // freeLosers ends the payments of all contents of the positions but the winners,

@@ -73,7 +73,7 @@ func (s *Service) noteRefusal(ctx context.Context, a *attempt, why *rpc.Transact
 	}
 	a.reason = why.Error()
 	s.log.Warn("attempt refused by simulation", "kind", a.kind.String(), "signature", a.signature.String(), "reason", a.reason)
-	payee, broken, err := s.brokenPayee(ctx, a, why)
+	payee, memo, broken, err := s.brokenPayee(ctx, a, why)
 	if err != nil {
 		return err
 	}
@@ -82,7 +82,7 @@ func (s *Service) noteRefusal(ctx context.Context, a *attempt, why *rpc.Transact
 			return fmt.Errorf("note a refusal: %w", err)
 		}
 		if broken {
-			return s.holdPayees(ctx, tx, []ionet.Key{payee}, []string{a.reason})
+			return s.holdFor(ctx, tx, a.kind, memo, payee, a.reason)
 		}
 		return nil
 	})
@@ -92,30 +92,30 @@ func (s *Service) noteRefusal(ctx context.Context, a *attempt, why *rpc.Transact
 	return err
 }
 
-// brokenPayee tells whom the failed instruction of an attempt pays. A claim's wallet
-// is not held: it pays itself.
-func (s *Service) brokenPayee(ctx context.Context, a *attempt, why *rpc.TransactionError) (ionet.Key, bool, error) {
+// brokenPayee tells whom the failed instruction of an attempt pays, and its memo. A
+// claim's wallet is not held: it pays itself.
+func (s *Service) brokenPayee(ctx context.Context, a *attempt, why *rpc.TransactionError) (payee ionet.Key, memo string, ok bool, err error) {
 	if a.kind == chain.KindClaim {
-		return ionet.Key{}, false, nil
+		return payee, "", false, nil
 	}
 	d, err := chain.Decode(a.tx)
 	if err != nil {
-		return ionet.Key{}, false, fmt.Errorf("read an attempt: %w", err)
+		return payee, "", false, fmt.Errorf("read an attempt: %w", err)
 	}
 	i, ok := d.Plan.MovementAt(why.Instruction)
 	if !ok || d.Plan.Movements[i].Op != chain.Transfer {
-		return ionet.Key{}, false, nil
+		return payee, "", false, nil
 	}
-	var payee []byte
+	var found []byte
 	account := d.Plan.Movements[i].Destination
-	err = s.pool.QueryRow(ctx, selectPayeeOf, a.message[:], account[:]).Scan(&payee)
+	err = s.pool.QueryRow(ctx, selectPayeeOf, a.message[:], account[:]).Scan(&found)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return ionet.Key{}, false, nil
+		return payee, "", false, nil
 	}
 	if err != nil {
-		return ionet.Key{}, false, fmt.Errorf("find the payee of %s: %w", account, err)
+		return payee, "", false, fmt.Errorf("find the payee of %s: %w", account, err)
 	}
-	return ionet.Key(payee), true, nil
+	return ionet.Key(found), d.Plan.Memo, true, nil
 }
 
 const selectPayeeOf = `

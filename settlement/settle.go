@@ -125,9 +125,7 @@ func (s *Service) settle(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(epochErr, retryErr, err)
 	}
-	withdrawErr := s.withdrawDue(ctx, pool)
-	releaseErr := s.releaseDue(ctx, pool)
-	return errors.Join(epochErr, retryErr, withdrawErr, releaseErr, s.payDue(ctx, pool))
+	return errors.Join(epochErr, retryErr, s.disburse(ctx, pool))
 }
 
 func number(b bool) float64 {

@@ -22,7 +22,7 @@ type WithdrawalState string
 const (
 	WithdrawalAccepted WithdrawalState = "accepted" // to be paid, or on its way
 	WithdrawalPaid     WithdrawalState = "paid"     // final on chain
-	WithdrawalExpired  WithdrawalState = "expired"  // its time passed before it could be paid: the balance has it again
+	WithdrawalExpired  WithdrawalState = "expired"  // never to be paid: its time passed, or its reserve paid another one (see Reason); the balance has it again
 )
 
 // Open reports whether it may be paid still.
