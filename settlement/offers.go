@@ -32,9 +32,15 @@ func (a *attempt) isOffer() bool { return a.kind == chain.KindClaim && a.signatu
 // which it leaves, and is persisted as such before. Nobody need have asked whom it
 // pays: the same request gives the same bytes while they can land, the claim can be
 // had by PrepareClaim all the same, and a payout run that wants its debt takes it.
+//
+// Where the reward vault is a multisig's nothing is offered: each message would take from
+// its co-signers' limits, so that strangers could leave none for claims that are meant.
 func (s *Service) OfferClaim(ctx context.Context, wallet ionet.Key) (Prepared, error) {
 	if err := s.mayClaim(wallet); err != nil {
 		return Prepared{}, err
+	}
+	if a, _ := s.authorityOf(s.cfg.Network.Vaults.Reward); a.m > 0 {
+		return Prepared{}, NewProblem(ProblemNoOffers, "account", "several keys sign for this network's rewards, and they sign claims only after their wallet: use ionet claim, or wait for a payout run")
 	}
 	// One request for a wallet at a time; nobody else waits for it.
 	if _, busy := s.offering.LoadOrStore(wallet, true); busy {
@@ -126,7 +132,7 @@ ORDER BY p.last_valid_height DESC LIMIT 1`
 // signOffer simulates the claim, as of a wallet that will sign it, and adds our
 // signatures.
 func (s *Service) signOffer(ctx context.Context, p prepared) (*attempt, error) {
-	if err := s.rehearseClaim(ctx, p.tx, p); err != nil {
+	if err := s.rehearseClaim(ctx, p.tx, p, maxOfferRehearsals); err != nil {
 		return nil, err
 	}
 	tx, err := s.signClaim(ctx, p.tx, p.lane)

@@ -60,6 +60,7 @@ const (
 	ProblemUnknownClaim       = "unknown-claim"
 	ProblemClaimWouldFail     = "claim-would-fail"
 	ProblemClaimPending       = "claim-pending"
+	ProblemNoOffers           = "no-offers"
 	ProblemMalformedPolicy    = "malformed-policy"
 	ProblemPolicyVersion      = "policy-version"
 	ProblemPolicyEpoch        = "policy-epoch"
@@ -69,6 +70,7 @@ const (
 	ProblemUnknownWithdrawal  = "unknown-withdrawal"
 	ProblemWithdrawalExpired  = "withdrawal-expired"
 	ProblemWithdrawalTaken    = "withdrawal-id-taken"
+	ProblemWithdrawalSmall    = "withdrawal-too-small"
 	ProblemInsufficient       = "insufficient-balance"
 	ProblemNotLeader          = "not-leader"
 	ProblemBusy               = "busy"
@@ -115,6 +117,7 @@ var problemTypes = map[string]struct {
 	ProblemUnknownClaim:       {http.StatusNotFound, "The claim is not known"},
 	ProblemClaimWouldFail:     {http.StatusConflict, "The claim would fail on chain"},
 	ProblemClaimPending:       {http.StatusConflict, "A claim of the wallet is on its way"},
+	ProblemNoOffers:           {http.StatusConflict, "Claims are signed by their wallets first"},
 	ProblemMalformedPolicy:    {http.StatusUnprocessableEntity, "The policy file is not fit"},
 	ProblemPolicyVersion:      {http.StatusConflict, "The policy's version was passed already"},
 	ProblemPolicyEpoch:        {http.StatusUnprocessableEntity, "The policy can't rule from that epoch on"},
@@ -124,6 +127,7 @@ var problemTypes = map[string]struct {
 	ProblemUnknownWithdrawal:  {http.StatusNotFound, "The withdrawal is not known"},
 	ProblemWithdrawalExpired:  {http.StatusGone, "The withdrawal's time has passed"},
 	ProblemWithdrawalTaken:    {http.StatusConflict, "The id is another withdrawal's"},
+	ProblemWithdrawalSmall:    {http.StatusUnprocessableEntity, "The withdrawal is too small"},
 	ProblemInsufficient:       {http.StatusConflict, "The balance does not suffice"},
 	ProblemNotLeader:          {http.StatusServiceUnavailable, "Another instance leads at the moment"},
 	ProblemBusy:               {http.StatusTooManyRequests, "The service is busy"},

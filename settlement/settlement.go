@@ -167,6 +167,7 @@ type Service struct {
 	recent    recentHash
 	offering  sync.Map                 // wallets that a claim is being signed for; offers.go
 	rehearsed atomic.Int32             // claims that are simulated now; submit.go
+	handIns   turns                    // of wallets that hand in claims; turns.go
 	untimed   map[uint64]*untimed      // by epoch; guarded by pass; sealtime.go
 	sentAt    map[ionet.Hash]time.Time // when live attempts were last sent, by message; guarded by pass
 	signers   *signers
@@ -177,6 +178,7 @@ type Service struct {
 	looked    time.Time                // when a pass last looked at endpoints and lamports; guarded by pass
 	top       topSlot                  // guarded by pass; lanes.go
 	scanner   scanner                  // scan.go; guarded by pass
+	comparer  comparer                 // compare.go; guarded by pass
 	noted     noted                    // reconcile.go; guarded by pass
 	view      view                     // what the last pass saw; for Status and metrics
 	intake    *intake                  // intake.go

@@ -40,6 +40,14 @@ func (s *Service) SubmitClaim(ctx context.Context, tx []byte) (Claim, error) {
 	if !ed25519.Verify(d.FeePayer[:], d.Raw.Message, d.Signatures[0][:]) {
 		return Claim{}, NewProblem(ProblemWrongSignature, "transaction", "signature of wallet %s does not verify", d.FeePayer)
 	}
+	release, err := s.handIns.take(ctx, p.wallet)
+	if err != nil {
+		return Claim{}, err
+	}
+	defer release()
+	if known, err := s.ClaimStatus(ctx, d.MessageHash()); err == nil && known.State != ClaimPrepared && known.State != ClaimOffered {
+		return known, nil // another request handed it in meanwhile
+	}
 	a, err := s.coSign(ctx, tx, p)
 	if err != nil {
 		return Claim{}, err
@@ -180,7 +188,7 @@ func sameInstruction(a, b chain.Instruction) bool {
 // coSign simulates the claim, so that one that would fail takes no position
 // and puts nothing in flight, and adds our signatures.
 func (s *Service) coSign(ctx context.Context, tx []byte, p prepared) (*attempt, error) {
-	if err := s.rehearseClaim(ctx, tx, p); err != nil {
+	if err := s.rehearseClaim(ctx, tx, p, maxRehearsals); err != nil {
 		return nil, err
 	}
 	signed, err := s.signClaim(ctx, tx, p.lane)
@@ -192,15 +200,19 @@ func (s *Service) coSign(ctx context.Context, tx []byte, p prepared) (*attempt, 
 	return &a, err
 }
 
-// maxRehearsals is how many claims are simulated at once: outsiders decide how many
-// are asked for, and the endpoints serve the passes too.
-const maxRehearsals = 16
+// How many claims are simulated at once: outsiders decide how many are asked for, and
+// the endpoints serve the passes too. A wallet has one of each sort at a time. Offers can
+// be asked for in anybody's name, so they leave room for what wallets have signed.
+const (
+	maxRehearsals      = 16
+	maxOfferRehearsals = maxRehearsals / 2
+)
 
-// rehearseClaim simulates a claim, signed or not.
-func (s *Service) rehearseClaim(ctx context.Context, tx []byte, p prepared) error {
+// rehearseClaim simulates a claim, signed or not, unless as many are being simulated.
+func (s *Service) rehearseClaim(ctx context.Context, tx []byte, p prepared, most int32) error {
 	defer s.rehearsed.Add(-1)
-	if s.rehearsed.Add(1) > maxRehearsals {
-		return NewProblem(ProblemBusy, "transaction", "%d claims are being simulated: try again", maxRehearsals).after(time.Second)
+	if s.rehearsed.Add(1) > most {
+		return NewProblem(ProblemBusy, "transaction", "%d claims are being simulated: try again", most).after(time.Second)
 	}
 	result, err := s.cfg.Chain.Simulate(ctx, tx, p.blockhash.ContextSlot)
 	if err != nil {

@@ -39,9 +39,11 @@ type Withdrawal struct {
 	Slot      uint64
 }
 
-// maxOpenWithdrawals bounds how many one renter may have open: each costs us a
-// transaction.
-const maxOpenWithdrawals = 8
+// Bounds on one renter's withdrawals: each costs us a transaction.
+const (
+	maxOpenWithdrawals = 8  // that are not paid yet
+	maxWithdrawals     = 30 // accepted within an hour
+)
 
 // SubmitWithdrawal takes a statement that a renter's wallet signed, and reserves its
 // amount. The same statement again is answered with where it stands.
@@ -60,7 +62,11 @@ func (s *Service) SubmitWithdrawal(ctx context.Context, e proofs.Envelope) (With
 	if now := s.now().Unix(); w.Expires <= now {
 		return Withdrawal{}, NewProblem(ProblemWithdrawalExpired, "Expires", "the withdrawal expired at %d, it is %d", w.Expires, now)
 	}
-	err := s.asLeader(ctx, func(tx pgx.Tx, _ int64) error { return s.acceptWithdrawal(ctx, tx, id, w, e.Append(nil)) })
+	minimum, err := s.payoutMinimum(ctx)
+	if err != nil {
+		return Withdrawal{}, err
+	}
+	err = s.asLeader(ctx, func(tx pgx.Tx, _ int64) error { return s.acceptWithdrawal(ctx, tx, id, w, minimum, e.Append(nil)) })
 	if errors.Is(err, errNotLeader) {
 		return Withdrawal{}, s.notReady()
 	}
@@ -96,15 +102,16 @@ func (s *Service) parseWithdrawal(e proofs.Envelope) (proofs.Withdrawal, *Proble
 }
 
 // acceptWithdrawal stores the statement and reserves its amount. What a content needs
-// to be explained by is in the row; it is published before one names it.
-func (s *Service) acceptWithdrawal(ctx context.Context, tx pgx.Tx, id [16]byte, w proofs.Withdrawal, envelope []byte) error {
+// to be explained by is in the row; it is published before one names it. minimum is the
+// least, in base units, that is paid of a balance; the whole of one is always.
+func (s *Service) acceptWithdrawal(ctx context.Context, tx pgx.Tx, id [16]byte, w proofs.Withdrawal, minimum int64, envelope []byte) error {
 	balances, err := ledger.Lock(ctx, tx, ledger.Renter(w.Renter), ledger.Withdrawing(w.Renter))
 	if err != nil {
 		return err
 	}
 	var same []byte
-	var open int
-	if err := tx.QueryRow(ctx, selectSameRequest, w.Renter[:], w.ID[:]).Scan(&same, &open); err != nil {
+	var open, recent int
+	if err := tx.QueryRow(ctx, selectSameRequest, w.Renter[:], w.ID[:], s.now().Add(-time.Hour)).Scan(&same, &open, &recent); err != nil {
 		return fmt.Errorf("look for withdrawals of %s: %w", w.Renter, err)
 	}
 	left := balances[ledger.Renter(w.Renter)]
@@ -115,8 +122,12 @@ func (s *Service) acceptWithdrawal(ctx context.Context, tx pgx.Tx, id [16]byte, 
 		return NewProblem(ProblemWithdrawalTaken, "Id", "Id %x was used for another withdrawal of %s: draw a new one", w.ID, w.Renter)
 	case open >= maxOpenWithdrawals:
 		return NewProblem(ProblemBusy, "Renter", "%s has %d withdrawals that are not paid yet: wait for those", w.Renter, open).after(time.Minute)
+	case recent >= maxWithdrawals:
+		return NewProblem(ProblemBusy, "Renter", "%s handed in %d withdrawals within an hour: withdraw more at once, or later", w.Renter, recent).after(10 * time.Minute)
 	case left.Cmp(w.Amount) < 0:
 		return NewProblem(ProblemInsufficient, "Amount", "Amount is %s, the unspent balance of %s is %s base units", w.Amount, w.Renter, left)
+	case w.Amount.Int64() < minimum && left != w.Amount:
+		return NewProblem(ProblemWithdrawalSmall, "Amount", "Amount is %s, the least that is paid is %d base units, or the whole balance: %s", w.Amount, minimum, left)
 	}
 	if err := s.insertWithdrawal(ctx, tx, id, w, envelope, WithdrawalAccepted); err != nil {
 		return err
@@ -125,7 +136,8 @@ func (s *Service) acceptWithdrawal(ctx context.Context, tx pgx.Tx, id [16]byte, 
 }
 
 const selectSameRequest = `
-SELECT (SELECT id FROM withdrawals WHERE renter = $1 AND request = $2), (SELECT count(*) FROM withdrawals WHERE renter = $1 AND state = 'accepted')`
+SELECT (SELECT id FROM withdrawals WHERE renter = $1 AND request = $2), (SELECT count(*) FROM withdrawals WHERE renter = $1 AND state = 'accepted'),
+    (SELECT count(*) FROM withdrawals WHERE renter = $1 AND created_at > $3)`
 
 func (s *Service) insertWithdrawal(ctx context.Context, tx pgx.Tx, id [16]byte, w proofs.Withdrawal, envelope []byte, state WithdrawalState) error {
 	now := s.now()
