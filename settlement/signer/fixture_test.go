@@ -213,11 +213,16 @@ func (w *world) retire(s seat) chain.Plan {
 	return w.finish(p, s)
 }
 
-func (w *world) epoch(s seat, amount uint64) chain.Plan {
+// epoch seals one that follows what this signer never signed.
+func (w *world) epoch(s seat, amount uint64) chain.Plan { return w.epochAfter(s, amount, "unknown") }
+
+// epochAfter seals one that follows the epoch of that memo.
+func (w *world) epochAfter(s seat, amount uint64, former string) chain.Plan {
 	n := w.Network
-	memo := proofs.EpochMemo{Epoch: s.N, Sum: ionet.MustAmount(amount), Policy: n.Policy}
+	memo := proofs.EpochMemo{Epoch: s.N, Sum: ionet.MustAmount(amount), Policy: n.Policy, Verdicts: proofs.VerdictsRoot(nil), Prev: ionet.HashOf([]byte(former))}
 	var moves []chain.Movement
 	if amount > 0 {
+		memo.Count, memo.Verdicts = 1, ionet.HashOf([]byte("verdicts"))
 		moves = append(moves, chain.Movement{Op: chain.Mint, Source: n.Mint, Destination: n.Vaults.Reward, Amount: ionet.MustAmount(amount)})
 	}
 	return w.finish(w.plan(chain.KindEpoch, n.Mint, n.Keys.Operator, memo, moves...), s)

@@ -54,7 +54,7 @@ func openOrCreate(path string) (f *os.File, fresh bool, err error) {
 
 // load replays the file and leaves its end where the next line goes, durable.
 func (j *journal) load(network ionet.Hash) error {
-	sum, good, err := readLines(j.file, network, func(l line) error { return j.apply(l) })
+	sum, good, err := readLines(j.file, network, j.heads.replay)
 	noNewline := errors.Is(err, errNoNewline)
 	if err != nil && !noNewline {
 		return err
@@ -77,17 +77,19 @@ func (j *journal) load(network ionet.Hash) error {
 	return errors.Join(err, j.file.Sync())
 }
 
-// apply takes a line into account.
-func (j *journal) apply(l line) error {
-	j.heads.pay(l.lamports, l.at)
-	for _, e := range l.entries {
-		j.heads.note(e, l.at)
+// recall reads the file again into heads that have forgotten nothing: of the messages
+// that were signed only those are known that the old ones know.
+func (j *journal) recall(p *Policy) error {
+	h := newHeads(p, j.heads.linked)
+	size, err := j.file.Seek(0, io.SeekCurrent)
+	if err == nil {
+		_, _, err = readLines(io.NewSectionReader(j.file, 0, size), p.Network.ID(), h.replay)
 	}
-	for _, r := range l.reopen {
-		if err := j.heads.reopen(r); err != nil {
-			return err
-		}
+	if err != nil {
+		j.broken = err
+		return fmt.Errorf("read journal %s again: %w", j.path, err)
 	}
+	h.messages, j.heads = j.heads.messages, h
 	return nil
 }
 
@@ -115,7 +117,7 @@ func (j *journal) reopen(lanes []Reopening, now time.Time) error {
 		return nil
 	}
 	l := line{at: now.Unix(), reopen: lanes}
-	if err := j.apply(l); err != nil {
+	if err := j.heads.replay(l); err != nil {
 		return err
 	}
 	return j.write(l)

@@ -131,11 +131,11 @@ func TestJournalCutAtEveryByte(t *testing.T) {
 		if whole > 1 {
 			want = 5 + uint64(whole) - 2
 		}
-		j := &journal{heads: newHeads(w.policy.Window, true)}
-		if _, _, err := readLines(bytes.NewReader(text[:cut]), w.Network.ID(), j.apply); err != nil && !errors.Is(err, errNoNewline) {
+		h := newHeads(&w.policy, true)
+		if _, _, err := readLines(bytes.NewReader(text[:cut]), w.Network.ID(), h.replay); err != nil && !errors.Is(err, errNoNewline) {
 			t.Fatalf("cut at byte %d: %v", cut, err)
 		}
-		if got := positionOf(j.heads, lane); got != want {
+		if got := positionOf(h, lane); got != want {
 			t.Errorf("cut at byte %d: the journal ends at position %d, want %d", cut, got, want)
 		}
 		if cut%97 != 0 && len(text)-cut > 3 && whole == bytes.Count(text[:cut], []byte("\n")) {
@@ -317,6 +317,10 @@ func FuzzJournal(f *testing.F) {
 func FuzzLine(f *testing.F) {
 	e := entry{kind: chain.KindPayout, lane: ionet.Key{2}, n: 9, amount: ionet.MustAmount(3)}
 	f.Add(line{at: 7, lamports: 5000, entries: []entry{e, e}}.String())
+	mint := entry{kind: chain.KindEpoch, lane: ionet.Key{2}, n: 9, amount: ionet.MustAmount(3), memo: ionet.Hash{4}}
+	f.Add(line{at: 7, entries: []entry{mint}}.String())
+	mint.from = ionet.Key{5}
+	f.Add(line{at: 7, entries: []entry{mint}}.String())
 	from := uint64(4)
 	f.Add(line{at: -1, reopen: []Reopening{{Lane: ionet.Key{2}}, {ionet.Key{3}, &from}}}.String())
 	f.Add("7 5 reopen,")

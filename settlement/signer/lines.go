@@ -18,7 +18,9 @@ import (
 //
 //	io-signer-journal/1 <network id, base58>
 //	<sum> <seconds> <lamports>[ <entry>]...
-//	entry = <kind>,<lane>,<n>,<C(n)>,<content>,<C(n+1)>,<amount>[,<K(n)>]  |  reopen,<lane>[,<n>]
+//	entry = <kind>,<lane>,<n>,<C(n)>,<content>,<C(n+1)>,<amount>[,<H(memo)>][,<K(n)>]  |  reopen,<lane>[,<n>]
+//
+// H(memo) is an epoch's, K(n) is a co-signer's.
 //
 // sum(i) = the first 16 hex digits of h(i), h(i) = H(h(i-1) ‖ the line after "<sum> "),
 // h(0) = H(the first line): no line can be changed, moved or taken out without
@@ -62,6 +64,9 @@ func (l line) String() string {
 	fmt.Fprintf(&b, "%d %d", l.at, l.lamports)
 	for _, e := range l.entries {
 		fmt.Fprintf(&b, " %s,%s,%d,%s,%s,%s,%s", e.kind, e.lane, e.n, e.c, e.content, e.next, e.amount)
+		if e.kind == chain.KindEpoch {
+			fmt.Fprintf(&b, ",%s", e.memo)
+		}
 		if !e.from.IsZero() {
 			fmt.Fprintf(&b, ",%s", e.from)
 		}
@@ -113,11 +118,15 @@ func (l *line) add(word string) error {
 		l.reopen = append(l.reopen, r)
 		return err
 	}
-	if len(f) != 7 && len(f) != 8 {
-		return fmt.Errorf("it has %d fields, not 7 or 8", len(f))
-	}
 	kind, err := chain.KindOf("io1 " + f[0] + " ")
 	e := entry{kind: kind}
+	least := 7
+	if kind == chain.KindEpoch {
+		least = 8
+	}
+	if err == nil && len(f) != least && len(f) != least+1 {
+		return fmt.Errorf("it has %d fields, not %d or %d", len(f), least, least+1)
+	}
 	if err == nil {
 		e.lane, err = ionet.ParseKey(f[1])
 	}
@@ -132,8 +141,11 @@ func (l *line) add(word string) error {
 	if err == nil {
 		e.amount, err = ionet.ParseBase(f[6])
 	}
-	if err == nil && len(f) == 8 {
-		e.from, err = ionet.ParseKey(f[7])
+	if err == nil && kind == chain.KindEpoch {
+		e.memo, err = ionet.ParseHash(f[7])
+	}
+	if err == nil && len(f) == least+1 {
+		e.from, err = ionet.ParseKey(f[least])
 	}
 	l.entries = append(l.entries, e)
 	return err

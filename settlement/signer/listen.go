@@ -13,6 +13,8 @@ import (
 	"net/http"
 	"os"
 	"runtime"
+	"slices"
+	"sync"
 	"time"
 )
 
@@ -94,7 +96,7 @@ func (l ownerOnly) Accept() (net.Conn, error) {
 // Serve answers at l until ctx ends, and then finishes what was asked.
 func Serve(ctx context.Context, s *Server, l net.Listener) error {
 	server := &http.Server{
-		Handler: Handler(s), ErrorLog: discardLog(), MaxHeaderBytes: 1 << 13,
+		Handler: Handler(s), ErrorLog: discardLog(), MaxHeaderBytes: 1 << 13, ConnState: new(strangers).note,
 		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
 	}
 	failed := make(chan error, 1)
@@ -111,6 +113,39 @@ func Serve(ctx context.Context, s *Server, l net.Listener) error {
 	}
 	<-failed
 	return nil
+}
+
+// maxStrangers is how many connections may be open that have not asked anything yet,
+// for which a certificate has to be shown.
+const maxStrangers = 64
+
+// strangers are those connections, the oldest first. Where one too many comes the oldest
+// makes room: whoever opens many keeps nobody out, and fills no memory.
+type strangers struct {
+	mu   sync.Mutex
+	open []net.Conn
+}
+
+// note is an http.Server's ConnState.
+func (s *strangers) note(c net.Conn, state http.ConnState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open = slices.DeleteFunc(s.open, func(o net.Conn) bool { return o == c })
+	if state != http.StateNew {
+		return
+	}
+	if s.open = append(s.open, c); len(s.open) > maxStrangers {
+		rawOf(s.open[0]).Close()
+		s.open = s.open[1:]
+	}
+}
+
+// rawOf is the connection below TLS: closing that one waits for nobody.
+func rawOf(c net.Conn) net.Conn {
+	if t, ok := c.(*tls.Conn); ok {
+		return t.NetConn()
+	}
+	return c
 }
 
 // TLSFiles reads what one end of a mutual TLS 1.3 connection needs, PEM: its own

@@ -114,7 +114,7 @@ func equal(a, b []ionet.Hash) bool {
 func TestNoSequenceExceedsTheLimits(t *testing.T) {
 	w := newWorld(t)
 	rapid.Check(t, func(t *rapid.T) {
-		h := newHeads(w.policy.Window, true)
+		h := newHeads(&w.policy, true)
 		type signing struct {
 			place
 			amount uint64
@@ -130,7 +130,7 @@ func TestNoSequenceExceedsTheLimits(t *testing.T) {
 			e := entry{kind: c.Kind, lane: c.Lane, n: c.N, c: c.C, content: c.Hash(), next: c.Next(), amount: ionet.MustAmount(amount)}
 			h.forget(now)
 			if h.admit(verdict{entries: []entry{e}}, &w.policy, now) == nil {
-				h.note(e, now.Unix())
+				h.note(e, now.Unix(), true)
 				signed = append(signed, signing{place{lane: e.lane, n: e.n}, amount, now.Unix()})
 				if e.n < highest[e.lane] {
 					t.Fatalf("position %d was signed after %d", e.n, highest[e.lane])

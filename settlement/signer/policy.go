@@ -64,6 +64,8 @@ type entry struct {
 	next    ionet.Hash   // C(n+1)
 	amount  ionet.Amount // base units that leave, or are minted, if it lands
 	from    ionet.Key    // K(n) as the transaction has it; of a co-signer only, who can't derive it
+	memo    ionet.Hash   // H of an epoch's memo
+	prev    ionet.Hash   // H of the memo before it, as this one has it; not in the journal
 }
 
 // verdict is what a request that the policy allows would do.

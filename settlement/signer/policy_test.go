@@ -66,6 +66,10 @@ func TestPolicyRefuses(t *testing.T) {
 		"an epoch beyond the schedule":      {"epoch", w.epoch(w.at("epoch", 1001), 1), []seat{w.at("epoch", 1001)}},
 		"epoch 0":                           {"epoch", w.epoch(w.first("epoch"), 1), []seat{w.first("epoch")}},
 		"an epoch with another sum":         {"memo", redo(w.epoch(epoch, 1), epoch, func(p *chain.Plan) { p.Memo = proofs.EpochMemo{Epoch: 3}.String() }), []seat{epoch}},
+		"epoch 1 without the genesis":       {"epoch", w.epoch(w.at("epoch", 1), 1), []seat{w.at("epoch", 1)}},
+		"verdicts that nobody counted":      {"memo", redo(w.epoch(epoch, 1), epoch, func(p *chain.Plan) { p.Memo = recount(p.Memo, 0) }), []seat{epoch}},
+		"verdicts counted that are none":    {"memo", redo(w.epoch(epoch, 0), epoch, func(p *chain.Plan) { p.Memo = recount(p.Memo, 1) }), []seat{epoch}},
+		"an epoch without a policy":         {"memo", redo(w.epoch(epoch, 0), epoch, func(p *chain.Plan) { p.Memo = proofs.EpochMemo{Epoch: 3, Verdicts: proofs.VerdictsRoot(nil)}.String() }), []seat{epoch}},
 		"an epoch that mints to a stranger": {"destination", redo(w.epoch(epoch, 1), epoch, func(p *chain.Plan) { p.Movements[0].Destination = stranger }), []seat{epoch}},
 		"an epoch on a pay lane":            {"lane", redo(w.epoch(epoch, 1), pay, func(*chain.Plan) {}), []seat{pay}},
 		"a payout on the claim lane":        {"lane", w.payout(claim, 1), []seat{claim}},
@@ -260,4 +264,15 @@ func TestLamportsOfAWindow(t *testing.T) {
 	mustRefuse(t, s, "window", another("c"))
 	w.now = w.now.Add(time.Hour + time.Second)
 	mustSign(t, s, another("c"))
+}
+
+// recount is an epoch's memo that counts another number of verdicts.
+func recount(memo string, count uint64) string {
+	m, err := proofs.ParseMemo(memo)
+	if err != nil {
+		panic(err)
+	}
+	e := m.(proofs.EpochMemo)
+	e.Count = count
+	return e.String()
 }

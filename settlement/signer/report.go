@@ -43,7 +43,7 @@ func ReadJournal(path string, p *Policy, now time.Time) (Report, error) {
 	}
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return newHeads(p.Window, true).report(p, now), nil
+		return newHeads(p, true).report(p, now), nil
 	}
 	if err != nil {
 		return Report{}, fmt.Errorf("read journal: %w", err)
@@ -59,13 +59,13 @@ func ReadJournal(path string, p *Policy, now time.Time) (Report, error) {
 	if err != nil && !errors.Is(err, errNoNewline) {
 		return Report{}, fmt.Errorf("read journal %s: %w", path, err)
 	}
-	j := &journal{heads: newHeads(p.Window, full)}
+	h := newHeads(p, full)
 	for _, l := range lines {
-		if err := j.apply(l); err != nil {
+		if err := h.replay(l); err != nil {
 			return Report{}, fmt.Errorf("read journal %s: %w", path, err)
 		}
 	}
-	return j.heads.report(p, now), nil
+	return h.report(p, now), nil
 }
 
 // Report tells what the server's journal knows.

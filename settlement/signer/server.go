@@ -60,7 +60,7 @@ func NewServer(c ServerConfig) (*Server, error) {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	var err error
-	if s.journal, err = openJournal(c.Journal, c.Policy.Network.ID(), newHeads(c.Policy.Window, c.Ring.HasSecret())); err != nil {
+	if s.journal, err = openJournal(c.Journal, c.Policy.Network.ID(), newHeads(&s.policy, c.Ring.HasSecret())); err != nil {
 		return nil, err
 	}
 	if err := s.journal.reopen(c.Reopen, s.now()); err != nil {
@@ -122,6 +122,12 @@ func (s *Server) Sign(ctx context.Context, list []Request) ([]Signed, error) {
 		return nil, s.journal.write(line{})
 	}
 	now := s.now()
+	if s.journal.heads.misses(now) {
+		s.log.Warn("the clock was set back: the journal is read again")
+		if err := s.journal.recall(&s.policy); err != nil {
+			return nil, err
+		}
+	}
 	s.journal.heads.forget(now)
 	batch := line{at: now.Unix()}
 	answers, verdicts := make([]Signed, len(list)), make([]verdict, len(list))
@@ -161,13 +167,16 @@ func (s *Server) decide(r Request, now time.Time, batch *line) (verdict, *Refusa
 		return v, nil
 	}
 	h.messages[v.message] = now.Unix()
+	line := !h.repeats(v, now)
 	for _, e := range v.entries {
 		name, _ := s.policy.Network.LaneName(e.lane)
-		batch.entries = append(batch.entries, e)
+		if line {
+			batch.entries = append(batch.entries, e)
+		}
 		if _, known := h.lanes[e.lane]; !known {
 			s.log.Info("a lane's journal begins", "lane", name, "position", e.n)
 		}
-		h.note(e, now.Unix())
+		h.note(e, now.Unix(), line)
 		s.log.Info("signed", "kind", e.kind.String(), "lane", name, "position", e.n, "amount", e.amount.String(), "content", e.content.String())
 	}
 	if s.pays() {

@@ -28,6 +28,9 @@ func (p *Policy) judgePayload(d *chain.Decoded, entries []entry, v view) *Refusa
 	for i := range entries {
 		entries[i].amount = sum
 	}
+	if m, ok := memo.(proofs.EpochMemo); ok {
+		entries[0].memo, entries[0].prev = ionet.HashOf([]byte(d.Plan.Memo)), m.Prev
+	}
 	return p.judgeKind(d, memo, sum, entries[0].n, v)
 }
 
@@ -121,6 +124,23 @@ func (p *Policy) judgeEpoch(plan chain.Plan, m proofs.EpochMemo, n uint64, v vie
 	}
 	if minted.Cmp(emission) > 0 {
 		return refuse("emission", "movements", "%s is minted, the emission of epoch %d is %s", minted, n, emission)
+	}
+	return p.judgeBook(m)
+}
+
+// judgeBook holds what a memo can tell of its book without the book: epoch 1 follows the
+// genesis, verdicts are there or not, and some policy judged them. What the epoch after
+// another follows is the journal's part.
+func (p *Policy) judgeBook(m proofs.EpochMemo) *Refusal {
+	n := p.Network
+	empty := m.Verdicts == proofs.VerdictsRoot(nil)
+	switch {
+	case m.Epoch == 1 && m.Prev != ionet.HashOf([]byte(proofs.GenesisMemo{Network: n.ID(), Emission: n.Schedule.Hash}.String())):
+		return refuse("epoch", "memo", "epoch 1 does not name the memo of the genesis")
+	case empty != (m.Count == 0), m.Count == 0 && !m.Sum.IsZero():
+		return refuse("memo", "memo", "the memo counts %d verdicts over %s, its root is another", m.Count, m.Sum)
+	case m.Policy.IsZero():
+		return refuse("memo", "memo", "the memo names no policy")
 	}
 	return nil
 }

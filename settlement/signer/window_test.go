@@ -1,7 +1,10 @@
 package signer
 
 import (
+	"bytes"
 	"crypto/sha256"
+	"fmt"
+	"os"
 	"testing"
 	"time"
 
@@ -69,19 +72,133 @@ func TestCoSignerCountsMessages(t *testing.T) {
 	mustSign(t, s, ask(t, fresh(p, "5"), at), others...)
 }
 
-// Nor is an epoch's mint co-signed over and over.
+// Nor is an epoch's mint co-signed over and over: a few times in an epoch's length,
+// however short the window is, and one content only.
 func TestCoSignerMintsAFewTimes(t *testing.T) {
 	w := newWorld(t)
-	s := w.server(t, journalPath(t), func(c *ServerConfig) { c.Ring = NewRing(nil, w.Keys.Operator) })
-	e3, e4 := w.at("epoch", 3), w.at("epoch", 4)
-	signed := func(p chain.Plan, at seat) bool { return sign(t, s, ask(t, p, at))[0].Refused == nil }
+	w.policy.Window = shortest
+	path := journalPath(t)
+	cosigner := func(c *ServerConfig) { c.Ring = NewRing(nil, w.Keys.Operator) }
+	s := w.server(t, path, cosigner)
+	e3 := w.at("epoch", 3)
+	p := w.epoch(e3, 100)
+	others := []ionet.Key{w.Keys.Secret.Public(e3.C)}
+	start := w.now
 	for i := range maxMints {
-		if !signed(fresh(w.epoch(e3, 100), string(rune('a'+i))), e3) {
-			t.Fatalf("message %d of an epoch that expired is not co-signed again", i)
+		mustSign(t, s, ask(t, fresh(p, fmt.Sprint(i)), e3), others...)
+		w.now = w.now.Add(6 * time.Minute)
+	}
+	mustRefuse(t, s, "window", ask(t, fresh(p, "more"), e3))
+	w.now = start.Add(59 * time.Minute)
+	s.Close()
+	s = w.server(t, path, cosigner)
+	mustRefuse(t, s, "window", ask(t, fresh(p, "more"), e3))
+	w.now = start.Add(61 * time.Minute)
+	mustSign(t, s, ask(t, fresh(p, "more"), e3), others...)
+	mustRefuse(t, s, "window", ask(t, fresh(p, "still more"), e3))
+
+	elsewhere := fresh(p, "elsewhere")
+	elsewhere.Steps = []chain.Step{{Lane: e3.Lane, From: payee(80), To: payee(81)}}
+	mustRefuse(t, s, "lane-key", ask(t, elsewhere, e3))
+	w.now = start.Add(3 * time.Hour)
+	mustRefuse(t, s, "epoch", ask(t, w.epoch(e3, 99), e3))
+	mustRefuse(t, s, "epoch", ask(t, w.epochAfter(e3, 100, "another book"), e3))
+	e4 := e3.next(t, p)
+	mustSign(t, s, ask(t, w.epochAfter(e4, 100, p.Memo), e4), w.Keys.Secret.Public(e4.C))
+	s.Close()
+
+	from := e3.N
+	s = w.server(t, path, cosigner, func(c *ServerConfig) { c.Reopen = []Reopening{{e3.Lane, &from}} })
+	mustSign(t, s, ask(t, w.epoch(e3, 99), e3), others...) // a person saw that another book was published
+}
+
+// An epoch's memo names the one before it, as far as this signer knows.
+func TestEpochsFollowEachOther(t *testing.T) {
+	for name, ring := range map[string]func(*world) *Ring{
+		"full":      (*world).ring,
+		"co-signer": func(w *world) *Ring { return NewRing(nil, w.Keys.Operator) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			path := journalPath(t)
+			holds := func(c *ServerConfig) { c.Ring = ring(w) }
+			s := w.server(t, path, holds)
+			var others []ionet.Key
+			at := w.at("epoch", 3)
+			third := w.epoch(at, 100)
+			sign(t, s, ask(t, third, at))
+			s.Close()
+			s = w.server(t, path, holds) // the memo is in the journal
+			at = at.next(t, third)
+			mustRefuse(t, s, "epoch", ask(t, w.epochAfter(at, 100, "made up"), at))
+			if name == "co-signer" {
+				others = []ionet.Key{w.Keys.Secret.Public(at.C)}
+				jumped := w.at("epoch", 4) // a C that it never heard of
+				mustRefuse(t, s, "epoch", ask(t, w.epochAfter(jumped, 100, "made up"), jumped))
+			}
+			fourth := w.epochAfter(at, 100, third.Memo)
+			mustSign(t, s, ask(t, fourth, at), others...)
+			mustSign(t, s, ask(t, fresh(fourth, "it expired"), at), others...)
+			mustRefuse(t, s, "epoch", ask(t, w.epochAfter(at, 100, "made up"), at))
+		})
+	}
+}
+
+// A clock that is set far ahead and back frees nothing: what was forgotten meanwhile is
+// in the journal.
+func TestClockThatJumpsAheadAndBack(t *testing.T) {
+	w := newWorld(t)
+	s := w.server(t, journalPath(t))
+	p0, p1 := w.first("pay-0"), w.first("pay-1")
+	first := w.payout(p0, 9_000)
+	mustSign(t, s, ask(t, first, p0))
+	now := w.now
+	w.now = now.Add(48 * time.Hour)
+	mustSign(t, s, ask(t, w.payout(p1, 500), p1))
+	w.now = now.Add(10 * time.Minute)
+	mustRefuse(t, s, "window", ask(t, fresh(w.payout(p1, 1_001), "more"), p1)) // the future counts too
+	mustSign(t, s, ask(t, fresh(w.payout(p1, 1_000), "the rest"), p1))
+	mustSign(t, s, ask(t, w.skip(p0.next(t, first)), p0.next(t, first))) // it goes on where it was
+	if r, err := ReadJournal(s.journal.path, &w.policy, w.now); err != nil || r.Windows[0].Spent != ionet.MustAmount(10_000) {
+		t.Errorf("the journal reports %+v, %v", r, err)
+	}
+}
+
+// Anybody can have claims offered in anybody's name: a full signer's journal has one line
+// a minute for a content, and after a restart nothing counts shorter for it.
+func TestRepeatedClaimsFillNoJournal(t *testing.T) {
+	w := newWorld(t)
+	path := journalPath(t)
+	s := w.server(t, path)
+	at := w.first("claim-0")
+	p := w.claim(at, payee(1), 3_000)
+	wallet := []ionet.Key{payee(1)}
+	start := w.now
+	lines := func() int {
+		t.Helper()
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
 		}
+		return bytes.Count(text, []byte("\n"))
 	}
-	mustRefuse(t, s, "window", ask(t, fresh(w.epoch(e3, 100), "z"), e3))
-	if !signed(w.epoch(e4, 100), e4) {
-		t.Error("the next epoch is not co-signed")
+	for i := range 119 {
+		mustSign(t, s, ask(t, fresh(p, fmt.Sprint(i)), at), wallet...)
+		w.now = w.now.Add(time.Second)
 	}
+	if got := lines(); got != 1+2 {
+		t.Errorf("the journal has %d lines after 119 offers of one claim in two minutes, want 3", got)
+	}
+	mustSign(t, s, ask(t, w.claim(at, payee(2), 1), at), payee(2))
+	if got := lines(); got != 1+3 {
+		t.Errorf("the journal has %d lines, want one for another wallet's claim", got)
+	}
+	s.Close()
+	s = w.server(t, path)
+	last := start.Add(118 * time.Second)
+	p1 := w.first("claim-1")
+	w.now = last.Add(time.Hour - time.Second)
+	mustRefuse(t, s, "window", ask(t, w.claim(p1, payee(1), 2_001), p1))
+	w.now = last.Add(time.Hour + repeatTime + time.Second)
+	mustSign(t, s, ask(t, w.claim(p1, payee(1), 2_001), p1), wallet...)
 }
