@@ -2,6 +2,7 @@ package settlement
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -231,5 +232,23 @@ func TestSimulationsOfClaimsAreBounded(t *testing.T) {
 	}
 	m.claimAll(m.alice)
 	m.claimAll(m.bob)
+	m.checkBooks()
+}
+
+// Where co-signers sign for the reward vault nobody has them sign what no wallet asked
+// for; claims that wallets sign first are co-signed as ever.
+func TestNoOffersOfAMultisig(t *testing.T) {
+	m := newBoard(t, "member a", "member b", "member c")
+	m.fenceUp()
+	m.seal(m.alice, m.bob)
+	_, err := m.OfferClaim(t.Context(), m.alice.payout)
+	var p *Problem
+	if !errors.As(err, &p) || p.Type != ProblemNoOffers || p.Retry != 0 {
+		t.Errorf("got %v, want a problem %s for good", err, ProblemNoOffers)
+	}
+	if n := m.count(`SELECT count(*) FROM attempts WHERE offered`); n != 0 {
+		t.Errorf("%d offers are persisted, want none", n)
+	}
+	m.claimAll(m.alice)
 	m.checkBooks()
 }

@@ -124,7 +124,7 @@ func TestLandingOfAnotherContentStops(t *testing.T) {
 	m := newMachineWith(t, testPolicy, oneClaimLane)
 	l, _, claims := m.twoClaims()
 	for name, change := range map[string]string{
-		"by its signature":       `SELECT`,
+		"by its signature":      `SELECT`,
 		"by the lane's history": `UPDATE attempts SET signature = sha512(transaction)`, // as if a wallet had signed anew
 	} {
 		t.Run(name, func(t *testing.T) {
