@@ -19,7 +19,7 @@ const maxPriority = 1_000_000
 type claimCmd struct {
 	server
 	Keypair string   `placeholder:"FILE" help:"The wallet that is paid; it pays the transaction's fee and its own token account."`
-	PayURL  bool     `name:"pay-url" help:"Print the Solana Pay URL by which a wallet claims for itself, and end; no key is read."`
+	PayURL  bool     `name:"pay-url" help:"Print the Solana Pay URL by which a wallet claims for itself, and end; no key is read. Networks whose rewards several keys sign for have no such claims."`
 	RPC     []string `name:"rpc" env:"IONET_RPC" placeholder:"URL" help:"RPC of the cluster; needed for --airdrop only."`
 	Airdrop bool     `help:"Ask the cluster's faucet for lamports first (local and test clusters)."`
 }
