@@ -49,6 +49,7 @@ type siege struct {
 	cluster *rpc.Client // the wallets' view of the chain
 	copied  bool
 	second  *child
+	renter  int // the provider who paid in last; 0: nobody yet
 	count   map[string]int
 	outgoes []outgo // what the demo itself has sent out of the providers' accounts
 }

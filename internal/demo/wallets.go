@@ -126,15 +126,24 @@ func (g *siege) tokens() string {
 func (g *siege) depositSome(ctx context.Context) error {
 	wait, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	return g.do(wait, "renter", "ionet", "deposit", "--server", g.server, "--rpc", g.rpc,
-		"--keypair", g.wallet(1+g.dice.IntN(hosts)), "--amount", g.tokens())
+	provider := 1 + g.dice.IntN(hosts)
+	err := g.do(wait, "renter", "ionet", "deposit", "--server", g.server, "--rpc", g.rpc,
+		"--keypair", g.wallet(provider), "--amount", g.tokens())
+	if err == nil {
+		g.renter = provider
+	}
+	return err
 }
 
+// withdrawSome asks back some of what was paid in last, perhaps more than that.
 func (g *siege) withdrawSome(ctx context.Context) error {
+	if g.renter == 0 {
+		return g.depositSome(ctx)
+	}
 	wait, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	return g.do(wait, "renter", "ionet", "withdraw", "--server", g.server,
-		"--keypair", g.wallet(1+g.dice.IntN(hosts)), "--amount", g.tokens())
+		"--keypair", g.wallet(g.renter), "--amount", g.tokens())
 }
 
 func (g *siege) releaseSome(ctx context.Context) error {
