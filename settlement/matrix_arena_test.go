@@ -46,6 +46,8 @@ type arena struct {
 	slots  int                  // that go by after a pass
 	last   error                // of the last pass
 	faulty bool                 // a fault is about
+	absent bool                 // nobody asks for anything while the fault is about
+	funded bool                 // the vault holds more than is owed
 	opened []func()             // end what the present process holds
 	life   testing.TB           // of what outlives a cell
 	own    *pgxpool.Pool        // see direct
@@ -204,7 +206,7 @@ const (
 func (a *arena) goOn(what string, done func() bool) {
 	a.t.Helper()
 	for n := range maxPasses {
-		if a.wires.IsCut() || done() || a.faulty && n >= underFaults {
+		if a.wires.IsCut() || a.faulty && (a.absent || n >= underFaults) || done() {
 			return
 		}
 		if n%50 == 49 {

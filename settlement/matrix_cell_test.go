@@ -35,6 +35,9 @@ type cell struct {
 func (a *arena) runCell(t *testing.T, k matrixKind, f matrixFault, n int) *cell {
 	c := &cell{arena: a, kind: k, fault: f, n: n}
 	defer c.leave(t)()
+	if c.forgets() {
+		c.fund()
+	}
 	if k.fresh && f.begin != nil {
 		c.early = c.keep()
 	}
@@ -74,13 +77,32 @@ func (c *cell) leave(t *testing.T) func() {
 	life := c.t
 	c.arena.life, c.t = life, t
 	return func() {
-		c.t, c.faulty = life, false
+		c.t, c.faulty, c.absent = life, false, false
 		c.wires.Disarm()
 		c.wires.Drop(false)
 		c.wires.Twist(nil)
 		c.wires.Hook(nil)
 		c.slots = arenaDepth + 1
 	}
+}
+
+// fund lets the payees give what an epoch brought them to the vault, so that it could
+// pay twice: what is not owed to anybody stays there.
+func (c *cell) fund() {
+	c.t.Helper()
+	if c.funded {
+		return
+	}
+	c.earn(c.alice, c.bob, c.carol)
+	c.settleDebts()
+	for _, h := range []*host{c.alice, c.bob, c.carol} {
+		held, _ := c.hasAccount(h)
+		c.bySolana(h, c.transferOut(h, c.net.Network.Vaults.Reward, held))
+		c.hidden[h.payout] += held
+	}
+	c.advance(c.slots)
+	c.goOn("what the payees gave is booked", c.vaultsAgree)
+	c.funded = true
 }
 
 // settleDebts pays everybody, whatever the cell did: payments still work.

@@ -17,6 +17,8 @@ type matrixFault struct {
 	durable bool
 	// meets reports whether it makes sense at a step; nil: at every step.
 	meets func(k matrixKind, step string) bool
+	// forgets is true where what was sent may be forgotten and land late.
+	forgets bool
 	// begin runs before the kind's run; nil: nothing.
 	begin func(c *cell)
 	// at is the fault at step n.
@@ -177,6 +179,7 @@ func databaseFaults() []matrixFault {
 		},
 		{
 			name: "restored from before the last final position", what: "the process dies after the step, and the database is put back to before the former run of the kind; at every second step what was sent lands only after the debts were paid in another way.",
+			forgets: true,
 			begin: func(c *cell) {
 				if c.kind.fresh {
 					c.old = c.early
@@ -187,24 +190,27 @@ func databaseFaults() []matrixFault {
 				c.settleDebts()
 				c.rest()
 				c.kind.prepare(c)
-				c.wires.Drop(c.forgets())
+				c.hide()
 			},
 			at: stops(iwires.Unheard, true),
 			heal: func(c *cell) {
-				forgotten := c.wires.Dropped()
-				c.wires.Drop(false)
+				forgotten := c.unhide()
 				c.restore(c.old)
-				if c.forgets() {
-					c.payOtherwise(forgotten)
-				}
+				c.payOtherwise(forgotten)
 			},
 		},
 		{
-			name: "put back under the running process", what: "at the step the database is put back to before the run, while the process goes on.",
-			begin: func(c *cell) { c.old = c.keep() },
-			at:    does(func(c *cell, _ int) { c.putTo(c.old) }),
+			name: "put back under the running process", what: "at the step the database is put back to before the run, while the process goes on; at every second step what was sent lands only after the debts were paid in another way.",
+			forgets: true,
+			begin:   func(c *cell) { c.old = c.keep(); c.hide() },
+			at: does(func(c *cell, _ int) {
+				c.putTo(c.old)
+				c.absent = c.forgets() // or the same would be signed for the same position
+			}),
 			heal: func(c *cell) {
+				forgotten := c.unhide()
 				c.outlast() // its lease is of the other database
+				c.payOtherwise(forgotten)
 			},
 		},
 		{name: "two instances", what: "a second instance takes over while the first one stands still at the step; then both run, with leadership going to and fro.", begin: (*cell).standBy, at: does(func(c *cell, _ int) { c.takeOver() }), heal: (*cell).endTakeOver},
@@ -213,17 +219,41 @@ func databaseFaults() []matrixFault {
 
 // forgets reports whether what the run sends lies with the nodes unseen, to land after
 // the database that knew of it is gone: at every second step.
-func (c *cell) forgets() bool { return c.kind.other != nil && c.n%2 == 0 }
+func (c *cell) forgets() bool { return c.fault.forgets && c.kind.other != nil && c.n > 0 && c.n%2 == 0 }
+
+// hide lets what is sent lie unseen, and little time pass.
+func (c *cell) hide() {
+	if c.forgets() {
+		c.wires.Drop(true)
+		c.slots = 1
+	}
+}
+
+// unhide ends that, and returns what lies unseen.
+func (c *cell) unhide() [][]byte {
+	if !c.forgets() {
+		return nil
+	}
+	c.slots, c.absent = arenaDepth+1, false
+	c.wires.Drop(false)
+	return c.wires.Dropped()
+}
 
 // payOtherwise pays in another way what forgotten transactions carry, on other lanes,
-// and then lets those land if they can. They could, but for the fence.
+// and then lets those land if they can, before they expire. They could, but for the
+// fence: the vault can pay twice.
 func (c *cell) payOtherwise(forgotten [][]byte) {
+	if len(forgotten) == 0 {
+		return
+	}
 	c.goOn("the lanes are fenced", c.view.isReady)
-	c.earn(c.alice) // or the vault could not pay twice
 	c.kind.other(c)
 	for _, tx := range forgotten {
+		if result, err := c.clean.Simulate(c.t.Context(), tx, 0); err != nil || result.Err != nil && result.Err.Name == "BlockhashNotFound" {
+			c.t.Errorf("what was forgotten can't land whatever was done about it: %v, %v", result, err)
+		}
 		if err := c.clean.Send(c.t.Context(), tx, rpc.SendOptions{SkipPreflight: true}); err != nil {
-			c.t.Logf("forgotten transaction: %v", err)
+			c.t.Errorf("forgotten transaction: %v", err)
 		}
 	}
 	c.advance(c.slots)
