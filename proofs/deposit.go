@@ -23,6 +23,12 @@ const (
 	depositSize = 32 + 32 + 16
 )
 
+// FirstDeposit is the reference of a wallet that anybody can work out: its nonce is
+// zeros. A transfer that names it and the wallet needs no file to be understood.
+func FirstDeposit(network ionet.Hash, wallet ionet.Key) Deposit {
+	return Deposit{Network: network, Wallet: wallet}
+}
+
 // Encode returns the published file's bytes.
 func (d Deposit) Encode() []byte {
 	b := make([]byte, 0, depositSize)

@@ -76,10 +76,11 @@ func vaultCredits(t *rpc.Transaction, moves []chain.Move, mint, vault ionet.Key,
 	if changed.Sign() <= 0 || !changed.IsUint64() {
 		return nil // a debit is the reconciler's
 	}
-	return []credit{{
-		tx: t, place: chain.Place{Outer: whole, Inner: nth}, account: vault, mint: mint, amount: changed.Uint64(), booked: true,
-		reason: fmt.Sprintf("its instructions move %s base units to the vault, the balance changed by %s", said, changed),
-	}}
+	reason := fmt.Sprintf("its instructions move %s base units to the vault, the balance changed by %s", said, changed)
+	if said.Cmp(changed) == 0 {
+		reason = "it also takes tokens from the vault"
+	}
+	return []credit{{tx: t, place: chain.Place{Outer: whole, Inner: nth}, account: vault, mint: mint, amount: changed.Uint64(), booked: true, reason: reason}}
 }
 
 // tokenChange returns what the transaction added to a token account.
@@ -148,7 +149,11 @@ func (s *Service) assignOne(ctx context.Context, list []credit) error {
 	if !slices.ContainsFunc(list, func(c credit) bool { return c.reason == "" }) {
 		return nil
 	}
-	owners, err := s.referenceOwners(ctx, s.mayRefer(list[0].tx))
+	keys := s.mayRefer(list[0].tx)
+	owners, err := s.referenceOwners(ctx, keys)
+	if err == nil {
+		err = s.addFirst(ctx, list[0].tx, keys, owners)
+	}
 	if err != nil {
 		return err
 	}
@@ -248,6 +253,24 @@ func (s *Service) referenceOwners(ctx context.Context, keys []ionet.Key) (map[io
 	return owners, nil
 }
 
+// addFirst adds the owners of those keys that are first references of wallets which the
+// transaction names too: we may have given them out and kept nothing. From now on they
+// are known as all others, to auditors as well.
+func (s *Service) addFirst(ctx context.Context, t *rpc.Transaction, keys []ionet.Key, owners map[ionet.Key]ionet.Key) error {
+	for _, wallet := range t.Raw.Keys {
+		d := proofs.FirstDeposit(s.cfg.Network.ID(), wallet)
+		reference := d.Reference()
+		if !owners[reference].IsZero() || !slices.Contains(keys, reference) || proofs.CheckKey(wallet) != nil {
+			continue
+		}
+		if err := s.keepReference(ctx, s.pool, d); err != nil {
+			return err
+		}
+		owners[reference] = wallet
+	}
+	return nil
+}
+
 const selectReferences = `SELECT reference, wallet FROM deposit_references WHERE reference = ANY ($1::bytea[])`
 
 // publishedReference looks a reference up in the published store; zero where it is none.
@@ -267,18 +290,30 @@ func (s *Service) publishedReference(ctx context.Context, reference ionet.Key) (
 	return d.Wallet, nil
 }
 
-// entry is how the ledger has the credit; the same credit always has the same id.
-func (c *credit) entry(vault ledger.Account) (ledger.Entry, error) {
-	amount, err := ionet.NewAmount(c.amount)
-	if err != nil {
-		return ledger.Entry{}, fmt.Errorf("credit of %s: %w", c.tx.Signature, err)
-	}
+// entry is how the ledger has the credit; the same credit always has the same id. Of its
+// amount, this much is in suspense already.
+func (c *credit) entry(vault ledger.Account, resumed uint64) (ledger.Entry, error) {
+	id := ionet.HashOf([]byte("io/entry/credit/"), c.tx.Signature[:], fmt.Appendf(nil, "%d/%d/%d", c.place.Outer, c.place.Inner, c.place.Sub))
+	e := ledger.Entry{ID: id, Kind: "credit"}
 	to := ledger.Suspense()
 	if !c.renter.IsZero() {
 		to = ledger.Renter(c.renter)
 	}
-	id := ionet.HashOf([]byte("io/entry/credit/"), c.tx.Signature[:], fmt.Appendf(nil, "%d/%d/%d", c.place.Outer, c.place.Inner, c.place.Sub))
-	return ledger.Entry{ID: id, Kind: "credit", Transfers: []ledger.Transfer{{Debit: vault, Credit: to, Amount: amount}}}, nil
+	fresh, err := ionet.NewAmount(c.amount - resumed)
+	if err != nil {
+		return e, fmt.Errorf("credit of %s: %w", c.tx.Signature, err)
+	}
+	known, err := ionet.NewAmount(resumed)
+	if err != nil {
+		return e, fmt.Errorf("credit of %s: %w", c.tx.Signature, err)
+	}
+	if !fresh.IsZero() {
+		e.Transfers = append(e.Transfers, ledger.Transfer{Debit: vault, Credit: to, Amount: fresh})
+	}
+	if !known.IsZero() && to != ledger.Suspense() {
+		e.Transfers = append(e.Transfers, ledger.Transfer{Debit: ledger.Suspense(), Credit: to, Amount: known})
+	}
+	return e, nil
 }
 
 // ownsVault reports whether the wallet's own token account is a vault: what was paid to it

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/chain"
@@ -54,6 +55,10 @@ func (s *Service) book(ctx context.Context, list []credit, slot uint64) error {
 	var fresh []credit
 	err := s.asLeader(ctx, func(tx pgx.Tx, _ int64) error {
 		fresh = fresh[:0]
+		resumed, err := loadResumed(ctx, tx)
+		if err != nil {
+			return err
+		}
 		var entries []ledger.Entry
 		for i := range list {
 			c := &list[i]
@@ -68,7 +73,11 @@ func (s *Service) book(ctx context.Context, list []credit, slot uint64) error {
 			if !c.booked {
 				continue
 			}
-			e, err := c.entry(s.vaultAccount(c.account))
+			known, err := resumed.take(ctx, tx, c)
+			if err != nil {
+				return err
+			}
+			e, err := c.entry(s.vaultAccount(c.account), known)
 			if err != nil {
 				return err
 			}
@@ -77,7 +86,7 @@ func (s *Service) book(ctx context.Context, list []credit, slot uint64) error {
 		if _, err := ledger.PostAll(ctx, tx, entries, now); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, seenUpTo, s.cfg.Network.Vaults.Fee[:], int64(slot))
+		_, err = tx.Exec(ctx, seenUpTo, s.cfg.Network.Vaults.Fee[:], int64(slot))
 		return err
 	})
 	if err != nil {
@@ -150,12 +159,16 @@ type DepositRequest struct {
 	Deposits  []Deposit // what came in with it, the newest first
 }
 
-// maxReferences bounds how many references without a deposit are given out in an
-// hour: each is a file for ever.
+// maxReferences bounds how many references without a deposit are kept for an hour: each
+// is a file for ever. Beyond it a wallet gets the one that can be worked out from it.
 const maxReferences = 10_000
 
 // RequestDeposit gives out a reference: whoever sends tokens with it to the fee vault
 // pays for wallet. While nothing came in with it the same wallet gets the same one.
+//
+// A wallet's first reference follows from the wallet. Where strangers have asked for
+// very many it is given out without a row and a file: those are made when somebody pays
+// with it, as his transfer names the wallet too.
 func (s *Service) RequestDeposit(ctx context.Context, wallet ionet.Key) (DepositRequest, error) {
 	if err := proofs.CheckKey(wallet); err != nil {
 		return DepositRequest{}, NewProblem(ProblemWeakKey, "wallet", "wallet %s: %v", wallet, err)
@@ -164,31 +177,44 @@ func (s *Service) RequestDeposit(ctx context.Context, wallet ionet.Key) (Deposit
 	if err != nil || !reference.IsZero() {
 		return s.depositRequest(wallet, reference), err
 	}
+	d := proofs.FirstDeposit(s.cfg.Network.ID(), wallet)
+	first := d.Reference()
 	var recent int
-	if err := s.front.QueryRow(ctx, countReferences, s.now().Add(-time.Hour)).Scan(&recent); err != nil {
+	var used bool
+	if err := s.front.QueryRow(ctx, countReferences, s.now().Add(-time.Hour), first[:]).Scan(&recent, &used); err != nil {
 		return DepositRequest{}, fmt.Errorf("count deposit references: %w", err)
 	}
 	if recent >= maxReferences {
-		return DepositRequest{}, NewProblem(ProblemBusy, "", "%d references that nobody paid with were given out within an hour: ask again later", recent).after(time.Minute)
+		return s.depositRequest(wallet, first), nil
 	}
-	d := proofs.Deposit{Network: s.cfg.Network.ID(), Wallet: wallet}
-	if _, err := io.ReadFull(s.cfg.Rand, d.Nonce[:]); err != nil {
-		return DepositRequest{}, fmt.Errorf("draw a nonce: %w", err)
+	if used {
+		if _, err := io.ReadFull(s.cfg.Rand, d.Nonce[:]); err != nil {
+			return DepositRequest{}, fmt.Errorf("draw a nonce: %w", err)
+		}
 	}
-	reference = d.Reference()
-	// In the store first: a database that forgets the row finds it there.
+	if err := s.keepReference(ctx, s.front, d); err != nil {
+		return DepositRequest{}, err
+	}
+	return s.depositRequest(wallet, d.Reference()), nil
+}
+
+// keepReference makes a reference known: in the store first, where a database that
+// forgets the row finds it.
+func (s *Service) keepReference(ctx context.Context, db *pgxpool.Pool, d proofs.Deposit) error {
+	reference := d.Reference()
 	if err := s.cfg.Store.Put(ctx, publish.DepositName(reference), d.Encode()); err != nil {
-		return DepositRequest{}, fmt.Errorf("publish a deposit reference: %w", err)
+		return fmt.Errorf("publish a deposit reference: %w", err)
 	}
-	if _, err := s.front.Exec(ctx, insertReference, reference[:], wallet[:], d.Nonce[:], s.now()); err != nil {
-		return DepositRequest{}, fmt.Errorf("store a deposit reference: %w", err)
+	if _, err := db.Exec(ctx, insertReference, reference[:], d.Wallet[:], d.Nonce[:], s.now()); err != nil {
+		return fmt.Errorf("store a deposit reference: %w", err)
 	}
-	return s.depositRequest(wallet, reference), nil
+	return nil
 }
 
 const countReferences = `
-SELECT count(*) FROM deposit_references r
-WHERE r.created_at > $1 AND NOT EXISTS (SELECT 1 FROM deposits d WHERE d.reference = r.reference)`
+SELECT (SELECT count(*) FROM deposit_references r
+        WHERE r.created_at > $1 AND NOT EXISTS (SELECT 1 FROM deposits d WHERE d.reference = r.reference)),
+    EXISTS (SELECT 1 FROM deposit_references WHERE reference = $2)`
 
 const insertReference = `
 INSERT INTO deposit_references (reference, wallet, nonce, created_at, asked_at) VALUES ($1, $2, $3, $4, $4)
@@ -213,11 +239,12 @@ UPDATE deposit_references SET asked_at = $2 WHERE reference = (
     ORDER BY r.created_at DESC LIMIT 1)
 RETURNING reference`
 
-// depositRequest renders the Solana Pay URL; an amount in tokens may be added to it.
+// depositRequest renders the Solana Pay URL; an amount in tokens may be added to it. The
+// wallet is named as a second reference, which the first one can be worked out from.
 func (s *Service) depositRequest(wallet, reference ionet.Key) DepositRequest {
 	n := s.cfg.Network
 	recipient := s.ownerOf(n.Vaults.Fee)
-	q := url.Values{"spl-token": {n.Mint.String()}, "reference": {reference.String()}, "label": {"io " + n.Name}}
+	q := url.Values{"spl-token": {n.Mint.String()}, "reference": {reference.String(), wallet.String()}, "label": {"io " + n.Name}}
 	return DepositRequest{Wallet: wallet, Reference: reference, Recipient: recipient, Vault: n.Vaults.Fee, URL: "solana:" + recipient.String() + "?" + q.Encode()}
 }
 

@@ -3,6 +3,7 @@ package settlement
 import (
 	"crypto/ed25519"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -197,6 +198,7 @@ func TestWithdrawalCrash(t *testing.T) {
 		for _, dies := range []bool{true, false} {
 			for n := 1; ; n++ {
 				if n > 3 && !dies && testing.Short() {
+					id++ // for the last one
 					break
 				}
 				id++
@@ -221,7 +223,7 @@ func TestWithdrawalCrash(t *testing.T) {
 				w := m.withdraw(e)
 				m.untilPaid(w.Payment)
 				paidOut += 3
-				m.until("the deposit is credited", func() bool { return m.renter(wallet) == paidIn-paidOut })
+				m.until(fmt.Sprintf("step %d, %s, %q: the renter has %d", n, f, fired, paidIn-paidOut), func() bool { return m.renter(wallet) == paidIn-paidOut })
 				m.checkVaults()
 			}
 			m.fenceUp()

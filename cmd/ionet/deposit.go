@@ -92,13 +92,15 @@ func (c *depositCmd) reference(s *stage, api *client.Client, n *ionet.Network) (
 	if err != nil {
 		return r, err
 	}
-	file, err := api.File(s.ctx, "deposits/"+r.Reference.String())
-	if err != nil {
-		return r, fmt.Errorf("read the reference's published file: %w", err)
-	}
-	d, err := proofs.ParseDeposit(n.ID(), r.Reference, file)
-	if err != nil {
-		return r, err
+	d := proofs.FirstDeposit(n.ID(), c.Wallet)
+	if d.Reference() != r.Reference { // another one is known by its file alone
+		file, err := api.File(s.ctx, "deposits/"+r.Reference.String())
+		if err != nil {
+			return r, fmt.Errorf("read the reference's published file: %w", err)
+		}
+		if d, err = proofs.ParseDeposit(n.ID(), r.Reference, file); err != nil {
+			return r, err
+		}
 	}
 	if d.Wallet != c.Wallet || chain.TokenAccount(r.Recipient, n.Mint) != n.Vaults.Fee {
 		return r, fmt.Errorf("the service's request is not one to pay in for %s: it credits %s and pays %s", c.Wallet, d.Wallet, r.Recipient)
@@ -122,7 +124,7 @@ func (c *depositCmd) pay(s *stage, api *client.Client, n *ionet.Network, key ed2
 	}
 	message, err := chain.Deposit{
 		Wallet: chain.PublicOf(key), Mint: n.Mint, Decimals: uint8(n.Decimals), To: n.Vaults.Fee, Amount: amount,
-		References: []ionet.Key{r.Reference}, Memo: "deposit to " + n.Name, Blockhash: hash.Hash, Budget: depositBudget,
+		References: []ionet.Key{r.Reference, r.Wallet}, Memo: "deposit to " + n.Name, Blockhash: hash.Hash, Budget: depositBudget,
 	}.Message()
 	if err != nil {
 		return err
@@ -143,7 +145,7 @@ func (c *depositCmd) follow(s *stage, api *client.Client, cluster *rpc.Client, h
 	s.print("signed and sent as %s", signature)
 	for {
 		r, err := api.Deposit(s.ctx, reference)
-		if err != nil {
+		if err != nil && !client.IsProblem(err, client.UnknownReference) { // the service may not know it until it is paid with
 			return err
 		}
 		if i := slices.IndexFunc(r.Deposits, func(d client.Deposit) bool { return d.Signature == signature.String() }); i >= 0 {
