@@ -376,6 +376,17 @@ CREATE TABLE releases (
 );
 CREATE INDEX releases_by_arrival ON releases USING btree (arrival_epoch);
 
+CREATE TABLE resumed_credits (
+    resumption bytea NOT NULL,
+    account bytea NOT NULL,
+    slot bigint NOT NULL,
+    amount bigint NOT NULL,
+    found bigint NOT NULL DEFAULT 0,
+    CONSTRAINT resumed_credits_pkey PRIMARY KEY (account, slot, resumption),
+    CONSTRAINT resumed_credit_is_found_once CHECK (((found >= 0) AND (found <= amount))),
+    CONSTRAINT resumed_credit_is_positive CHECK ((amount > 0))
+);
+
 CREATE TABLE resumptions (
     id bytea NOT NULL,
     reason text NOT NULL,

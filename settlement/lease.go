@@ -181,7 +181,7 @@ func (s *Service) take(ctx context.Context, now time.Time) error {
 	l.suspect.Store(false)
 	l.token = draw(s.cfg.Rand)
 	s.view.reset()
-	s.scanner = scanner{} // perhaps this is an older copy, which forgot credits that were read
+	s.scanner, s.comparer = scanner{}, comparer{} // perhaps this is an older copy, which forgot credits that were read
 	s.log.Info("lease taken", "number", number)
 	s.emit(Event{Kind: EventLease, Detail: fmt.Sprintf("taken, number %d", number)})
 	return nil

@@ -79,7 +79,8 @@ type vaultStanding struct {
 	vault
 	vaultState
 	booked ionet.Amount // by the ledger
-	whole  bool         // its history was read to that slot
+	ended  bool         // its history was read to that slot, but for gaps
+	whole  bool         // so, and waiting for the gaps may be in vain
 	behind string       // why it was not, where it should have been
 }
 
@@ -124,13 +125,14 @@ func (s *Service) reconcile(ctx context.Context, final finalView) error {
 			return err
 		}
 	}
+	differ := s.compareVaults(ctx, list, final.slot)
 	if err := s.noteStandings(ctx, list, final.slot); err != nil {
 		return err
 	}
-	if err := s.resumeAsked(ctx, list); err != nil {
+	if err := s.resumeAsked(ctx, list, final.slot); err != nil {
 		return err
 	}
-	return s.checkHalts(ctx)
+	return errors.Join(s.checkHalts(ctx), differ)
 }
 
 // readBooks reads what the ledger says of the vaults.
@@ -155,18 +157,21 @@ func (s *Service) readHistories(ctx context.Context, list []vaultStanding, final
 	for i := range list {
 		st := &list[i]
 		w := s.scanner.of(st.address)
-		st.whole = w.isWhole(st.surplus())
-		if !st.scanned || st.irregular != "" || !w.isDue(s.now(), st.surplus()) {
-			continue
+		st.ended = w.isSettled(st.surplus())
+		if st.scanned && st.irregular == "" && w.isDue(s.now(), st.surplus()) {
+			var err error
+			if st.ended, err = s.scan(ctx, st.vault, final); err == nil && !st.ended {
+				st.behind = "more transactions name it than one pass reads"
+			}
+			if err := s.waitFor(ctx, err); err != nil {
+				return err
+			}
+			if err != nil {
+				st.behind = err.Error()
+			}
 		}
-		var err error
-		if st.whole, err = s.scan(ctx, st.vault, final); err == nil && !st.whole {
-			st.behind = "more transactions name it than one pass reads"
-		}
-		if err := s.waitFor(ctx, err); err != nil {
-			return err
-		}
-		if err != nil {
+		st.whole = st.ended && w.isTold()
+		if err := w.gapsError(st.vault); err != nil && st.behind == "" {
 			st.behind = err.Error()
 		}
 	}
@@ -191,14 +196,16 @@ func (s *Service) judgeVault(ctx context.Context, st *vaultStanding, final final
 	case !st.missing().IsZero():
 		detail := fmt.Sprintf("it holds %s base units at slot %d, the ledger says %s: tokens left it that no content of ours moved", st.amount, final.slot, st.booked)
 		return s.raise(ctx, haltDebit, st, detail, final)
-	case !st.whole:
+	}
+	w := s.scanner.of(st.address)
+	if !st.ended {
 		return nil
 	}
-	s.scanner.of(st.address).saw = st.surplus()
-	if st.surplus().IsZero() {
+	w.saw = st.surplus()
+	if w.saw.IsZero() && len(w.gaps) == 0 {
 		return s.explained(ctx, st.vault)
 	}
-	s.again(st.vault)
+	s.again(st.vault, w.saw)
 	return nil
 }
 

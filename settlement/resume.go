@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -17,7 +18,8 @@ import (
 type Resumption struct {
 	Halts        []Halt       // that it ends
 	Differences  []Difference // that it books
-	Seen         string       // the differences in one line: it is carried out only while they are these
+	Gifts        []Difference // that it books too, whatever they are by then: to accounts whose history is not read
+	Seen         string       // Differences in one line: it is carried out only while they are these
 	Unresolvable string       // why it can't be carried out; "" where it can
 }
 
@@ -27,6 +29,10 @@ type Difference struct {
 	Books  string       // account of the ledger
 	Amount ionet.Amount // base units
 	Entry  string       // what is booked, for people
+
+	// Of a debit: the newest credits of just that amount, at most 3. If one of them never
+	// happened nothing was taken.
+	Credits []Deposit
 }
 
 // ErrNothingToResume reports a service that is not halted, and whose books agree.
@@ -47,25 +53,45 @@ func (s *Service) PlanResume(ctx context.Context) (Resumption, error) {
 		return Resumption{}, err
 	}
 	r := Resumption{Halts: halts}
-	for _, st := range list {
-		d := differenceOf(st.Books, st.Held, st.Booked)
-		if d.What == "credit" && !st.Whole {
-			continue // its history is still being read
-		}
-		if d.What != "" {
-			r.Differences = append(r.Differences, d)
-		} else if st.Note != "" && isHalted(halts, haltAuthority, st.Books) {
-			r.Unresolvable = fmt.Sprintf("%s: %s: mend the account first", st.Books, st.Note)
+	for i := range list {
+		if err := s.planAccount(ctx, &r, &list[i]); err != nil {
+			return Resumption{}, err
 		}
 	}
 	if !over.IsZero() {
 		r.Differences = append(r.Differences, overpaidDifference(over))
 	}
 	r.Seen = seenOf(r.Differences)
-	if len(halts) == 0 && len(r.Differences) == 0 {
+	if len(halts) == 0 && len(r.Differences) == 0 && len(r.Gifts) == 0 {
 		return r, ErrNothingToResume
 	}
 	return r, nil
+}
+
+// planAccount adds what resuming would do about one account.
+func (s *Service) planAccount(ctx context.Context, r *Resumption, st *Standing) (err error) {
+	d := differenceOf(st.Books, st.Held, st.Booked)
+	switch {
+	case d.What == "" && st.Note != "" && isHalted(r.Halts, haltAuthority, st.Books):
+		r.Unresolvable = fmt.Sprintf("%s: %s: mend the account first", st.Books, st.Note)
+	case d.What == "":
+	case d.What == "credit" && !s.isScanned(st.Account):
+		r.Gifts = append(r.Gifts, d)
+	case d.What == "credit" && !st.Whole: // its history is still being read
+	default:
+		if d.What == "debit" {
+			d.Credits, err = s.deposits(ctx, selectOfAmount, st.Account[:], d.Amount.String())
+		}
+		r.Differences = append(r.Differences, d)
+	}
+	return err
+}
+
+const selectOfAmount = depositColumns + `WHERE account = $1 AND amount = $2::text::numeric ORDER BY created_at DESC, signature, outer_index, inner_index, sub_index LIMIT 3`
+
+// isScanned reports whether others' credits of the account are read from its history.
+func (s *Service) isScanned(account ionet.Key) bool {
+	return slices.ContainsFunc(s.vaults(), func(v vault) bool { return v.address == account && v.scanned })
 }
 
 func isHalted(list []Halt, kind haltKind, object string) bool {
@@ -82,14 +108,14 @@ func differenceOf(books string, held, booked ionet.Amount) Difference {
 		if more.IsZero() {
 			return Difference{}
 		}
-		return Difference{"credit", books, more, fmt.Sprintf("debit %s, credit %s", books, ledger.Suspense())}
+		return Difference{What: "credit", Books: books, Amount: more, Entry: fmt.Sprintf("debit %s, credit %s", books, ledger.Suspense())}
 	}
 	less, _ := booked.Sub(held)
-	return Difference{"debit", books, less, fmt.Sprintf("debit %s, credit %s", ledger.WrittenOff(), books)}
+	return Difference{What: "debit", Books: books, Amount: less, Entry: fmt.Sprintf("debit %s, credit %s", ledger.WrittenOff(), books)}
 }
 
 func overpaidDifference(over ionet.Amount) Difference {
-	return Difference{"overpaid", ledger.Overpaid().String(), over, fmt.Sprintf("debit %s, credit %s", ledger.WrittenOff(), ledger.Overpaid())}
+	return Difference{What: "overpaid", Books: ledger.Overpaid().String(), Amount: over, Entry: fmt.Sprintf("debit %s, credit %s", ledger.WrittenOff(), ledger.Overpaid())}
 }
 
 // seenOf names differences in one line, in whatever order they were found.
@@ -147,46 +173,31 @@ func (s *Service) Reconcile(ctx context.Context) (led bool, err error) {
 	return true, nil
 }
 
+// agreeFor is how long a resumption waits for all endpoints to say the same of the vaults.
+const agreeFor = 30 * time.Second
+
 // resumeAsked carries out what a person asked for. In one SQL transaction: what he saw
-// is booked, the halts are ended. Where the books are not as he saw them any more it
-// is refused, and he has to look again.
-func (s *Service) resumeAsked(ctx context.Context, list []vaultStanding) error {
+// is booked, the halts are ended. Where the books are not as he saw them any more, or
+// endpoints do not agree on what the vaults hold, it is refused, and he has to look again.
+func (s *Service) resumeAsked(ctx context.Context, list []vaultStanding, slot uint64) error {
 	var id []byte
 	var seen, reason string
-	err := s.pool.QueryRow(ctx, selectAsked).Scan(&id, &seen, &reason)
+	var asked time.Time
+	err := s.pool.QueryRow(ctx, selectAsked).Scan(&id, &seen, &reason, &asked)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("look for resumptions: %w", err)
 	}
+	slot, differ := s.agreeOnVaults(ctx, list, slot)
+	if differ != nil && (ctx.Err() != nil || s.now().Before(asked.Add(agreeFor))) {
+		s.log.Info("a resumption waits", "reason", differ)
+		return ctx.Err()
+	}
 	refused := ""
-	err = s.asLeader(ctx, func(tx pgx.Tx, _ int64) error {
-		refused = ""
-		entry, now, err := s.resumption(ctx, tx, [16]byte(id), list)
-		if err != nil {
-			return err
-		}
-		if now != seen {
-			refused = fmt.Sprintf("the books have changed: you saw %q, now it is %q: look again", seen, now)
-		}
-		for i := range list {
-			if list[i].irregular != "" {
-				refused = fmt.Sprintf("the %s %s: %s: mend the account first", list[i].name, list[i].address, list[i].irregular)
-			}
-		}
-		if _, err := tx.Exec(ctx, endResumption, id, s.now(), refused); err != nil || refused != "" {
-			return err
-		}
-		if _, err := ledger.Post(ctx, tx, entry, s.now()); err != nil {
-			return err
-		}
-		for i := range list {
-			if err := s.skipHistory(ctx, tx, &list[i]); err != nil {
-				return err
-			}
-		}
-		_, err = tx.Exec(ctx, endHalts, id)
+	err = s.asLeader(ctx, func(tx pgx.Tx, _ int64) (err error) {
+		refused, err = s.resume(ctx, tx, id, seen, list, slot, differ)
 		return err
 	})
 	if err != nil {
@@ -201,7 +212,44 @@ func (s *Service) resumeAsked(ctx context.Context, list []vaultStanding) error {
 	return nil
 }
 
-const selectAsked = `SELECT id, seen, reason FROM resumptions WHERE ended_at IS NULL ORDER BY asked_at, id LIMIT 1`
+// resume is the SQL transaction of a resumption; refused is why it did nothing.
+func (s *Service) resume(ctx context.Context, tx pgx.Tx, id []byte, seen string, list []vaultStanding, slot uint64, differ error) (refused string, err error) {
+	entry, now, err := s.resumption(ctx, tx, [16]byte(id), list)
+	if err != nil {
+		return "", err
+	}
+	if now != seen {
+		refused = fmt.Sprintf("the books have changed: you saw %q, now it is %q: look again", seen, now)
+	}
+	if differ != nil {
+		refused = differ.Error()
+	}
+	for i := range list {
+		if list[i].irregular != "" {
+			refused = fmt.Sprintf("the %s %s: %s: mend the account first", list[i].name, list[i].address, list[i].irregular)
+		}
+	}
+	if _, err := tx.Exec(ctx, endResumption, id, s.now(), refused); err != nil || refused != "" {
+		return refused, err
+	}
+	if _, err := ledger.Post(ctx, tx, entry, s.now()); err != nil {
+		return "", err
+	}
+	for i := range list {
+		st := &list[i]
+		if !st.scanned || !st.whole || st.surplus().IsZero() {
+			continue
+		}
+		// What the history tells of this later is not credited on top.
+		if _, err := tx.Exec(ctx, insertResumed, id, st.address[:], int64(slot), st.surplus().Int64()); err != nil {
+			return "", fmt.Errorf("note what the %s held: %w", st.name, err)
+		}
+	}
+	_, err = tx.Exec(ctx, endHalts, id)
+	return "", err
+}
+
+const selectAsked = `SELECT id, seen, reason, asked_at FROM resumptions WHERE ended_at IS NULL ORDER BY asked_at, id LIMIT 1`
 
 const endResumption = `UPDATE resumptions SET ended_at = $2, refused = $3 WHERE id = $1`
 
@@ -231,27 +279,13 @@ func (s *Service) resumption(ctx context.Context, tx pgx.Tx, id [16]byte, list [
 		default:
 			continue
 		}
-		differences = append(differences, d)
+		if d.What == "debit" || st.scanned {
+			differences = append(differences, d)
+		}
 	}
 	if over := balances[ledger.Overpaid()]; !over.IsZero() {
 		entry.Transfers = append(entry.Transfers, ledger.Transfer{Debit: ledger.WrittenOff(), Credit: ledger.Overpaid(), Amount: over})
 		differences = append(differences, overpaidDifference(over))
 	}
 	return entry, seenOf(differences), nil
-}
-
-// skipHistory lets no later walk credit what a person has booked to suspense: from now
-// on the vault's history counts as explained up to where it was read.
-func (s *Service) skipHistory(ctx context.Context, tx pgx.Tx, st *vaultStanding) error {
-	if !st.scanned || !st.whole || st.surplus().IsZero() {
-		return nil
-	}
-	top := s.scanner.of(st.address).end
-	if top.IsZero() {
-		return nil
-	}
-	if _, err := tx.Exec(ctx, moveCursor, st.address[:], top[:]); err != nil {
-		return fmt.Errorf("move the cursor of the %s: %w", st.name, err)
-	}
-	return nil
 }

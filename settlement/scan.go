@@ -7,12 +7,10 @@ import (
 	"slices"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-	"golang.org/x/sync/errgroup"
-
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/chain"
 	"github.com/ionet-settlement/ionet/chain/rpc"
+	"github.com/jackc/pgx/v5"
 )
 
 // How much of histories one pass reads. A stranger can write as much into a vault's
@@ -31,7 +29,8 @@ const (
 type scanner struct {
 	walks map[ionet.Key]*walk
 	idle  map[chain.Signature]bool
-	reads int // left in this pass
+	stray map[ionet.Key]time.Time // references whose history did not tell, since when they rest
+	reads int                     // left in this pass
 	pages int
 }
 
@@ -49,6 +48,9 @@ type walk struct {
 	end    chain.Signature // the newest that the last whole walk has seen
 	cursor chain.Signature // as the database has it
 	loaded bool            // until was read from the database
+	gaps   []gap           // what could not be read
+	anew   time.Time       // when it last began at the cursor
+	forgot ionet.Amount    // surplus after which all was to be read again, last at anew
 }
 
 // begin starts the scanner's share of a pass.
@@ -69,10 +71,10 @@ func (sc *scanner) of(account ionet.Key) *walk {
 }
 
 // scan looks for credits in a vault's history up to the slot of final, and tells
-// whether it has seen all of it. What it finds is booked, each credit once. An error
-// means that the history does not tell at the moment: nothing is lost, the next pass
-// goes on.
-func (s *Service) scan(ctx context.Context, v vault, final finalView) (whole bool, err error) {
+// whether it came to its end, but for gaps. What it finds is booked, each credit once. An
+// error means that the history does not tell at the moment: nothing is lost, the next
+// pass goes on.
+func (s *Service) scan(ctx context.Context, v vault, final finalView) (ended bool, err error) {
 	w := s.scanner.of(v.address)
 	if err := s.loadCursor(ctx, v, w); err != nil {
 		return false, err
@@ -110,16 +112,16 @@ func (s *Service) scan(ctx context.Context, v vault, final finalView) (whole boo
 	}
 }
 
-// isWhole reports whether the last walk saw all that made the account hold so much beyond
-// the books.
-func (w *walk) isWhole(surplus ionet.Amount) bool {
+// isSettled reports whether the last walk came to its end, and the account held so much
+// beyond the books then.
+func (w *walk) isSettled(surplus ionet.Amount) bool {
 	return w.slot == 0 && !w.ended.IsZero() && surplus == w.saw
 }
 
 // isDue reports whether the vault's history has to be looked at in this pass: a walk is
 // on, books and balance differ otherwise than after the last one, or it is time.
 func (w *walk) isDue(now time.Time, surplus ionet.Amount) bool {
-	return !w.isWhole(surplus) || !now.Before(w.ended.Add(scanEvery))
+	return !w.isSettled(surplus) || !now.Before(w.ended.Add(scanEvery))
 }
 
 // walkOn goes on with a walk as far as this pass may.
@@ -131,8 +133,11 @@ func (s *Service) walkOn(ctx context.Context, v vault, w *walk) (done bool, err 
 			}
 			s.scanner.pages--
 			page, err := s.cfg.Chain.HistoryPage(ctx, v.address, w.before, w.until, w.slot)
-			if err != nil || len(page) == 0 {
-				return err == nil, err
+			if err != nil {
+				return false, err
+			}
+			if len(page) == 0 {
+				return true, s.fillGaps(ctx, w, w.slot)
 			}
 			w.before = page[len(page)-1].Signature
 			w.page = slices.DeleteFunc(page, func(e rpc.Entry) bool { return e.Slot > w.slot })
@@ -142,6 +147,7 @@ func (s *Service) walkOn(ctx context.Context, v vault, w *walk) (done bool, err 
 			if w.page, err = s.unread(ctx, w.page); err != nil {
 				return false, err
 			}
+			w.page = slices.DeleteFunc(w.page, w.isGap)
 			continue
 		}
 		n := min(len(w.page), s.scanner.reads)
@@ -149,10 +155,16 @@ func (s *Service) walkOn(ctx context.Context, v vault, w *walk) (done bool, err 
 			return false, nil
 		}
 		s.scanner.reads -= n
-		if err := s.readEntries(ctx, w.page[:n], w.slot); err != nil {
+		open, err := s.readEntries(ctx, w.page[:n], w.slot)
+		if err != nil {
 			return false, err
 		}
 		w.page = w.page[n:]
+		if w.gaps = append(w.gaps, open...); len(w.gaps) > maxGaps {
+			err := w.gapsError(v)
+			w.slot, w.gaps, w.loaded, w.until = 0, nil, false, chain.Signature{}
+			return false, err
+		}
 	}
 }
 
@@ -187,34 +199,12 @@ SELECT signature FROM deposits WHERE signature = ANY ($1::bytea[])
 UNION SELECT signature FROM contents WHERE signature = ANY ($1::bytea[])
 UNION SELECT signature FROM attempts WHERE signature = ANY ($1::bytea[])`
 
-// readEntries reads these transactions and books what they credit, all in one SQL
-// transaction. A crash before its commit leaves them to the next walk.
-func (s *Service) readEntries(ctx context.Context, list []rpc.Entry, slot uint64) error {
-	all := make([][]credit, len(list))
-	var group errgroup.Group
-	group.SetLimit(scanSenders)
-	for i, e := range list {
-		group.Go(func() (err error) {
-			all[i], err = s.readCredits(ctx, e.Signature, s.creditsOf)
-			return err
-		})
+// rest remembers that a transaction credited nothing.
+func (sc *scanner) rest(signature chain.Signature) {
+	if len(sc.idle) >= maxIdle {
+		clear(sc.idle)
 	}
-	if err := group.Wait(); err != nil {
-		return err
-	}
-	if err := s.book(ctx, slices.Concat(all...), slot); err != nil {
-		return err
-	}
-	for i, found := range all {
-		if len(found) > 0 {
-			continue
-		}
-		if len(s.scanner.idle) >= maxIdle {
-			clear(s.scanner.idle)
-		}
-		s.scanner.idle[list[i].Signature] = true
-	}
-	return nil
+	sc.idle[signature] = true
 }
 
 // readCredits reads a transaction, of which of tells the credits, and finds out whose
@@ -275,10 +265,21 @@ const moveCursor = `
 INSERT INTO scans (account, signature) VALUES ($1, $2)
 ON CONFLICT (account) DO UPDATE SET signature = excluded.signature`
 
-// again lets the next walk of the vault begin at the cursor.
-func (s *Service) again(v vault) {
-	w := s.scanner.of(v.address)
+// again lets the next walk of the vault begin at the cursor: it holds so much beyond the
+// books, or there are gaps. What credited nothing by one endpoint's word is read again as
+// well, once for each surplus, and then now and then.
+func (s *Service) again(v vault, surplus ionet.Amount) {
+	w, now := s.scanner.of(v.address), s.now()
+	late := !now.Before(w.anew.Add(anewFrom))
+	if surplus.IsZero() && !late {
+		return // the gaps are tried again as they are
+	}
 	w.loaded, w.until = false, chain.Signature{}
+	if late || surplus != w.forgot {
+		clear(s.scanner.idle)
+		w.gaps, w.ended = nil, time.Time{}
+		w.anew, w.forgot = now, surplus
+	}
 }
 
 // scanForWithdrawals reads the fee vault's history up to the slot of final before
@@ -294,8 +295,11 @@ func (s *Service) scanForWithdrawals(ctx context.Context, paths [][]passedPositi
 		}
 		for range scanRounds {
 			s.scanner.begin()
-			whole, err := s.scan(ctx, v, final)
-			if whole || err != nil {
+			ended, err := s.scan(ctx, v, final)
+			if err == nil && ended {
+				err = s.scanner.of(v.address).gapsError(v)
+			}
+			if ended || err != nil {
 				return err
 			}
 		}

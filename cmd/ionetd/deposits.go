@@ -122,8 +122,14 @@ func (c *resumeCmd) show(s *stage, plan settlement.Resumption, decimals int) {
 	}
 	for _, d := range plan.Differences {
 		s.print("to book: %s of %s IO (%s)", d.What, d.Amount.Tokens(decimals), d.Entry)
+		for _, c := range d.Credits {
+			s.print("  a credit of just that amount was read at slot %d from %s: if it never happened, nothing was taken", c.Slot, c.Signature)
+		}
 	}
-	if len(plan.Differences) == 0 {
+	for _, d := range plan.Gifts {
+		s.print("to book as well: %s IO that somebody sent, or more by then (%s)", d.Amount.Tokens(decimals), d.Entry)
+	}
+	if len(plan.Differences)+len(plan.Gifts) == 0 {
 		s.print("books and chain agree: nothing is to be booked")
 	}
 }
