@@ -336,13 +336,36 @@ func TestHeldPayees(t *testing.T) {
 	if err != nil || len(o.Held) != 1 || o.Held[0].Payee != m.alice.payout || o.Held[0].Reason == "" {
 		t.Errorf("held payees are %+v, %v", o.Held, err)
 	}
-	m.openAccount(m.alice)
-	m.exec(`UPDATE held_payees SET retry_at = $1`, m.now())
+	m.openAccount(m.alice) // with which the hold ends, long before its time
 	m.payAll()
 	if m.onChain(m.alice.payout) != alice {
 		t.Errorf("alice has %d, was owed %d", m.onChain(m.alice.payout), alice)
 	}
 	m.checkBooks()
+	if o, err := m.Overview(t.Context()); err != nil || len(o.Held) != 0 {
+		t.Errorf("held payees are %+v, %v", o.Held, err)
+	}
+}
+
+// Only what a look at the account can end is ended by one; what was paid ends all.
+func TestHoldsThatLast(t *testing.T) {
+	m := newMachine(t)
+	m.fenceUp()
+	m.openAccount(m.alice)
+	m.seal(m.alice, m.bob)
+	if err := m.holdAll(t.Context(), []payment{{payee: m.alice.payout}, {payee: m.bob.payout}}, []string{"a node refused it", accountHold + "it is frozen"}); err != nil {
+		t.Fatal(err)
+	}
+	bob := m.owed(m.bob)
+	m.payAll()
+	if m.onChain(m.alice.payout) != 0 || m.onChain(m.bob.payout) != bob {
+		t.Errorf("alice has %d, held by a node; bob has %d, was owed %d", m.onChain(m.alice.payout), m.onChain(m.bob.payout), bob)
+	}
+	m.exec(`UPDATE held_payees SET retry_at = $1`, m.now())
+	m.payAll()
+	if n := m.count(`SELECT count(*) FROM held_payees`); n != 0 {
+		t.Errorf("%d holds are left of payees who were paid", n)
+	}
 }
 
 // A payee breaks a batch after it was rehearsed: it leaves the batch with a

@@ -71,6 +71,9 @@ func (s *Service) payDue(ctx context.Context, pool *lanePool) error {
 	}
 	// Without a free lane it is only seen whether the run is over: what withdrawals do is
 	// none of its business.
+	if err := s.liftHeld(ctx); err != nil {
+		return err
+	}
 	found, err := s.duePayees(ctx, now, max(1, len(pool.free))*s.payees)
 	if err != nil {
 		return err
@@ -199,17 +202,17 @@ func (s *Service) whyUnpayable(p payment, a rpc.Account) string {
 	state, err := chain.ParseTokenAccount(a.Owner, a.Data)
 	switch {
 	case !a.Exists() || errors.Is(err, chain.ErrNoAccount):
-		return "the payout wallet has no token account yet: open it, or claim with the wallet"
+		return accountHold + "the payout wallet has none yet: open it, or claim with the wallet"
 	case err != nil:
-		return err.Error()
+		return accountHold + err.Error()
 	case state.Mint != s.cfg.Network.Mint:
-		return fmt.Sprintf("the token account is of mint %s", state.Mint)
+		return fmt.Sprintf(accountHold+"it is of mint %s", state.Mint)
 	case p.account == s.cfg.Network.Vaults.Reward || p.account == s.cfg.Network.Vaults.Fee:
-		return "the payout wallet is the network's own: its token account is a vault"
+		return accountHold + "it is a vault: the payout wallet is the network's own"
 	case state.Owner != p.payee:
-		return fmt.Sprintf("the token account belongs to %s now, not to the payout wallet", state.Owner)
+		return fmt.Sprintf(accountHold+"it belongs to %s now, not to the payout wallet", state.Owner)
 	case state.Frozen:
-		return "the token account is frozen"
+		return accountHold + "it is frozen"
 	}
 	return ""
 }

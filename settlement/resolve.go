@@ -37,6 +37,9 @@ func (s *Service) resolve(ctx context.Context, list []passedPosition, slot uint6
 		if err := s.settlePayments(ctx, tx, done); err != nil {
 			return err
 		}
+		if err := liftPaid(ctx, tx, done); err != nil {
+			return err
+		}
 		lanes, positions, _ := keysOf(done)
 		if _, err := tx.Exec(ctx, updateAttempts, lanes, positions); err != nil {
 			return fmt.Errorf("settle attempts: %w", err)

@@ -174,6 +174,7 @@ type Service struct {
 	cosigners cosigners
 	payees    int                      // of one payout at most
 	fenced    int64                    // number of the lease whose fence was told; guarded by pass
+	lifted    ionet.Key                // held payee that was looked at last; guarded by pass; lift.go
 	swept     time.Time                // when prepared claims were last swept; guarded by pass
 	looked    time.Time                // when a pass last looked at endpoints and lamports; guarded by pass
 	top       topSlot                  // guarded by pass; lanes.go

@@ -1,0 +1,98 @@
+package settlement
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/chain"
+)
+
+// accountHold begins the reason of a hold that a look at the payee's token account
+// can end. What a simulation or a node refused is looked at when its time has come.
+const accountHold = "token account: "
+
+// maxLift is how many held payees a pass looks at again, in calls of 100 accounts.
+const maxLift = 300
+
+// liftHeld looks again at payees who are held for their token accounts, some in each
+// pass, and lifts the holds of those whose account is fine now: whoever opened his
+// account is paid by the next run, not by the one after the hold's time.
+func (s *Service) liftHeld(ctx context.Context) error {
+	list, err := s.heldForAccount(ctx)
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	accounts, err := s.payeeAccounts(ctx, list)
+	if err != nil {
+		return fmt.Errorf("read held payees' accounts: %w", err)
+	}
+	var fine [][]byte
+	for i, p := range list {
+		if s.whyUnpayable(p, accounts[i]) == "" {
+			fine = append(fine, p.payee[:])
+		}
+	}
+	if len(fine) == 0 {
+		return nil
+	}
+	return s.asLeader(ctx, func(tx pgx.Tx, _ int64) error {
+		if _, err := tx.Exec(ctx, deleteHeld, fine); err != nil {
+			return fmt.Errorf("lift holds: %w", err)
+		}
+		return nil
+	})
+}
+
+const deleteHeld = `DELETE FROM held_payees WHERE payee = ANY ($1::bytea[])`
+
+// heldForAccount returns the next of those who are held for their accounts, and begins
+// anew behind the last.
+func (s *Service) heldForAccount(ctx context.Context) ([]payment, error) {
+	rows, err := s.pool.Query(ctx, selectHeldAccounts, s.now(), accountHold, s.lifted[:], maxLift)
+	if err != nil {
+		return nil, fmt.Errorf("load held payees: %w", err)
+	}
+	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (p payment, err error) {
+		var payee []byte
+		err = row.Scan(&payee)
+		copy(p.payee[:], payee)
+		p.account = chain.TokenAccount(p.payee, s.cfg.Network.Mint)
+		return p, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("load held payees: %w", err)
+	}
+	s.lifted = ionet.Key{}
+	if len(list) == maxLift {
+		s.lifted = list[len(list)-1].payee
+	}
+	return list, nil
+}
+
+const selectHeldAccounts = `
+SELECT payee FROM held_payees WHERE retry_at > $1 AND starts_with(reason, $2) AND payee > $3::bytea ORDER BY payee LIMIT $4`
+
+// liftPaid ends the holds of those whom a claim or a payout of the winners has paid:
+// nothing stands in the way of the next one.
+func liftPaid(ctx context.Context, tx pgx.Tx, done []*resolved) error {
+	var winners [][]byte
+	for _, r := range done {
+		if k := r.content.Kind; k == chain.KindClaim || k == chain.KindPayout {
+			winners = append(winners, r.hash[:])
+		}
+	}
+	if len(winners) == 0 {
+		return nil
+	}
+	if _, err := tx.Exec(ctx, deleteHeldPaid, winners); err != nil {
+		return fmt.Errorf("lift holds: %w", err)
+	}
+	return nil
+}
+
+const deleteHeldPaid = `
+DELETE FROM held_payees h USING payments p
+WHERE p.content = ANY ($1::bytea[]) AND p.state = 'paid' AND h.payee = p.payee`
