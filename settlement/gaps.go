@@ -36,7 +36,8 @@ func (w *walk) gapsError(v vault) error {
 	if len(w.gaps) == 0 {
 		return nil
 	}
-	return fmt.Errorf("read the history of the %s: %d of its transactions can't be read, such as %s: %w", v.name, len(w.gaps), w.gaps[0].entry.Signature, w.gaps[0].err)
+	return fmt.Errorf("read the history of the %s: %d of its transactions can't be read, such as %s: %w: if this lasts, give endpoints with full history only (--rpc)",
+		v.name, len(w.gaps), w.gaps[0].entry.Signature, w.gaps[0].err)
 }
 
 // isTold reports whether all that endpoints can tell at the moment was read.
