@@ -228,6 +228,9 @@ func (s *Service) buildClaim(ctx context.Context, c claimable) (prepared, error)
 		kind: chain.KindClaim, lanes: []lane{l}, memo: proofs.ClaimMemo{Wallet: c.wallet, Sum: c.amount}.String(),
 		movements: []chain.Movement{{Op: chain.Transfer, Source: n.Vaults.Reward, Destination: chain.TokenAccount(c.wallet, n.Mint), Amount: c.amount}},
 	})
+	if errors.Is(err, errNoLaneKeys) || errors.Is(err, errTooFewCosigners) {
+		return prepared{}, s.notSigned(c.wallet, l, err)
+	}
 	if err != nil {
 		return prepared{}, fmt.Errorf("prepare a claim: %w", err)
 	}
@@ -266,34 +269,3 @@ const insertPrepared = `
 INSERT INTO prepared_claims (message, wallet, content, lane, position, bytes, content_bytes, amount, blockhash, last_valid_height, context_slot, created_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 ON CONFLICT (message) DO NOTHING`
-
-// sweepEvery is how often prepared claims that can't land any more are deleted.
-const sweepEvery = time.Minute
-
-// sweepAfter is how many blocks past its last valid height a prepared claim is
-// kept, so that its status can still be asked for.
-const sweepAfter = 300
-
-const sweepPrepared = `DELETE FROM prepared_claims WHERE last_valid_height < $1`
-
-// sweepClaims deletes prepared claims that can't land any more. It is called in
-// passes only, one at a time.
-func (s *Service) sweepClaims(ctx context.Context) error {
-	now := s.now()
-	if now.Before(s.swept.Add(sweepEvery)) {
-		return nil
-	}
-	head, err := s.cfg.Chain.FinalizedHead(ctx)
-	if err != nil {
-		return fmt.Errorf("read the finalized height: %w", err)
-	}
-	err = s.asLeader(ctx, func(tx pgx.Tx, _ int64) error {
-		_, err := tx.Exec(ctx, sweepPrepared, int64(head.BlockHeight)-sweepAfter)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("delete old prepared claims: %w", err)
-	}
-	s.swept = now
-	return nil
-}

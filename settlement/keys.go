@@ -65,6 +65,9 @@ func (s *Service) public(ctx context.Context, c ionet.Hash) (ionet.Key, error) {
 	return keys[0], nil
 }
 
+// errNoLaneKeys reports that the signer of the lanes did not tell their keys.
+var errNoLaneKeys = errors.New("derive lane keys")
+
 // publics returns the public halves of K(n) for each C(n), in order: those that were
 // not asked for before in one question.
 func (k *signers) publics(ctx context.Context, cs []ionet.Hash) ([]ionet.Key, error) {
@@ -83,7 +86,7 @@ func (k *signers) publics(ctx context.Context, cs []ionet.Hash) ([]ionet.Key, er
 	}
 	found, err := k.askLanes(ctx, missing)
 	if err != nil {
-		return nil, fmt.Errorf("derive lane keys: %w", err)
+		return nil, fmt.Errorf("%w: %w", errNoLaneKeys, err)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -462,5 +463,26 @@ func TestConfigWithSignersNeedsNoMoneyKeys(t *testing.T) {
 	cfg.Keys.Service = keyOf("another")
 	if err := cfg.check(); err == nil {
 		t.Error("a service with another service key opens")
+	}
+}
+
+// A signer that is away is no fault of the service in the eyes of a wallet.
+func TestClaimWithoutSigner(t *testing.T) {
+	m := newMachine(t)
+	v := m.fullKeeper(t, nil, unlimited)
+	m.signedBy(v)
+	m.fenceUp()
+	m.seal(m.alice, m.bob)
+	v.stop()
+	m.signedBy(v) // without lane keys from before
+	_, err := m.PrepareClaim(t.Context(), m.alice.payout)
+	var p *Problem
+	if !errors.As(err, &p) || p.Type != ProblemBusy || p.Status != http.StatusServiceUnavailable || p.Retry == 0 {
+		t.Fatalf("a claim while the signer is down: %v, want %s, to come again", err, ProblemBusy)
+	}
+	v.start()
+	m.signedBy(v)
+	if _, err := m.PrepareClaim(t.Context(), m.alice.payout); err != nil {
+		t.Errorf("a claim once the signer is back: %v", err)
 	}
 }

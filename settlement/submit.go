@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"time"
 
@@ -27,7 +28,7 @@ func (s *Service) SubmitClaim(ctx context.Context, tx []byte) (Claim, error) {
 	if err != nil {
 		return Claim{}, whyNoClaim(tx, err)
 	}
-	if known, err := s.ClaimStatus(ctx, d.MessageHash()); err == nil && known.State != ClaimPrepared && known.State != ClaimOffered {
+	if known, ok := s.submitted(ctx, d.MessageHash()); ok {
 		return known, nil
 	}
 	if !s.view.isReady() {
@@ -58,6 +59,9 @@ func (s *Service) SubmitClaim(ctx context.Context, tx []byte) (Claim, error) {
 	if err := s.persistClaim(ctx, a, p); errors.Is(err, errHandedIn) {
 		return s.ClaimStatus(ctx, a.message)
 	} else if err != nil {
+		if known, ok := s.submitted(ctx, a.message); ok { // it landed, and a pass has found that meanwhile
+			return known, nil
+		}
 		return Claim{}, err
 	}
 	if err := s.send(ctx, a); err != nil {
@@ -65,6 +69,12 @@ func (s *Service) SubmitClaim(ctx context.Context, tx []byte) (Claim, error) {
 		s.log.Warn("sending a claim", "error", err)
 	}
 	return s.ClaimStatus(ctx, a.message)
+}
+
+// submitted returns what became of a claim that is past being prepared or offered.
+func (s *Service) submitted(ctx context.Context, message ionet.Hash) (Claim, bool) {
+	c, err := s.ClaimStatus(ctx, message)
+	return c, err == nil && c.State != ClaimPrepared && c.State != ClaimOffered
 }
 
 // whyNoClaim tells which rule a transaction breaks that is not one of ours, as far as
@@ -221,6 +231,8 @@ func (s *Service) rehearseClaim(ctx context.Context, tx []byte, p prepared, most
 	switch {
 	case result.Err == nil:
 		return nil
+	case result.Err.Name == "AlreadyProcessed":
+		return nil // an offer that its wallet has sent itself: these very bytes are in a block
 	case result.Err.Name == "BlockhashNotFound":
 		return NewProblem(ProblemClaimExpired, "transaction", "the claim's blockhash is no longer valid: prepare it again")
 	}
@@ -237,11 +249,19 @@ func (s *Service) signClaim(ctx context.Context, tx []byte, l lane) ([]byte, err
 	s.complete(ctx, []*signing{j})
 	j.missing = slices.DeleteFunc(j.missing, func(k ionet.Key) bool { return k == raw.FeePayer }) // of an offer
 	if err := s.lacks(j); err != nil {
-		s.log.Warn("a claim was not signed", "wallet", raw.FeePayer.String(), "lane", l.name, "position", l.position, "error", err)
-		return nil, NewProblem(ProblemBusy, "transaction", "claims are not signed at the moment, try again in a while: your debt is untouched").after(claimRetry)
+		return nil, s.notSigned(raw.FeePayer, l, err)
 	}
 	s.signers.allow([]*signing{j}, []error{nil})
 	return j.tx, nil
+}
+
+// notSigned is the problem of a claim that the signers did not sign, or can't: why is
+// the operator's matter.
+func (s *Service) notSigned(wallet ionet.Key, l lane, err error) *Problem {
+	s.log.Warn("a claim was not signed", "wallet", wallet.String(), "lane", l.name, "position", l.position, "error", err)
+	p := NewProblem(ProblemBusy, "", "claims are not signed at the moment, try again in a while: your debt is untouched").after(claimRetry)
+	p.Status = http.StatusServiceUnavailable
+	return p
 }
 
 // persistClaim checks the debt again and commits the claim as persist does. A
