@@ -29,6 +29,7 @@ CREATE TABLE attempts (
 CREATE INDEX attempts_by_signature ON attempts USING btree (signature);
 CREATE INDEX attempts_live ON attempts USING btree (created_at) WHERE (state = 'live'::text);
 CREATE INDEX attempts_offered ON attempts USING btree (created_at) WHERE ((state = 'live'::text) AND offered);
+CREATE INDEX attempts_swept ON attempts USING btree (created_at) WHERE (offered AND (state = ANY (ARRAY['dead'::text, 'lost'::text])));
 
 CREATE TABLE beacons (
     slot bigint NOT NULL,

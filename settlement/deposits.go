@@ -141,7 +141,7 @@ func (s *Service) tellCredit(c *credit) {
 	if amount, err := ionet.NewAmount(c.amount); err == nil && c.mint == s.cfg.Network.Mint {
 		e.Amount = amount
 	}
-	if c.place.Outer == whole && c.booked {
+	if c.place.Outer == whole && c.place.Sub == 0 && c.booked {
 		s.log.Warn("a credit whose instructions and balances differ is in suspense", "signature", c.tx.Signature.String(), "reason", c.reason)
 	} else {
 		s.log.Info("credit", "signature", c.tx.Signature.String(), "amount", c.amount, "renter", c.renter.String(), "reason", c.reason)

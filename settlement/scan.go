@@ -222,7 +222,10 @@ func (s *Service) readCredits(ctx context.Context, signature chain.Signature, of
 		return nil, fmt.Errorf("transaction %s as the endpoints give it: %w", signature, err)
 	}
 	list := of(t)
-	return list, s.assign(ctx, list)
+	if err := s.assign(ctx, list); err != nil {
+		return nil, err
+	}
+	return s.fold(list), nil
 }
 
 // loadCursor reads once how far the account's history is explained.
