@@ -65,6 +65,29 @@ func TestOfferedClaim(t *testing.T) {
 	m.checkBooks()
 }
 
+// A wallet that sends what it was offered may hand it in too: that it has landed is no
+// reason to refuse it.
+func TestOfferSentAndHandedIn(t *testing.T) {
+	m := newMachine(t)
+	m.fenceUp()
+	m.seal(m.alice)
+	owed := m.owed(m.alice)
+	tx := m.signClaim(m.alice, m.offer(m.alice))
+	m.sendRaw(tx)
+	c, err := m.SubmitClaim(t.Context(), tx)
+	if err != nil || c.State != ClaimPending || c.Signature.IsZero() {
+		t.Fatalf("claim is %+v, %v, want pending", c, err)
+	}
+	m.until("the claim is paid", func() bool { return m.claimState(c) == ClaimPaid })
+	if c, err := m.SubmitClaim(t.Context(), tx); err != nil || c.State != ClaimPaid {
+		t.Errorf("claim is %+v, %v, want paid", c, err)
+	}
+	if got := m.onChain(m.alice.payout); got != owed {
+		t.Errorf("alice has %d, earned %d", got, owed)
+	}
+	m.checkBooks()
+}
+
 // Offers that nobody uses take nothing from the wallet in whose name they were asked
 // for: it can claim at once, with the very same message or another one.
 func TestOffersBlockNobody(t *testing.T) {
