@@ -259,6 +259,20 @@ type Payouts struct {
 	Held       int          `json:"held" doc:"Payees that runs leave out for now; /v1/providers/{key} tells why"`
 	HeldPayees []HeldPayee  `json:"held_payees,omitempty" doc:"By ionetd payouts only"`
 	Outgoing   []Outgoing   `json:"outgoing" doc:"What is open, then what ended, the newest first"`
+
+	Withdrawals []WaitingWithdrawal `json:"withdrawals,omitempty" doc:"Those that wait; by ionetd payouts only"`
+}
+
+// WaitingWithdrawal is one that no transaction carries yet.
+type WaitingWithdrawal struct {
+	ID      ID           `json:"id" doc:"What the payment's memo will name"`
+	Renter  ionet.Key    `json:"renter"`
+	To      ionet.Key    `json:"to"`
+	Amount  ionet.Amount `json:"amount" doc:"Base units"`
+	Asked   int64        `json:"asked" doc:"Unix seconds"`
+	Expires int64        `json:"expires" doc:"Unix seconds"`
+	RetryAt int64        `json:"retry_at" doc:"Unix seconds"`
+	Reason  string       `json:"reason,omitempty" doc:"Why it was not paid yet"`
 }
 
 // Payment is one transfer to a payee, by claim or by payout.

@@ -197,6 +197,11 @@ func TestDeposits(t *testing.T) {
 	if !m.view.isReady() {
 		t.Error("deposits stopped the service")
 	}
+	o, err := m.Overview(t.Context())
+	if err != nil || o.RewardSuspense.IsZero() || o.Vault.Base() != o.Owed.Base()+o.InFlight.Base()+o.RewardSuspense.Base() ||
+		o.FeeVault.Base() != o.Renters.Base()+o.Withdrawing.Base()+o.FeeSuspense.Base() {
+		t.Errorf("the vaults' parts do not add up: %+v, %v", o, err)
+	}
 	m.auditsAlike(one, two)
 	m.checkFoundAgain(one, two)
 }

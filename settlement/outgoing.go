@@ -55,6 +55,20 @@ type Payouts struct {
 	Runs     []Run        // the newest first
 	Held     []HeldPayee  // payees that runs leave out for now, at most 1000
 	Outgoing []Outgoing   // what is open, then what ended, the newest first
+
+	Withdrawals []WaitingWithdrawal // accepted and on no transaction yet, the oldest first, at most 1000
+}
+
+// WaitingWithdrawal is one that is to be paid and that no transaction carries.
+type WaitingWithdrawal struct {
+	Payment [16]byte // what the payment's memo names
+	Renter  ionet.Key
+	To      ionet.Key
+	Amount  ionet.Amount
+	Since   time.Time
+	Expires time.Time
+	RetryAt time.Time // when it is tried next
+	Reason  string    // why it was not paid yet; "" where nothing is in its way
 }
 
 // Payouts reads it, with the newest limit contents that carry payments and all of
@@ -79,8 +93,44 @@ func (s *Service) Payouts(ctx context.Context, limit int) (Payouts, error) {
 	p.Runs, runs = s.runs(ctx)
 	p.Held, held = s.held(ctx)
 	p.Outgoing, outgoing = s.outgoing(ctx, limit)
-	return p, errors.Join(runs, held, outgoing)
+	p.Withdrawals, err = s.waitingWithdrawals(ctx)
+	return p, errors.Join(runs, held, outgoing, err)
 }
+
+func (s *Service) waitingWithdrawals(ctx context.Context) ([]WaitingWithdrawal, error) {
+	flying, err := s.flyingWithdrawals(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if flying == nil {
+		flying = [][]byte{}
+	}
+	rows, err := s.front.Query(ctx, selectWaitingWithdrawals, flying)
+	if err != nil {
+		return nil, fmt.Errorf("load withdrawals that wait: %w", err)
+	}
+	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (w WaitingWithdrawal, err error) {
+		var id, renter, to []byte
+		var amount, expires int64
+		if err := row.Scan(&id, &renter, &to, &amount, &w.Since, &expires, &w.RetryAt, &w.Reason); err != nil {
+			return w, err
+		}
+		copy(w.Payment[:], id)
+		copy(w.Renter[:], renter)
+		copy(w.To[:], to)
+		w.Expires = time.Unix(expires, 0)
+		w.Amount, err = ionet.NewAmount(uint64(amount))
+		return w, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("load withdrawals that wait: %w", err)
+	}
+	return list, nil
+}
+
+const selectWaitingWithdrawals = `
+SELECT id, renter, recipient, amount, created_at, expires, retry_at, reason FROM withdrawals
+WHERE state = 'accepted' AND NOT id = ANY ($1::bytea[]) ORDER BY created_at, id LIMIT 1000`
 
 const selectWaiting = `
 SELECT count(*), coalesce(sum(balance), 0)::bigint FROM ledger_balances WHERE starts_with(account, 'owed:') AND balance >= $1`

@@ -27,11 +27,15 @@ type Overview struct {
 	Renters     ionet.Amount // what they prepaid and have not spent
 	Withdrawing ionet.Amount // asked back by renters, and not final yet
 	Suspense    ionet.Amount // sent to a vault by others, nobody knows for whom
-	Held        []HeldPayee
-	Sealed      uint64     // last epoch whose seal is final
-	Halted      string     // why nothing, or no debt, is signed; "" where it may
-	Standings   []Standing // vaults that differ from the books, or whose history is not read yet
-	Ready       bool       // this instance leads and is fenced
+
+	RewardSuspense, FeeSuspense ionet.Amount // of Suspense, what either vault holds
+
+	Waiting   int // withdrawals that no transaction carries yet, at most 1000
+	Held      []HeldPayee
+	Sealed    uint64     // last epoch whose seal is final
+	Halted    string     // why nothing, or no debt, is signed; "" where it may
+	Standings []Standing // vaults that differ from the books, or whose history is not read yet
+	Ready     bool       // this instance leads and is fenced
 }
 
 // LaneStatus is where a lane stands.
@@ -97,17 +101,49 @@ func (s *Service) Overview(ctx context.Context) (Overview, error) {
 	if o.Held, err = s.held(ctx); err != nil {
 		return o, err
 	}
-	return o, s.readTotals(ctx, &o)
+	waiting, err := s.waitingWithdrawals(ctx)
+	if err != nil {
+		return o, err
+	}
+	o.Waiting = len(waiting)
+	return o, errors.Join(s.readTotals(ctx, &o), s.readSuspense(ctx, &o))
 }
+
+// readSuspense reads which vault holds what is in suspense. What left suspense did so
+// to renters' balances, which are in the fee vault.
+func (s *Service) readSuspense(ctx context.Context, o *Overview) error {
+	var reward, elsewhere, all int64
+	err := s.pool.QueryRow(ctx, sumSuspense, ledger.VaultReward().String(), ledger.VaultFee().String(), ledger.Suspense().String()).Scan(&reward, &elsewhere, &all)
+	if err != nil {
+		return fmt.Errorf("sum what is in suspense: %w", err)
+	}
+	if o.RewardSuspense, err = ionet.NewAmount(uint64(reward)); err != nil {
+		return err
+	}
+	outside, err := ionet.NewAmount(uint64(elsewhere))
+	if err != nil {
+		return err
+	}
+	if o.Suspense, err = ionet.NewAmount(uint64(all)); err != nil {
+		return err
+	}
+	o.FeeSuspense, err = o.Suspense.Sub(outside)
+	return err
+}
+
+const sumSuspense = `
+SELECT coalesce(sum(amount) FILTER (WHERE debit = $1), 0)::bigint, coalesce(sum(amount) FILTER (WHERE debit <> $2), 0)::bigint,
+    coalesce((SELECT balance FROM ledger_balances WHERE account = $3), 0)
+FROM ledger_transfers WHERE credit = $3`
 
 const selectLease = `SELECT instance, number, expires_at FROM lease WHERE name = $1`
 
 func (s *Service) readTotals(ctx context.Context, o *Overview) error {
-	vaults, err := ledger.Balances(ctx, s.pool, ledger.VaultReward(), ledger.VaultFee(), ledger.Suspense())
+	vaults, err := ledger.Balances(ctx, s.pool, ledger.VaultReward(), ledger.VaultFee())
 	if err != nil {
 		return err
 	}
-	o.Vault, o.FeeVault, o.Suspense = vaults[ledger.VaultReward()], vaults[ledger.VaultFee()], vaults[ledger.Suspense()]
+	o.Vault, o.FeeVault = vaults[ledger.VaultReward()], vaults[ledger.VaultFee()]
 	var owed, flying, renters, withdrawing int64
 	if err := s.pool.QueryRow(ctx, sumDebts).Scan(&owed, &flying, &renters, &withdrawing); err != nil {
 		return fmt.Errorf("sum the debts: %w", err)

@@ -199,6 +199,14 @@ func TestHoldsAreOfWhatTheyHold(t *testing.T) {
 	if got, err := m.WithdrawalOf(t.Context(), w.Payment); err != nil || got.Reason != "a simulation broke it" {
 		t.Errorf("after a simulation the withdrawal says %q, %v", got.Reason, err)
 	}
+	p, err := m.Payouts(t.Context(), 1)
+	if err != nil || len(p.Withdrawals) != 1 || p.Withdrawals[0].Payment != w.Payment || p.Withdrawals[0].Renter != wallet || p.Withdrawals[0].Amount.Base() != 40 ||
+		p.Withdrawals[0].To != w.To || p.Withdrawals[0].Expires.Unix() != w.Expires || p.Withdrawals[0].Reason != "a simulation broke it" {
+		t.Errorf("an operator is told of %+v, %v", p.Withdrawals, err)
+	}
+	if o, err := m.Overview(t.Context()); err != nil || o.Waiting != 1 {
+		t.Errorf("%d withdrawals wait, %v", o.Waiting, err)
+	}
 	if n := m.count(`SELECT count(*) FROM held_payees`); n != 0 {
 		t.Errorf("%d payees are held because of a withdrawal", n)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -146,7 +147,7 @@ func (s *Service) RequestRelease(ctx context.Context, category string) ([]string
 	}
 	if len(names) == 0 {
 		if _, ok := s.cfg.Network.AllocationOf(category); category != "" && !ok {
-			return nil, fmt.Errorf("release %s: the network has no such category", category)
+			return nil, fmt.Errorf("release %s: the network has no such category: want one of %s", category, strings.Join(s.managed(), ", "))
 		}
 		if category == "" {
 			return nil, fmt.Errorf("release what is unlocked: of no category %w", ErrUnmanaged)
@@ -165,6 +166,16 @@ func (s *Service) RequestRelease(ctx context.Context, category string) ([]string
 const insertRequest = `
 INSERT INTO unlock_requests (id, category, asked_at) VALUES ($1, $2, $3)
 ON CONFLICT (category) WHERE done_at IS NULL DO NOTHING`
+
+// managed returns the categories that have beneficiaries.
+func (s *Service) managed() (names []string) {
+	for _, a := range s.cfg.Network.Allocation {
+		if a.IsManaged() {
+			names = append(names, a.Category)
+		}
+	}
+	return names
+}
 
 // openRequests returns the categories whose release is asked for and not over, with
 // the reason why it waits.

@@ -54,7 +54,7 @@ func (h *handler) payouts(ctx context.Context, in *payoutsInput) (client.Payouts
 	return out, nil
 }
 
-// WirePayouts is p as the API has it, with the held payees by name or without.
+// WirePayouts is p as the API has it, with the held payees and the withdrawals that wait by name, or without.
 func WirePayouts(p settlement.Payouts, names bool) client.Payouts {
 	out := client.Payouts{Minimum: p.Minimum, Waiting: p.Waiting, Due: p.Due, Held: len(p.Held), Runs: []client.PayoutRun{}, Outgoing: []client.Outgoing{}}
 	for _, r := range p.Runs {
@@ -67,6 +67,12 @@ func WirePayouts(p settlement.Payouts, names bool) client.Payouts {
 	if names {
 		for _, h := range p.Held {
 			out.HeldPayees = append(out.HeldPayees, client.HeldPayee{Payee: h.Payee, Held: wireHeld(h)})
+		}
+		for _, w := range p.Withdrawals {
+			out.Withdrawals = append(out.Withdrawals, client.WaitingWithdrawal{
+				ID: client.ID(w.Payment), Renter: w.Renter, To: w.To, Amount: w.Amount,
+				Asked: w.Since.Unix(), Expires: w.Expires.Unix(), RetryAt: w.RetryAt.Unix(), Reason: w.Reason,
+			})
 		}
 	}
 	for _, o := range p.Outgoing {

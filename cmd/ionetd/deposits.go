@@ -16,7 +16,7 @@ import (
 type depositsCmd struct {
 	place
 	All   bool `help:"Also those that were credited to a renter."`
-	Limit int  `default:"100" help:"How many, the newest first (default: ${default})."`
+	Limit int  `default:"100" range:"1..100000" placeholder:"N" help:"How many, the newest first (default: ${default})."`
 }
 
 // Help is shown below the flags.
@@ -86,6 +86,9 @@ Examples:
 func (c *resumeCmd) Run(s *stage) error { return c.run(s, os.Stdin) }
 
 func (c *resumeCmd) run(s *stage, in io.Reader) error {
+	if err := checkWait(c.Wait); err != nil {
+		return err
+	}
 	service, done, err := c.place.service(s)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -32,13 +33,51 @@ func (c *recoverCmd) Run(s *stage) error {
 		return err
 	}
 	defer done()
-	if err := service.Recover(s.ctx); err != nil {
+	err = service.Recover(s.ctx)
+	if errors.Is(err, settlement.ErrHalted) {
+		return fmt.Errorf("%w: all lanes are fenced once a person has looked, and ended the halt with ionetd resume --reason TEXT", err)
+	}
+	if err != nil {
 		return err
 	}
 	if err := service.Release(s.ctx); err != nil {
 		return err
 	}
 	s.print("recovered: the database is where the chain is, all lanes are fenced")
+	_, err = s.printHalt(service)
+	return err
+}
+
+// printHalt says why nothing, or no debt, is signed, and what ends that. It returns the
+// reason, "" where nothing stops the network.
+func (s *stage) printHalt(service *settlement.Service) (why string, err error) {
+	if why, err = service.WhyHalted(s.ctx); err == nil && why != "" {
+		s.print("%s", haltLine(why))
+	}
+	return why, err
+}
+
+func haltLine(why string) string {
+	return "HALTED   " + why + ": nobody is paid before a person has looked, and ended it with ionetd resume --reason TEXT"
+}
+
+// notOver is the error of what was asked of the running service and is not done yet.
+func (s *stage) notOver(service *settlement.Service, what, see string) error {
+	why, err := service.WhyHalted(s.ctx)
+	switch {
+	case err != nil:
+		return err
+	case why != "":
+		return fmt.Errorf("%s is not over: the network is halted, %s; it goes on after ionetd resume --reason TEXT", what, why)
+	}
+	return fmt.Errorf("%s is not over yet and goes on: is an ionetd serve running? see %s", what, see)
+}
+
+// checkWait refuses a time that is none.
+func checkWait(d time.Duration) error {
+	if d < 0 {
+		return fmt.Errorf("--wait %s is negative: give a time such as 5m, or 0 to look once", d)
+	}
 	return nil
 }
 
@@ -89,12 +128,9 @@ func (c *statusCmd) Run(s *stage) error {
 	for _, line := range signerLines(service.Signers(s.ctx)) {
 		s.print("signer    %s", line)
 	}
-	s.print("vault     %s IO, of which %s owed and %s on the way", v.Vault.Tokens(decimals), v.Owed.Tokens(decimals), v.InFlight.Tokens(decimals))
-	if !v.FeeVault.IsZero() || !v.Suspense.IsZero() {
-		s.print("fee vault %s IO, of which %s of renters and %s asked back; %s in suspense", v.FeeVault.Tokens(decimals), v.Renters.Tokens(decimals), v.Withdrawing.Tokens(decimals), v.Suspense.Tokens(decimals))
-	}
+	s.printVaults(v, decimals)
 	if v.Halted != "" {
-		s.print("HALTED    %s: see ionetd resume --help", v.Halted)
+		s.print("%s", haltLine(v.Halted))
 	}
 	for _, st := range v.Standings {
 		s.print("books     %s at slot %d: %s", st.Books, st.Slot, st.Note)
@@ -115,6 +151,21 @@ func (c *statusCmd) Run(s *stage) error {
 		s.print("held      %s until %s: %s", h.Payee, h.RetryAt.UTC().Format(time.RFC3339), h.Reason)
 	}
 	return nil
+}
+
+// printVaults tells what either vault holds, and for whom.
+func (s *stage) printVaults(v settlement.Overview, decimals int) {
+	t := func(a ionet.Amount) string { return a.Tokens(decimals) }
+	s.print("vault     %s IO, of which %s owed, %s on the way and %s in suspense", t(v.Vault), t(v.Owed), t(v.InFlight), t(v.RewardSuspense))
+	if !v.FeeVault.IsZero() {
+		s.print("fee vault %s IO, of which %s of renters, %s asked back and %s in suspense", t(v.FeeVault), t(v.Renters), t(v.Withdrawing), t(v.FeeSuspense))
+	}
+	if !v.Suspense.IsZero() {
+		s.print("suspense  %s IO in all: see ionetd deposits", t(v.Suspense))
+	}
+	if v.Waiting > 0 {
+		s.print("waiting   %s: see ionetd payouts", count(v.Waiting, "withdrawal"))
+	}
 }
 
 // endpointLine tells how an endpoint answered this command's calls.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"text/tabwriter"
 	"time"
@@ -32,7 +31,7 @@ type payoutsListCmd struct {
 // Help is shown below the flags.
 func (c *payoutsListCmd) Help() string {
 	return `Lists each lane's open transactions and those that ended lately, with state, age, how often it was signed and why a
-node refused it; the payees that runs leave out for now with the reason and the next try; and the runs.
+node refused it; the payees that runs leave out for now with the reason and the next try; the withdrawals that wait; and the runs.
 
 States: signed (on its way), offered (a claim that its wallet has yet to sign), dead (it can't land; signed again, or
 passed), paid, superseded (another transaction has its position; what it owed is owed as before).
@@ -52,6 +51,11 @@ func (c *payoutsListCmd) Run(s *stage) error {
 	p, err := service.Payouts(s.ctx, c.Limit)
 	if err != nil {
 		return err
+	}
+	if !c.JSON {
+		if _, err := s.printHalt(service); err != nil {
+			return err
+		}
 	}
 	if c.JSON {
 		e := json.NewEncoder(s.out)
@@ -74,6 +78,14 @@ func printPayouts(s *stage, p settlement.Payouts, decimals int, now time.Time) e
 	}
 	for _, h := range p.Held {
 		s.print("held     %s, owed %s IO, next try at %s: %s", h.Payee, h.Owed.Tokens(decimals), stamp(h.RetryAt), h.Reason)
+	}
+	for _, w := range p.Withdrawals {
+		reason := ""
+		if w.Reason != "" {
+			reason = ", next try at " + stamp(w.RetryAt) + ": " + w.Reason
+		}
+		s.print("withdraw %x of %s, %s IO to %s, asked at %s, expires at %s%s",
+			w.Payment, w.Renter, w.Amount.Tokens(decimals), w.To, stamp(w.Since), stamp(w.Expires), reason)
 	}
 	if len(p.Outgoing) == 0 {
 		s.print("nothing has gone out yet")
@@ -126,6 +138,9 @@ Examples:
 }
 
 func (c *payoutsRunCmd) Run(s *stage) error {
+	if err := checkWait(c.Wait); err != nil {
+		return err
+	}
 	service, done, err := c.place.service(s)
 	if err != nil {
 		return err
@@ -136,6 +151,9 @@ func (c *payoutsRunCmd) Run(s *stage) error {
 		return err
 	}
 	s.print("payout run %x", id)
+	if _, err := s.printHalt(service); err != nil {
+		return err
+	}
 	deadline := time.Now().Add(c.Wait)
 	for {
 		r, err := service.PayoutRun(s.ctx, id)
@@ -146,7 +164,7 @@ func (c *payoutsRunCmd) Run(s *stage) error {
 			return c.report(s, service, r)
 		}
 		if time.Now().After(deadline) {
-			return errors.New("the run is not over yet and goes on: is an ionetd serve running? see ionetd payouts")
+			return s.notOver(service, "the run", "ionetd payouts")
 		}
 		select {
 		case <-s.ctx.Done():

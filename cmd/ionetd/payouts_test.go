@@ -52,6 +52,9 @@ func TestPrintPayouts(t *testing.T) {
 		Minimum: ionet.MustAmount(50), Waiting: 2, Due: ionet.MustAmount(1234),
 		Runs: []settlement.Run{{ID: [16]byte{1}, Asked: now.Add(-time.Minute)}},
 		Held: []settlement.HeldPayee{{Payee: payee, Owed: ionet.MustAmount(77), Reason: "the token account is frozen", RetryAt: now.Add(time.Minute)}},
+		Withdrawals: []settlement.WaitingWithdrawal{{
+			Payment: [16]byte{2}, Renter: payee, To: payee, Amount: ionet.MustAmount(33), Since: now, Expires: now.Add(time.Hour), RetryAt: now.Add(time.Minute), Reason: "the signer refuses it",
+		}},
 		Outgoing: []settlement.Outgoing{
 			{Kind: chain.KindPayout, Lane: "pay-0", Position: 7, State: settlement.OutgoingDead, Payees: 2, Amount: ionet.MustAmount(100), Since: now.Add(-90 * time.Second), Attempts: 3, Reason: "AccountNotFound"},
 			{Kind: chain.KindClaim, Lane: "claim-1", Position: 4, State: settlement.OutgoingPaid, Payees: 1, Amount: ionet.MustAmount(5), Since: now.Add(-50 * time.Hour), Attempts: 1, Signature: chain.Signature{1}, Slot: 12},
@@ -66,6 +69,8 @@ func TestPrintPayouts(t *testing.T) {
 		"waiting  2 payees for 12.34 IO, of whom 1 held",
 		"run      01000000000000000000000000000000 asked at 2027-03-01T11:59:00Z, open",
 		"held     " + payee.String() + ", owed 0.77 IO, next try at 2027-03-01T12:01:00Z: the token account is frozen",
+		"withdraw 02000000000000000000000000000000 of " + payee.String() + ", 0.33 IO to " + payee.String() +
+			", asked at 2027-03-01T12:00:00Z, expires at 2027-03-01T13:00:00Z, next try at 2027-03-01T12:01:00Z: the signer refuses it",
 		"lane     position  kind    state  age    attempts  payees  IO    transaction  reason",
 		"pay-0    7         payout  dead   1m30s  3         2       1.00  -            AccountNotFound",
 		"claim-1  4         claim   paid   2d2h   1         1       0.05  " + chain.Signature{1}.String() + "  ",

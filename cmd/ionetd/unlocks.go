@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -13,6 +12,13 @@ import (
 type unlocksCmd struct {
 	List    unlocksListCmd    `cmd:"" default:"withargs" help:"Show what of each category is unlocked, released and due (default)."`
 	Release unlocksReleaseCmd `cmd:"" help:"Have the running service release what is due to the beneficiaries, and wait for it."`
+}
+
+// Help is shown below the flags.
+func (c *unlocksCmd) Help() string {
+	return `Examples:
+  ionetd unlocks                                  # with IONET_DIR, IONET_STORE, IONET_RPC and IONET_DATABASE set
+  ionetd unlocks release --category seed --wait 30m`
 }
 
 type unlocksListCmd struct {
@@ -95,6 +101,9 @@ Examples:
 }
 
 func (c *unlocksReleaseCmd) Run(s *stage) error {
+	if err := checkWait(c.Wait); err != nil {
+		return err
+	}
 	service, done, err := c.place.service(s)
 	if err != nil {
 		return err
@@ -105,7 +114,13 @@ func (c *unlocksReleaseCmd) Run(s *stage) error {
 		return err
 	}
 	names, err := service.RequestRelease(s.ctx, c.Category)
+	if err != nil && c.Category != "" {
+		return fmt.Errorf("--category: %w", err)
+	}
 	if err != nil {
+		return err
+	}
+	if _, err := s.printHalt(service); err != nil {
 		return err
 	}
 	told := map[string]string{}
@@ -131,7 +146,7 @@ func (c *unlocksReleaseCmd) Run(s *stage) error {
 			return s.printReleased(names, before, list, service.Network().Decimals)
 		}
 		if time.Now().After(deadline) {
-			return errors.New("the release is not over yet and goes on: is an ionetd serve running? see ionetd unlocks")
+			return s.notOver(service, "the release", "ionetd unlocks")
 		}
 		select {
 		case <-s.ctx.Done():

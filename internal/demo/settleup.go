@@ -233,7 +233,7 @@ func (g *siege) checkReleased(ctx context.Context) error {
 	return nil
 }
 
-var inSuspense = regexp.MustCompile(`(?m); (\S+) in suspense$`)
+var inSuspense = regexp.MustCompile(`(?m)^suspense  (\S+) IO in all`)
 
 // checkSuspense reads what an operator reads.
 func (g *siege) checkSuspense(ctx context.Context, gifts ionet.Amount) error {
