@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"hash/fnv"
+	"math/rand/v2"
 	"os"
 	"runtime"
 	"slices"
@@ -16,13 +17,14 @@ import (
 )
 
 // The matrix runs every outgoing kind into every fault at every step. `make matrix`
-// runs all of it and writes SETTLEMENT-MATRIX.md; `make test` runs each kind into
-// each fault at one step, which the seed picks. A cell that failed is run alone by
+// runs all of it and writes SETTLEMENT-MATRIX.md; `make test` runs each fault into two
+// kinds, and so each kind into two faults or more, at one step each: pairs and steps are
+// picked by the seed. A cell that failed is run alone by
 // its name, as in go test ./settlement -run TestMatrix -matrix.cell=payout/killed-before/8.
 var (
 	matrixCell    = flag.String("matrix.cell", "", "run the cells whose name is this, or begins so: kind/fault/step")
 	matrixFull    = flag.Bool("matrix.full", false, "run the cells of all steps")
-	matrixSeed    = flag.Int64("matrix.seed", 0, "pick the steps of the reduced form by this; by the time when 0")
+	matrixSeed    = flag.Int64("matrix.seed", 0, "pick the pairs and steps of the reduced form by this; by the time when 0")
 	matrixOut     = flag.String("matrix.out", "", "write the results here, as JSON")
 	matrixWorkers = flag.Int("matrix.workers", runtime.NumCPU(), "how many kinds run at once when a report is made")
 	matrixReport  = flag.String("matrix.report", "", "run the full matrix, each kind in a process, and write this file")
@@ -53,7 +55,8 @@ func TestMatrix(t *testing.T) {
 	if seed == 0 {
 		seed = time.Now().UnixNano() % 1_000_000
 	}
-	t.Logf("steps are picked by -matrix.seed=%d", seed)
+	t.Logf("cells are picked by -matrix.seed=%d", seed)
+	chosen := choose(matrixKinds(), matrixFaults(), seed)
 	crashing := newServer(t)
 	var all []kindResult
 	for _, k := range matrixKinds() {
@@ -61,7 +64,7 @@ func TestMatrix(t *testing.T) {
 			continue
 		}
 		t.Run(k.slug(), func(t *testing.T) {
-			r := runKind(t, k, seed, crashing)
+			r := runKind(t, k, seed, chosen, crashing)
 			t.Logf("%d steps, %d cells", len(r.Steps), len(r.Cells))
 			checkSteps(t, r)
 			all = append(all, r)
@@ -97,7 +100,7 @@ func (f matrixFault) slug() string { return slugOf(f.name) }
 const perArena = 150
 
 // runKind counts the kind's steps and runs the cells that the flags pick.
-func runKind(t *testing.T, k matrixKind, seed int64, crashing *server) kindResult {
+func runKind(t *testing.T, k matrixKind, seed int64, chosen map[pair]bool, crashing *server) kindResult {
 	r := kindResult{Kind: k.name}
 	s := &supply{t: t, kind: k}
 	t.Run("none", func(t *testing.T) {
@@ -116,6 +119,9 @@ func runKind(t *testing.T, k matrixKind, seed int64, crashing *server) kindResul
 		if f.durable {
 			of = durable
 		}
+		if !*matrixFull && *matrixCell == "" && !chosen[pair{k.name, f.name}] {
+			continue
+		}
 		for _, n := range pick(k, f, r.Steps, seed) {
 			r.Cells = append(r.Cells, of.runCell(t, k, f, n))
 		}
@@ -127,13 +133,68 @@ func runKind(t *testing.T, k matrixKind, seed int64, crashing *server) kindResul
 	return r
 }
 
-// pick returns the steps at which k meets f: all that it may, or one of them.
+// pair is a kind that meets a fault.
+type pair struct{ kind, fault string }
+
+// kindsPerFault is how many kinds meet each fault in the reduced form.
+const kindsPerFault = 2
+
+// choose picks the pairs of the reduced form: for each fault kinds that can meet it,
+// those first that have met the fewest. Where one is left over it gets a fault too.
+func choose(kinds []matrixKind, faults []matrixFault, seed int64) map[pair]bool {
+	chosen, met := map[pair]bool{}, map[string]int{}
+	add := func(k matrixKind, f matrixFault) {
+		chosen[pair{k.name, f.name}] = true
+		met[k.name]++
+	}
+	r := rand.New(rand.NewPCG(uint64(seed), 0))
+	r.Shuffle(len(faults), func(i, j int) { faults[i], faults[j] = faults[j], faults[i] })
+	r.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
+	for _, f := range faults {
+		able := slices.DeleteFunc(slices.Clone(kinds), func(k matrixKind) bool { return !k.canMeet(f) })
+		slices.SortStableFunc(able, func(a, b matrixKind) int { return met[a.name] - met[b.name] })
+		for _, k := range able[:min(len(able), kindsPerFault)] {
+			add(k, f)
+		}
+	}
+	for _, k := range kinds {
+		if i := slices.IndexFunc(faults, k.canMeet); met[k.name] == 0 && i >= 0 {
+			add(k, faults[i])
+		}
+	}
+	return chosen
+}
+
+// canMeet reports whether the kind meets the fault at any of its steps.
+func (k matrixKind) canMeet(f matrixFault) bool {
+	if k.alone != nil && !slices.Contains(genesisFaults, f.name) {
+		return false
+	}
+	return f.meets == nil || f.meets(k, "commit") || f.meets(k, "rpc sendTransaction")
+}
+
+// Whatever the seed, the reduced form leaves out no kind and no fault.
+func TestChoose(t *testing.T) {
+	for seed := range int64(1000) {
+		met := map[string]bool{}
+		chosen := choose(matrixKinds(), matrixFaults(), seed)
+		for p := range chosen {
+			met["kind "+p.kind], met["fault "+p.fault] = true, true
+		}
+		if got, want := len(met), len(matrixKinds())+len(matrixFaults()); got != want {
+			t.Fatalf("seed %d: %d kinds and faults are met, want %d", seed, got, want)
+		}
+		if most := kindsPerFault*len(matrixFaults()) + len(matrixKinds()); len(chosen) > most {
+			t.Fatalf("seed %d: %d pairs, want %d at most", seed, len(chosen), most)
+		}
+	}
+}
+
+// pick returns the steps at which k meets f: all that it may, or, in the reduced form, one
+// of them.
 func pick(k matrixKind, f matrixFault, steps []string, seed int64) (list []int) {
 	for i, step := range steps {
-		if k.alone != nil && !slices.Contains(genesisFaults, f.name) {
-			break
-		}
-		if f.meets == nil || f.meets(k, step) {
+		if k.canMeet(f) && (f.meets == nil || f.meets(k, step)) {
 			list = append(list, i+1)
 		}
 	}
