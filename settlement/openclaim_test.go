@@ -28,7 +28,7 @@ func (m *machine) deadClaim(h *host) Claim {
 	return c
 }
 
-// lostClaim has h's claim live on while its bytes never arrive.
+// lostClaim has h's claim live on while it never lands: a signature in it is spoilt.
 func (m *machine) lostClaim(h *host) Claim {
 	m.t.Helper()
 	m.wires.dropping(true)
@@ -37,7 +37,7 @@ func (m *machine) lostClaim(h *host) Claim {
 		m.t.Fatal("no claim")
 	}
 	m.wires.dropping(false)
-	m.exec(`UPDATE attempts SET transaction = '\x00' WHERE message = $1`, c.Message[:])
+	m.exec(`UPDATE attempts SET transaction = set_byte(transaction, 9, get_byte(transaction, 9) # 1) WHERE message = $1`, c.Message[:])
 	return c
 }
 
