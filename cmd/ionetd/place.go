@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -164,9 +165,12 @@ func (p place) start(ctx context.Context, cfg settlement.Config) (*settlement.Se
 }
 
 func connect(ctx context.Context, url string) (*pgxpool.Pool, error) {
+	if scheme, _, ok := strings.Cut(url, "://"); ok && scheme != "postgres" && scheme != "postgresql" {
+		return nil, fmt.Errorf("--database is a %s URL: want PostgreSQL, as postgres://user@host/name", scheme)
+	}
 	pool, err := pgxpool.New(ctx, url)
 	if err != nil {
-		return nil, fmt.Errorf("open database: %w", err)
+		return nil, fmt.Errorf("--database: %w", err)
 	}
 	wait, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()

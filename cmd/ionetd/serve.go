@@ -27,6 +27,9 @@ func (c *serveCmd) Help() string {
 are those that ionetd genesis has made; a store without the network file is refused. Several services may share one
 database and one store: one leads, the others take in statements and wait to take over.
 
+With --signer the keys that move money are with ionetd signer; --dir must then hold three files of genesis: network.toml,
+policy.toml, and service.json, the key that signs acks.
+
 Examples:
   ionetd serve --dir keys --store published --rpc https://rpc.example --database postgres://localhost/ionet
   ionetd serve --dir keys --store published --rpc https://a.example --rpc https://b.example \
@@ -57,7 +60,7 @@ func (c *serveCmd) Run(s *stage) error {
 	}
 	listener, err := net.Listen("tcp", c.Listen)
 	if err != nil {
-		return fmt.Errorf("listen: %w: choose another --listen", err)
+		return fmt.Errorf("--listen %s: %w: want a free HOST:PORT", c.Listen, err)
 	}
 	server := &http.Server{
 		Handler:           web.Handler(web.Config{Service: service, Files: o.cfg.Store.Dir(), Logger: s.log}),

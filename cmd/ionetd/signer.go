@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -42,7 +43,7 @@ type signerCmd struct {
 	LimitLamports   uint64        `default:"1000000000" range:"0..1000000000000" placeholder:"LAMPORTS" help:"Fees and rent that may be spent in a window."`
 
 	Reopen []string `sep:"none" placeholder:"LANE[=N]" help:"Begin this lane's journal anew at the next position asked for, if that is not past: after the journal was restored from a copy, or another signer signed. With =N from position N on, which the chain shows to be open, though the journal has it as past; repeat it for more."`
-	Check  bool     `help:"Print policy and journal, and end."`
+	Check  bool     `help:"Check what a start checks, print keys, policy and journal, and end; nothing is signed, written or listened on."`
 }
 
 // Help is shown below the flags.
@@ -73,14 +74,6 @@ func (c *signerCmd) Run(s *stage) error {
 	if err != nil {
 		return err
 	}
-	if c.Check {
-		report, err := signer.ReadJournal(c.Journal, policy, time.Now())
-		if err != nil {
-			return err
-		}
-		c.print(s, policy, report)
-		return nil
-	}
 	ring, held, err := c.ring(policy.Network)
 	if err != nil {
 		return err
@@ -93,6 +86,9 @@ func (c *signerCmd) Run(s *stage) error {
 	if err != nil {
 		return err
 	}
+	if c.Check {
+		return c.check(s, policy, ring, held, reopen)
+	}
 	server, err := signer.NewServer(signer.ServerConfig{Ring: ring, Policy: *policy, Journal: c.Journal, Reopen: reopen, Logger: s.log})
 	if err != nil {
 		return err
@@ -102,10 +98,7 @@ func (c *signerCmd) Run(s *stage) error {
 	if err != nil {
 		return fmt.Errorf("--listen: %w", err)
 	}
-	s.print("network   %s (%s)", policy.Network.Name, ionet.Key(policy.Network.ID()))
-	for _, line := range held {
-		s.print("key       %s", line)
-	}
+	c.printKeys(s, policy, held)
 	if server.IsNew() {
 		s.print("journal   %s is new: whatever was signed before is not known here", c.Journal)
 	}
@@ -116,6 +109,34 @@ func (c *signerCmd) Run(s *stage) error {
 	}
 	s.print("listening %s", at)
 	return signer.Serve(s.ctx, server, listener)
+}
+
+// check is a start without its end: nothing is written, locked or listened on.
+func (c *signerCmd) check(s *stage, policy *signer.Policy, ring *signer.Ring, held []string, reopen []signer.Reopening) error {
+	if err := signer.CheckKeys(policy.Network, ring); err != nil {
+		return fmt.Errorf("--dir %s: %w", c.Dir, err)
+	}
+	report, err := signer.ReadJournal(c.Journal, policy, time.Now())
+	if err != nil {
+		return err
+	}
+	for i, r := range reopen {
+		name, _ := policy.Network.LaneName(r.Lane)
+		known := slices.ContainsFunc(report.Lanes, func(l signer.LaneReport) bool { return l.Name == name })
+		if !known {
+			return fmt.Errorf("--reopen %s: the journal knows nothing of it, so that it begins there by itself", c.Reopen[i])
+		}
+	}
+	c.printKeys(s, policy, held)
+	c.print(s, policy, report)
+	return nil
+}
+
+func (c *signerCmd) printKeys(s *stage, policy *signer.Policy, held []string) {
+	s.print("network   %s (%s)", policy.Network.Name, ionet.Key(policy.Network.ID()))
+	for _, line := range held {
+		s.print("key       %s", line)
+	}
 }
 
 // policy reads the network file and the flags.
@@ -196,11 +217,15 @@ func (c *signerCmd) tls() (*tls.Config, error) {
 	if len(c.Peer) > 0 && !strings.HasPrefix(c.Listen, "unix:") {
 		return nil, errors.New("--peer is for --listen unix:PATH: over https certificates say who may ask")
 	}
+	https := strings.HasPrefix(c.Listen, "https://")
+	if !https && !strings.HasPrefix(c.Listen, "unix:") {
+		return nil, fmt.Errorf("--listen %q: want unix:PATH or https://HOST:PORT", c.Listen)
+	}
 	given := c.TLSCert != "" || c.TLSKey != "" || c.ClientCA != ""
 	switch {
-	case !strings.HasPrefix(c.Listen, "https:") && given:
+	case !https && given:
 		return nil, errors.New("--tls-cert, --tls-key and --client-ca are for --listen https://HOST:PORT")
-	case !given:
+	case !https:
 		return nil, nil
 	}
 	return readTLS("--tls-cert", c.TLSCert, "--tls-key", c.TLSKey, "--client-ca", c.ClientCA)

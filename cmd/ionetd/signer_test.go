@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -11,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/chain"
 	"github.com/ionet-settlement/ionet/chain/localnet"
 	"github.com/ionet-settlement/ionet/emissions"
 	"github.com/ionet-settlement/ionet/internal/pgtest"
@@ -36,6 +39,10 @@ func TestServeWithSigner(t *testing.T) {
 		t.Fatalf("genesis: %v\n%s", err, out)
 	}
 	moveToService(t, at("keys"), at("public"))
+	unsigned := append([]string{"status", "--dir", at("public"), "--database", "postgres://nobody@127.0.0.1:1/none"}, flags...)
+	if err := run(t.Context(), unsigned, io.Discard, io.Discard); err == nil || !strings.Contains(err.Error(), "operator.json") || !strings.Contains(err.Error(), "put its file back; where ionetd signer holds the keys, give --signer") {
+		t.Errorf("status without keys or a signer: %v", err)
+	}
 
 	signing := []string{"signer", "--dir", at("keys"), "--journal", at("journal"), "--listen", "unix:" + at("sock"), "--limit-payout", "1000.5"}
 	var said lines
@@ -81,7 +88,8 @@ func TestServeWithSigner(t *testing.T) {
 	}
 
 	var checked bytes.Buffer
-	if err := run(t.Context(), append(signing, "--check"), &checked, io.Discard); err != nil || !strings.Contains(checked.String(), "lane      pay-0     position 0, 1 content signed") {
+	if err := run(t.Context(), append(signing, "--check"), &checked, io.Discard); err != nil || !strings.Contains(checked.String(), "lane      pay-0     position 0, 1 content signed") ||
+		!strings.Contains(checked.String(), "from operator.json") || !strings.Contains(checked.String(), "the lane secret") {
 		t.Errorf("signer --check: %v\n%s", err, &checked)
 	}
 }
@@ -123,6 +131,11 @@ func TestSignerMistakes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	strange := t.TempDir()
+	if err := errors.Join(os.WriteFile(filepath.Join(strange, genesis.NetworkFile), prepared.NetworkFile, 0o644),
+		chain.WriteKeypair(filepath.Join(strange, "stranger.json"), ed25519.NewKeyFromSeed(make([]byte, 32)))); err != nil {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]struct {
 		args []string
 		want string
@@ -137,14 +150,19 @@ func TestSignerMistakes(t *testing.T) {
 		"half of the files":     {[]string{"--listen", "https://127.0.0.1:0", "--tls-cert", "x"}, "--tls-key is missing"},
 		"a position of words":   {[]string{"--reopen", "pay-0=here"}, `"here" is no position, such as pay-0=41`},
 		"nothing to reopen":     {[]string{"--reopen", "pay-0=41"}, "the journal knows nothing of it"},
+		"an address of none":    {[]string{"--listen", "tcp:1"}, "want unix:PATH or https://HOST:PORT"},
+		"https without files":   {[]string{"--listen", "https://127.0.0.1:0"}, "--tls-cert is missing"},
+		"a stranger's key":      {[]string{"--dir", strange}, "is none that the network file names"},
 		"a lane of no name":     {[]string{"--reopen", "pay-99"}, "is no lane of network"},
 		"a priority fee in SOL": {[]string{"--max-priority-fee", "99999999999"}, "0..10000000000"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			args := append([]string{"signer", "--dir", dir, "--journal", filepath.Join(t.TempDir(), "journal"), "--listen", "unix:" + filepath.Join(t.TempDir(), "s")}, c.args...)
-			err := run(t.Context(), args, io.Discard, io.Discard)
-			if err == nil || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("got %v, want %q", err, c.want)
+			for _, args := range [][]string{args, append(args, "--check")} {
+				err := run(t.Context(), args, io.Discard, io.Discard)
+				if err == nil || !strings.Contains(err.Error(), c.want) {
+					t.Errorf("%s: got %v, want %q", args[len(args)-1], err, c.want)
+				}
 			}
 		})
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 
 	"github.com/ionet-settlement/ionet"
@@ -15,7 +16,7 @@ import (
 
 // signerFlags say who signs.
 type signerFlags struct {
-	Signer     []string `env:"IONET_SIGNER" placeholder:"ADDR" help:"Signer process, unix:PATH or https://HOST:PORT; repeat it for co-signers. The first must be the one with the lane secret: it alone steps the lanes, and is believed about their keys. Then no key but service.json is read from --dir; without it the keys of --dir sign in this process."`
+	Signer     []string `env:"IONET_SIGNER" placeholder:"ADDR" help:"Signer process, unix:PATH or https://HOST:PORT; repeat it for co-signers. The first must be the one with the lane secret: it alone steps the lanes, and is believed about their keys. Then --dir must hold network.toml, policy.toml and service.json, and no other key is read; without it the keys of --dir sign in this process."`
 	SignerCert string   `env:"IONET_SIGNER_CERT" placeholder:"FILE" help:"Our certificate for https signers, PEM, with the extended key usage clientAuth alone."`
 	SignerKey  string   `env:"IONET_SIGNER_KEY" placeholder:"FILE" help:"Key of --signer-cert, PEM, readable by its owner only."`
 	SignerCA   string   `name:"signer-ca" env:"IONET_SIGNER_CA" placeholder:"FILE" help:"Authority that the signers' certificates are from, PEM."`
@@ -28,6 +29,9 @@ func (f signerFlags) load(ctx context.Context, dir string) (*genesis.Prepared, s
 			return nil, settlement.Keys{}, nil, errors.New("--signer-cert, --signer-key and --signer-ca are for --signer https://HOST:PORT")
 		}
 		p, err := genesis.Load(ctx, dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, settlement.Keys{}, nil, fmt.Errorf("--dir %s: %w; where ionetd signer holds the keys, give --signer", dir, err)
+		}
 		if err != nil {
 			return nil, settlement.Keys{}, nil, fmt.Errorf("--dir %s: %w", dir, err)
 		}

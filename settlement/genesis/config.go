@@ -90,7 +90,21 @@ func (c Config) resolve(f files) (design, error) {
 	if err := c.checkOwners(d.shares); err != nil {
 		return design{}, err
 	}
+	if err := c.checkNamed(); err != nil {
+		return design{}, err
+	}
 	return d, d.checkLanes()
+}
+
+// checkNamed checks, by the names of their flags, what the network file would refuse.
+func (c *Config) checkNamed() error {
+	if n := len(c.Name); n < 1 || n > 32 || strings.Trim(c.Name, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
+		return fmt.Errorf("--name %q is not 1..32 of a-z 0-9 -", c.Name)
+	}
+	if c.EpochSeconds%uint32(c.Samples) != 0 {
+		return fmt.Errorf("--epoch-seconds %d is not a multiple of --samples %d", c.EpochSeconds, c.Samples)
+	}
+	return nil
 }
 
 // follow takes from the network file what c leaves open.

@@ -24,7 +24,7 @@ func LoadPublic(ctx context.Context, dir string) (*Prepared, error) {
 	}
 	path := filepath.Join(dir, serviceFile)
 	if p.Keys.Service, err = chain.ReadKeypair(path); errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("load network: %w: the service signs acks with it, also where a signer holds the other keys", err)
+		return nil, fmt.Errorf("load network: %w: copy it from the folder of genesis: the service signs acks with it, also where a signer holds the other keys", err)
 	} else if err != nil {
 		return nil, fmt.Errorf("load network: %w", err)
 	}
@@ -40,8 +40,13 @@ func loadPublic(ctx context.Context, dir string) (*Prepared, error) {
 	if err != nil {
 		return nil, err
 	}
-	if f.network == nil || f.policyFile == nil {
-		return nil, fmt.Errorf("%s has no %s or %s: run ionetd genesis first", dir, NetworkFile, PolicyFile)
+	switch {
+	case f.network == nil && f.policyFile == nil:
+		return nil, fmt.Errorf("%s has no %s and no %s: run ionetd genesis first", dir, NetworkFile, PolicyFile)
+	case f.network == nil:
+		return nil, fmt.Errorf("%s has no %s: copy it from the folder of genesis", dir, NetworkFile)
+	case f.policyFile == nil:
+		return nil, fmt.Errorf("%s has no %s: copy it from the folder of genesis", dir, PolicyFile)
 	}
 	p := &Prepared{Dir: dir, Network: f.network, NetworkFile: f.networkFile, PolicyFile: f.policyFile}
 	if p.Policy, err = emissions.ParsePolicy(p.PolicyFile); err != nil {

@@ -46,11 +46,8 @@ func NewServer(c ServerConfig) (*Server, error) {
 	if err := c.Policy.check(); err != nil {
 		return nil, err
 	}
-	known := moneyKeys(c.Policy.Network)
-	for _, k := range c.Ring.Keys() {
-		if !slices.Contains(known, k) {
-			return nil, fmt.Errorf("open signer: key %s is none that the network file names", k)
-		}
+	if err := CheckKeys(c.Policy.Network, c.Ring); err != nil {
+		return nil, fmt.Errorf("open signer: %w", err)
 	}
 	s := &Server{ring: c.Ring, policy: c.Policy, now: c.Now, log: c.Logger}
 	if s.now == nil {
@@ -67,6 +64,17 @@ func NewServer(c ServerConfig) (*Server, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+// CheckKeys checks that the network file names every key of the ring.
+func CheckKeys(n *ionet.Network, r *Ring) error {
+	known := moneyKeys(n)
+	for _, k := range r.Keys() {
+		if !slices.Contains(known, k) {
+			return fmt.Errorf("key %s is none that the network file names", k)
+		}
+	}
+	return nil
 }
 
 // moneyKeys are the keys that a signer of the network may hold.
