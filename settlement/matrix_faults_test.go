@@ -89,7 +89,12 @@ func chainFaults() []matrixFault {
 			},
 			heal: (*cell).expire,
 		},
-		{name: "RPC lies", what: "one of two endpoints tells of each open content that it won (at every second step: that it did not), or of a key that nobody knows.", at: does((*cell).lie), heal: (*cell).endLie},
+		{
+			name: "RPC lies", what: "one of two endpoints tells of each open content that it won, while what is sent is swallowed (at every second step: that it did not, while it lands), or of a key that nobody knows.",
+			begin: func(c *cell) { c.wires.Drop(c.n%2 == 0) }, // or what it says would come true
+			at:    does((*cell).lie),
+			heal:  (*cell).endLie,
+		},
 	}
 }
 

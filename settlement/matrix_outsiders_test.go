@@ -236,4 +236,5 @@ func (c *cell) endLie() {
 		c.settleOnce()
 	}
 	c.wires.Twist(nil)
+	c.wires.Drop(false)
 }
