@@ -130,9 +130,12 @@ func ParseTokens(s string, decimals int) (Amount, error) {
 	if digits == "" {
 		digits = "0"
 	}
+	if strings.Trim(digits, "0123456789") != "" {
+		return Amount{}, fmt.Errorf("amount %q is not a token amount with at most %d decimals", s, decimals)
+	}
 	a, err := ParseBase(digits)
 	if err != nil {
-		return Amount{}, fmt.Errorf("token amount %q: %w", s, err)
+		return Amount{}, fmt.Errorf("amount %q: %w", s, ErrAmountRange)
 	}
 	return a, nil
 }

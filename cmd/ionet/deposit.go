@@ -37,6 +37,18 @@ Examples:
   ionet deposit --server https://ionetd.example --keypair wallet.json --amount 12.5 --rpc https://rpc.example`
 }
 
+// tokens reads --amount, which must be more than nothing.
+func tokens(text string, decimals int) (ionet.Amount, error) {
+	amount, err := ionet.ParseTokens(text, decimals)
+	if err == nil && amount.IsZero() {
+		err = fmt.Errorf("%s is nothing: want more than 0", text)
+	}
+	if err != nil {
+		return amount, fmt.Errorf("--amount: %w", err)
+	}
+	return amount, nil
+}
+
 // Run asks for a reference, shows it, and pays where a key is given.
 func (c *depositCmd) Run(s *stage) error {
 	var key ed25519.PrivateKey
@@ -50,6 +62,9 @@ func (c *depositCmd) Run(s *stage) error {
 		}
 		if c.Amount == "" {
 			return errors.New("--amount is missing: how many tokens are to be paid with --keypair?")
+		}
+		if len(c.RPC) == 0 {
+			return errors.New("--rpc is missing: an endpoint of the cluster to send the payment to")
 		}
 	}
 	if c.Wallet.IsZero() {
@@ -65,8 +80,14 @@ func (c *depositCmd) Run(s *stage) error {
 	}
 	var amount ionet.Amount
 	if c.Amount != "" {
-		if amount, err = ionet.ParseTokens(c.Amount, network.Decimals); err != nil {
-			return fmt.Errorf("--amount: %w", err)
+		if amount, err = tokens(c.Amount, network.Decimals); err != nil {
+			return err
+		}
+	}
+	var cluster *rpc.Client
+	if key != nil {
+		if cluster, err = openCluster(s, c.RPC, network); err != nil {
+			return err
 		}
 	}
 	r, err := c.reference(s, api, network)
@@ -82,7 +103,7 @@ func (c *depositCmd) Run(s *stage) error {
 	if key == nil {
 		return nil
 	}
-	return c.pay(s, api, network, key, amount, r)
+	return c.pay(s, api, cluster, network, key, amount, r)
 }
 
 // reference asks for one and checks what the service said against the network file
@@ -110,14 +131,7 @@ func (c *depositCmd) reference(s *stage, api *client.Client, n *ionet.Network) (
 
 // pay sends the transfer and waits until the balance has it. Only one transaction is
 // ever signed: one that can't land any more is an error, not sent anew.
-func (c *depositCmd) pay(s *stage, api *client.Client, n *ionet.Network, key ed25519.PrivateKey, amount ionet.Amount, r client.DepositRequest) error {
-	if len(c.RPC) == 0 {
-		return errors.New("--rpc is missing: an endpoint of the cluster to send the payment to")
-	}
-	cluster, err := openRPC(c.RPC)
-	if err != nil {
-		return err
-	}
+func (c *depositCmd) pay(s *stage, api *client.Client, cluster *rpc.Client, n *ionet.Network, key ed25519.PrivateKey, amount ionet.Amount, r client.DepositRequest) error {
 	hash, err := cluster.LatestBlockhash(s.ctx)
 	if err != nil {
 		return err
@@ -142,7 +156,8 @@ func (c *depositCmd) pay(s *stage, api *client.Client, n *ionet.Network, key ed2
 
 // follow resends the transaction until the service has credited it.
 func (c *depositCmd) follow(s *stage, api *client.Client, cluster *rpc.Client, hash rpc.Blockhash, tx []byte, signature chain.Signature, n *ionet.Network, reference ionet.Key) error {
-	s.print("signed and sent as %s", signature)
+	s.print("signed as %s", signature)
+	taken := false
 	for {
 		r, err := api.Deposit(s.ctx, reference)
 		if err != nil && !client.IsProblem(err, client.UnknownReference) { // the service may not know it until it is paid with
@@ -164,8 +179,11 @@ func (c *depositCmd) follow(s *stage, api *client.Client, cluster *rpc.Client, h
 			if err := c.isGone(s, cluster, signature); err != nil {
 				return err
 			}
-		} else if err := c.send(s, cluster, tx, hash); err != nil {
+		} else if took, err := c.send(s, cluster, tx, hash); err != nil {
 			return err
+		} else if took && !taken {
+			taken = true
+			s.print("sent: a node took it")
 		}
 		if err := s.pause(300 * time.Millisecond); err != nil {
 			return err
@@ -187,20 +205,22 @@ func (c *depositCmd) isGone(s *stage, cluster *rpc.Client, signature chain.Signa
 	return nil // landed: the service is about to see it
 }
 
-// send hands the bytes to the cluster; only a refusal in preflight is an answer.
-func (c *depositCmd) send(s *stage, cluster *rpc.Client, tx []byte, hash rpc.Blockhash) error {
-	err := cluster.Send(s.ctx, tx, rpc.SendOptions{MinContextSlot: hash.ContextSlot})
+// send hands the bytes to the cluster and reports whether a node took them; only a
+// refusal in preflight is an answer.
+func (c *depositCmd) send(s *stage, cluster *rpc.Client, tx []byte, hash rpc.Blockhash) (taken bool, err error) {
+	err = cluster.Send(s.ctx, tx, rpc.SendOptions{MinContextSlot: hash.ContextSlot})
 	var refused *rpc.PreflightError
 	if errors.As(err, &refused) {
-		return fmt.Errorf("pay in: %w; has the wallet the tokens, and lamports for the fee?", err)
+		return false, fmt.Errorf("pay in: %w; has the wallet the tokens, and lamports for the fee?", err)
 	}
-	return s.ctx.Err()
+	return err == nil, s.ctx.Err()
 }
 
 type withdrawCmd struct {
 	server
-	Keypair string        `required:"" placeholder:"FILE" help:"The renter's wallet; it signs the statement, and pays nothing."`
-	Amount  string        `required:"" placeholder:"TOKENS" help:"Tokens of the unspent balance, such as 12.5."`
+	Keypair string        `placeholder:"FILE" help:"The renter's wallet; it signs the statement, and pays nothing."`
+	Amount  string        `placeholder:"TOKENS" help:"Tokens of the unspent balance, such as 12.5."`
+	Status  string        `placeholder:"ID" help:"Tell where the withdrawal of that id stands, and end; no key is read."`
 	To      ionet.Key     `placeholder:"KEY" help:"Wallet that is paid; the renter's own by default. It needs a token account."`
 	Expires time.Duration `default:"24h" help:"After this time it is not paid any more, and the balance has it again (default: ${default})."`
 	Wait    time.Duration `default:"5m" help:"How long to wait until it is paid (default: ${default})."`
@@ -213,11 +233,18 @@ amount is reserved at once, and paid by the network's next transactions.
 
 Examples:
   ionet withdraw --server https://ionetd.example --keypair wallet.json --amount 12.5
-  ionet withdraw --server https://ionetd.example --keypair wallet.json --amount 3 --to 9aB...`
+  ionet withdraw --server https://ionetd.example --keypair wallet.json --amount 3 --to 9aB...
+  ionet withdraw --server https://ionetd.example --status 0123456789abcdef0123456789abcdef`
 }
 
 // Run signs a withdrawal, hands it in and waits until it is paid.
 func (c *withdrawCmd) Run(s *stage) error {
+	if c.Status != "" {
+		return c.tell(s)
+	}
+	if err := c.check(); err != nil {
+		return err
+	}
 	key, err := readKeypair(c.Keypair)
 	if err != nil {
 		return err
@@ -234,8 +261,8 @@ func (c *withdrawCmd) Run(s *stage) error {
 	if w.To.IsZero() {
 		w.To = w.Renter
 	}
-	if w.Amount, err = ionet.ParseTokens(c.Amount, network.Decimals); err != nil {
-		return fmt.Errorf("--amount: %w", err)
+	if w.Amount, err = tokens(c.Amount, network.Decimals); err != nil {
+		return err
 	}
 	rand.Read(w.ID[:]) // never fails: crypto/rand ends the program instead
 	text, err := w.Text(network.ID())
@@ -248,6 +275,54 @@ func (c *withdrawCmd) Run(s *stage) error {
 	}
 	s.print("%s\n\nwithdrawal %s %s", text, state.ID, state.State)
 	return c.wait(s, api, state)
+}
+
+// check refuses flags that are missing or make no withdrawal.
+func (c *withdrawCmd) check() error {
+	switch {
+	case c.Keypair == "":
+		return errors.New("--keypair is missing: the wallet whose balance it is")
+	case c.Amount == "":
+		return errors.New("--amount is missing: how many tokens are to be paid back?")
+	case c.Wait < 0:
+		return fmt.Errorf("--wait %s is negative: give a time such as 5m, or 0 to look once", c.Wait)
+	case c.Expires < time.Second:
+		return fmt.Errorf("--expires %s: want 1s or more, such as 24h", c.Expires)
+	}
+	return nil
+}
+
+// tell prints where a withdrawal stands.
+func (c *withdrawCmd) tell(s *stage) error {
+	var id client.ID
+	if err := id.UnmarshalText([]byte(c.Status)); err != nil {
+		return fmt.Errorf("--status %s: want the 32 hex digits that ionet withdraw printed: %w", c.Status, err)
+	}
+	api, err := c.client()
+	if err != nil {
+		return err
+	}
+	network, _, err := api.NetworkFile(s.ctx)
+	if err != nil {
+		return err
+	}
+	w, err := api.Withdrawal(s.ctx, id)
+	if err != nil {
+		return err
+	}
+	s.print("withdrawal %s of %s, %s IO to %s: %s", w.ID, w.Renter, w.Amount.Tokens(network.Decimals), w.To, w.State)
+	switch {
+	case w.Signature != "":
+		s.print("transaction %s, slot %d", w.Signature, w.Slot)
+	case w.Signed:
+		s.print("a signed transaction carries it")
+	case w.Reason != "":
+		s.print("because: %s", w.Reason)
+	}
+	if w.State == client.WithdrawalIsAccepted {
+		s.print("it expires at %s", time.Unix(w.Expires, 0).UTC().Format(time.RFC3339))
+	}
+	return nil
 }
 
 // submit hands the statement in, again while another instance takes over.

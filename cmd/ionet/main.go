@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/chain"
 	"github.com/ionet-settlement/ionet/chain/rpc"
 	"github.com/ionet-settlement/ionet/client"
@@ -91,6 +92,19 @@ func submit(s *stage, api *client.Client, e proofs.Envelope) (r client.Result, e
 func openRPC(endpoints []string) (*rpc.Client, error) {
 	cluster, err := rpc.New(rpc.Config{Endpoints: endpoints})
 	if err != nil {
+		return nil, fmt.Errorf("--rpc: %w", err)
+	}
+	return cluster, nil
+}
+
+// openCluster opens the endpoints of --rpc and checks that they are of the network's
+// cluster, before anything is signed for it.
+func openCluster(s *stage, endpoints []string, n *ionet.Network) (*rpc.Client, error) {
+	cluster, err := rpc.New(rpc.Config{Endpoints: endpoints, Cluster: n.Cluster})
+	if err != nil {
+		return nil, fmt.Errorf("--rpc: %w", err)
+	}
+	if err := cluster.CheckCluster(s.ctx); err != nil {
 		return nil, fmt.Errorf("--rpc: %w", err)
 	}
 	return cluster, nil

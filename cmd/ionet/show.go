@@ -13,12 +13,14 @@ import (
 
 type balanceCmd struct {
 	server
-	Wallet ionet.Key `required:"" placeholder:"KEY" help:"The payout wallet."`
+	Wallet ionet.Key `required:"" placeholder:"KEY" help:"The wallet, a provider's or a renter's."`
 }
 
 // Help shows an example below the flags.
 func (c *balanceCmd) Help() string {
-	return `Examples:
+	return `For a renter also what was prepaid and is not spent, and what is on its way back.
+
+Examples:
   ionet balance --server https://ionetd.example --wallet 9aB...`
 }
 
@@ -32,11 +34,20 @@ func (c *balanceCmd) Run(s *stage) error {
 	if err != nil {
 		return err
 	}
-	t := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	for _, row := range []struct {
+	renter, err := api.Renter(s.ctx, c.Wallet)
+	if err != nil {
+		return err
+	}
+	type row struct {
 		name   string
 		amount ionet.Amount
-	}{{"earned", p.Earned}, {"paid", p.Paid}, {"in flight", p.InFlight}, {"claimable", p.Claimable}} {
+	}
+	rows := []row{{"earned", p.Earned}, {"paid", p.Paid}, {"in flight", p.InFlight}, {"claimable", p.Claimable}}
+	if len(renter.Deposits) > 0 || !renter.Balance.IsZero() || !renter.Withdrawing.IsZero() {
+		rows = append(rows, row{"prepaid, unspent", renter.Balance}, row{"being withdrawn", renter.Withdrawing})
+	}
+	t := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	for _, row := range rows {
 		fmt.Fprintf(t, "%s\t%s IO\t\n", row.name, row.amount.Tokens(p.Decimals))
 	}
 	if err := t.Flush(); err != nil || p.Held == nil {
