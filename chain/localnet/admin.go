@@ -1,6 +1,7 @@
 package localnet
 
 import (
+	"errors"
 	"io"
 	"maps"
 	"net/http"
@@ -104,6 +105,9 @@ func (n *Node) serveAdmin(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		c, err := ParseCommand(body)
+		if err == nil && c.Do == "down" && c.Front <= 0 {
+			err = errors.New("command down: front 0 serves /admin, and nobody could bring it up again: name another front, or have a script take it down and up")
+		}
 		var result any
 		if err == nil {
 			result, err = n.Apply(c)

@@ -56,6 +56,20 @@ const (
 	hasScript
 )
 
+// fieldNames are the fields' names in JSON, in the order of their bits.
+var fieldNames = [...]string{"front", "slots", "ms", "unix", "key", "lamports", "account", "fork", "view", "fault", "notices", "id", "name", "chaos", "script"}
+
+// String names the fields of a set.
+func (f field) String() string {
+	var names []string
+	for i, name := range fieldNames {
+		if f&(1<<i) != 0 {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
 func (c *Command) fields() (set field) {
 	for bit, given := range map[field]bool{
 		hasFront: c.Front != 0, hasSlots: c.Slots != 0, hasMS: c.MS != 0, hasUnix: c.Unix != 0, hasKey: !c.Key.IsZero(),
@@ -113,8 +127,11 @@ func (c *Command) check() error {
 		return fmt.Errorf("unknown command %q, expected one of %s", c.Do, strings.Join(slices.Sorted(maps.Keys(commands())), ", "))
 	}
 	given := c.fields()
-	if known.needs&^given != 0 || given&^(known.needs|known.may) != 0 {
-		return fmt.Errorf("command %s: a field is missing, or one is there that it does not take", c.Do)
+	if missing := known.needs &^ given; missing != 0 {
+		return fmt.Errorf("command %s: a field is missing: %s", c.Do, missing)
+	}
+	if foreign := given &^ (known.needs | known.may); foreign != 0 {
+		return fmt.Errorf("command %s: one is there that it does not take: %s", c.Do, foreign)
 	}
 	switch {
 	case c.Slots < 0 || c.Slots > maxAdvance:

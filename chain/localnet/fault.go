@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Fault is one rule of a front: which HTTP requests it strikes, what becomes of their
@@ -100,11 +101,11 @@ var answers = []Answer{Truth, TooMany, Status, HTML, Cut, Hang, Reset, Lost, Err
 func (x *Fault) check() error {
 	switch {
 	case !slices.Contains(deeds, x.Do):
-		return fmt.Errorf("fault: unknown do %q", x.Do)
+		return fmt.Errorf("fault: unknown do %q, expected none or one of %s", x.Do, listed(deeds))
 	case !slices.Contains(answers, x.Answer):
-		return fmt.Errorf("fault: unknown answer %q", x.Answer)
-	case x.Skip < 0 || x.Count < 0 || x.Percent < 0 || x.Percent > 100 || x.DelayMS < 0 || x.RetryAfter < 0:
-		return fmt.Errorf("fault: a number is negative, or percent above 100")
+		return fmt.Errorf("fault: unknown answer %q, expected none or one of %s", x.Answer, listed(answers))
+	case x.Percent > 100:
+		return fmt.Errorf("fault: percent is %d, expected 1 to 100", x.Percent)
 	case x.Status != 0 && (x.Status < 200 || x.Status > 599):
 		return fmt.Errorf("fault: status %d, expected 200 to 599", x.Status)
 	case x.Do == Skip && (x.Answer == Truth || x.Answer == Cut):
@@ -112,12 +113,29 @@ func (x *Fault) check() error {
 	case x.Answer == ErrorAnswer && x.Code == 0:
 		return fmt.Errorf("fault: an error needs a code")
 	}
+	for _, n := range []struct {
+		name string
+		n    int
+	}{{"skip", x.Skip}, {"count", x.Count}, {"percent", x.Percent}, {"delay_ms", x.DelayMS}, {"retry_after", x.RetryAfter}} {
+		if n.n < 0 {
+			return fmt.Errorf("fault: %s is %d, which is negative", n.name, n.n)
+		}
+	}
 	for _, m := range x.Methods {
 		if methods[m] == nil {
 			return fmt.Errorf("fault: unknown method %q", m)
 		}
 	}
 	return nil
+}
+
+// listed writes a list without the empty word that is its first.
+func listed[T ~string](list []T) string {
+	words := make([]string, 0, len(list))
+	for _, w := range list[1:] {
+		words = append(words, string(w))
+	}
+	return strings.Join(words, ", ")
 }
 
 // runs reports whether the calls of a struck request run.

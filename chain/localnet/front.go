@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -155,10 +156,16 @@ func (f *Front) Up() error {
 	return nil
 }
 
+// reopen takes the ports again, for which it waits a little: while they were free the
+// system may have given one to a connection that is about to end.
 func reopen(addresses ...string) ([]net.Listener, error) {
 	var listeners []net.Listener
 	for _, a := range slices.Compact(addresses) {
 		l, err := net.Listen("tcp", a)
+		for try := 0; try < reopenTries && errors.Is(err, syscall.EADDRINUSE); try++ {
+			time.Sleep(reopenPause)
+			l, err = net.Listen("tcp", a)
+		}
 		if err != nil {
 			closeAll(listeners)
 			return nil, fmt.Errorf("listen again: %w", err)
@@ -167,6 +174,12 @@ func reopen(addresses ...string) ([]net.Listener, error) {
 	}
 	return listeners, nil
 }
+
+// How often and after which pause a port that is taken is tried again.
+const (
+	reopenTries = 30
+	reopenPause = 100 * time.Millisecond
+)
 
 // Close ends the front and forgets it. The node's own ends with the node only.
 func (f *Front) Close() error {

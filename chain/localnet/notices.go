@@ -13,9 +13,12 @@ type Notices struct {
 }
 
 func (x Notices) check() error {
-	for _, n := range []int{x.Lose, x.Double, x.Late} {
-		if n < 0 || n > 100 {
-			return fmt.Errorf("notices: %d of a hundred", n)
+	for _, n := range []struct {
+		name string
+		n    int
+	}{{"lose", x.Lose}, {"double", x.Double}, {"late", x.Late}} {
+		if n.n < 0 || n.n > 100 {
+			return fmt.Errorf("notices: %s is %d of a hundred", n.name, n.n)
 		}
 	}
 	if x.CutAfter < 0 {

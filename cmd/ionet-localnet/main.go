@@ -84,7 +84,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := begin(n, f.Fronts, faults, stdout); err != nil {
+	if err := begin(n, f, faults, stdout); err != nil {
 		return errors.Join(err, n.Close())
 	}
 	<-ctx.Done()
@@ -92,14 +92,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 }
 
 // begin opens the other fronts, prints every address, then lets the faults loose.
-func begin(n *localnet.Node, fronts int, faults []localnet.Command, stdout io.Writer) error {
+func begin(n *localnet.Node, settings flags, faults []localnet.Command, stdout io.Writer) error {
 	fmt.Fprintf(stdout, "rpc %s\nwebsocket %s\ngenesis %s\n", n.URL(), n.WSURL(), n.GenesisHash())
-	for i := 1; i < fronts; i++ {
+	for i := 1; i < settings.Fronts; i++ {
 		f, err := n.Front(localnet.FrontConfig{})
 		if err != nil {
 			return err
 		}
 		fmt.Fprintf(stdout, "front %d rpc %s\nfront %d websocket %s\n", i, f.URL(), i, f.WSURL())
+	}
+	if settings.Admin {
+		fmt.Fprintf(stdout, "admin %s/admin\n", n.URL())
 	}
 	for _, c := range faults {
 		if _, err := n.Apply(c); err != nil {

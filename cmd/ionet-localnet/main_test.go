@@ -164,9 +164,9 @@ func TestScriptOfFaults(t *testing.T) {
 		{"after_slots": 1000000, "command": {"do": "fork", "fork": {"slots": 3, "then": "again"}}}]`), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	lines := start(t, 5, "--slot-time", "5ms", "--fronts", "2", "--admin", "--faults", script)
+	lines := start(t, 6, "--slot-time", "5ms", "--fronts", "2", "--admin", "--faults", script)
 	second, ok := strings.CutPrefix(lines[3], "front 1 rpc ")
-	if !ok {
+	if !ok || lines[5] != "admin "+strings.TrimPrefix(lines[0], "rpc ")+"/admin" {
 		t.Fatalf("got lines %q", lines)
 	}
 	for deadline := time.Now().Add(10 * time.Second); len(state(t, lines[0]).Script) > 1; time.Sleep(5 * time.Millisecond) {
@@ -185,7 +185,7 @@ func TestScriptOfFaults(t *testing.T) {
 }
 
 func TestFaultsByChance(t *testing.T) {
-	lines := start(t, 3, "--seed", "5", "--admin", "--faults", "seed:7,every=30,longest=9")
+	lines := start(t, 4, "--seed", "5", "--admin", "--faults", "seed:7,every=30,longest=9")
 	if c := state(t, lines[0]).Chaos; c == nil || c.Seed != 7 || c.Every != 30 || c.Longest != 9 {
 		t.Errorf("got %+v", c)
 	}
