@@ -81,13 +81,18 @@ func (s *Service) askViews(ctx context.Context, list []vaultStanding) error {
 	if len(c.waiting) > 0 && now.Before(c.asked.Add(longestWait)) || len(c.strikes) == 0 && now.Before(c.asked.Add(compareEvery)) {
 		return nil
 	}
+	c.asked = now // also where one hangs: not every pass can wait for it
 	views, err := s.cfg.Chain.Everywhere(ctx, addressesOf(list))
 	if err != nil {
-		// Whoever does not answer now is asked again by the next pass.
 		s.log.Debug("endpoints are not compared", "error", err)
 		return ctx.Err()
 	}
-	c.asked, c.waiting = now, views
+	c.waiting = views
+	for i, v := range views {
+		if i == 0 || v.Slot < s.top.slot {
+			s.top = topSlot{v.Slot, now}
+		}
+	}
 	return nil
 }
 
@@ -161,6 +166,9 @@ func (s *Service) agreeOnVaults(ctx context.Context, list []vaultStanding, slot 
 	for _, v := range views {
 		for i := range list {
 			st := &list[i]
+			if st.amount == st.booked && st.irregular == "" {
+				continue // nothing of it is booked, so what a stranger sends to it meanwhile is no matter
+			}
 			there := s.vaultStateOf(st.vault, v.Accounts[i])
 			if there != st.vaultState {
 				return 0, fmt.Errorf("compare endpoints: %s says that the %s holds %s base units at slot %d (%s), another one said %s at slot %d (%s)",

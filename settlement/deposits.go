@@ -86,6 +86,9 @@ func (s *Service) book(ctx context.Context, list []credit, slot uint64) error {
 		if _, err := ledger.PostAll(ctx, tx, entries, now); err != nil {
 			return err
 		}
+		if s.top.slot > 0 {
+			slot = min(slot, s.top.slot) // later reads must reach it: not on one endpoint's word
+		}
 		_, err = tx.Exec(ctx, seenUpTo, s.cfg.Network.Vaults.Fee[:], int64(slot))
 		return err
 	})

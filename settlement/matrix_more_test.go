@@ -1,6 +1,7 @@
 package settlement
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/ionet-settlement/ionet"
@@ -94,7 +95,7 @@ func withdrawalKind() matrixKind {
 	return matrixKind{
 		name: "withdrawal",
 		prepare: func(c *cell) {
-			key := keyOf("renter")
+			key := keyOf(fmt.Sprint("renter ", c.withdrawals/20)) // one has so many an hour
 			if held, _ := c.hasAccount(c.carol); held < 10 {
 				c.earn(c.alice, c.bob, c.carol)
 				c.settleDebts()

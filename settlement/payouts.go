@@ -93,6 +93,9 @@ func (s *Service) payDue(ctx context.Context, pool *lanePool) error {
 			return err
 		})
 	}
+	if err := s.signers.resting(chain.KindPayout); err != nil && len(due) > 0 {
+		return err // the lanes are left to others
+	}
 	var drafts []draft
 	for part := range slices.Chunk(due, s.payees) {
 		l, ok := pool.take()

@@ -32,6 +32,9 @@ func (s *Service) withdrawDue(ctx context.Context, pool *lanePool) error {
 		return err
 	}
 	due, failed := s.expire(ctx, due)
+	if err := s.signers.resting(chain.KindWithdrawal); err != nil {
+		return errors.Join(failed, err) // the lanes are left to others
+	}
 	due, err = s.reservedWithdrawals(ctx, due)
 	if err != nil {
 		return errors.Join(failed, err)
