@@ -134,7 +134,9 @@ func (f *Front) Down() error {
 	}
 	f.hub.cut()
 	closeAll(listeners) // the server may not have heard of them yet
-	if err := server.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+	err := server.Close()
+	f.hub.cut() // also what became a websocket since
+	if err != nil && !errors.Is(err, net.ErrClosed) {
 		return err
 	}
 	return nil

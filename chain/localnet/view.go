@@ -253,7 +253,7 @@ func (a *Account) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &w); err != nil {
 		return err
 	}
-	*a = Account{Lamports: w.Lamports, Owner: w.Owner, Data: w.Data, Executable: w.Executable}
+	*a = Account(w)
 	return nil
 }
 

@@ -33,6 +33,7 @@ type hub struct {
 	conns  map[*conn]struct{}
 	lastID uint64
 	closed bool
+	cuts   int // how often all connections were cut
 	faults Notices
 	dice   *rand.Rand
 }
@@ -138,6 +139,7 @@ func (h *hub) remove(c *conn) {
 func (h *hub) cut() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.cuts++
 	for c := range h.conns {
 		h.remove(c)
 	}
@@ -159,6 +161,9 @@ var upgrader = websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return
 
 // serveWS serves one websocket until the client or the node ends it.
 func (f *Front) serveWS(w http.ResponseWriter, r *http.Request) {
+	f.hub.mu.Lock()
+	cuts := f.hub.cuts
+	f.hub.mu.Unlock()
 	ws, err := upgrader.Upgrade(w, r, nil)
 	if err != nil {
 		return // the client has its answer
@@ -166,7 +171,7 @@ func (f *Front) serveWS(w http.ResponseWriter, r *http.Request) {
 	ws.SetReadLimit(maxBody)
 	c := &conn{ws: ws, out: make(chan []byte, outQueue), subs: map[uint64]*subscription{}}
 	f.hub.mu.Lock()
-	if f.hub.closed {
+	if f.hub.closed || f.hub.cuts != cuts { // cut before it was known
 		f.hub.mu.Unlock()
 		ws.Close()
 		return
