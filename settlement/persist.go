@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -64,18 +65,27 @@ func isOverdrawn(err error) bool {
 	return errors.As(err, &pg) && pg.Code == "23514" && pg.ConstraintName == "debt_not_negative"
 }
 
-// covered returns the attempts whose debts are owed still, all of them; their accounts
-// are locked from then on.
+// covered returns the attempts whose debts are owed still, all of them together: what
+// one takes the next ones lack, and so do payments that share an account, as those of a
+// release do. A content that is stored already takes nothing again. The accounts are
+// locked from then on.
 func (s *Service) covered(ctx context.Context, tx pgx.Tx, list []*attempt) ([]*attempt, error) {
-	purses := make([][]purse, len(list))
+	stored, err := storedContents(ctx, tx, list)
+	if err != nil {
+		return nil, err
+	}
+	wants := make([]map[ledger.Account]ionet.Amount, len(list))
 	var accounts []ledger.Account
 	for i, a := range list {
+		wants[i] = map[ledger.Account]ionet.Amount{}
 		for _, p := range a.payments {
 			of, err := s.purseOf(a.kind, p.payee, a.steps[0].content.Movements[0].Source)
 			if err != nil {
 				return nil, err
 			}
-			purses[i] = append(purses[i], of)
+			if wants[i][of.owed], err = wants[i][of.owed].Add(p.amount); err != nil {
+				return nil, fmt.Errorf("sum what a %s takes: %w", a.kind, err)
+			}
 			accounts = append(accounts, of.owed, of.flying)
 		}
 	}
@@ -83,14 +93,55 @@ func (s *Service) covered(ctx context.Context, tx pgx.Tx, list []*attempt) ([]*a
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(slices.Clone(list), func(a *attempt) bool {
-		i := slices.Index(list, a)
-		return slices.ContainsFunc(purses[i], func(of purse) bool {
-			n := slices.IndexFunc(purses[i], func(o purse) bool { return o.owed == of.owed })
-			return left[of.owed].Cmp(a.payments[n].amount) < 0
-		})
-	}), nil
+	var may []*attempt
+	for i, a := range list {
+		hash := a.steps[0].content.Hash()
+		if !stored[hash] && !takeAll(left, wants[i]) {
+			continue
+		}
+		stored[hash] = true
+		may = append(may, a)
+	}
+	return may, nil
 }
+
+// takeAll takes what is wanted from what is left, all of it or nothing.
+func takeAll(left, wanted map[ledger.Account]ionet.Amount) bool {
+	rest := make(map[ledger.Account]ionet.Amount, len(wanted))
+	for account, want := range wanted {
+		var err error
+		if rest[account], err = left[account].Sub(want); err != nil {
+			return false
+		}
+	}
+	maps.Copy(left, rest)
+	return true
+}
+
+// storedContents tells which of the attempts' contents are stored.
+func storedContents(ctx context.Context, tx pgx.Tx, list []*attempt) (map[ionet.Hash]bool, error) {
+	var hashes [][]byte
+	for _, a := range list {
+		hash := a.steps[0].content.Hash()
+		hashes = append(hashes, hash[:])
+	}
+	rows, err := tx.Query(ctx, selectStoredContents, hashes)
+	if err != nil {
+		return nil, fmt.Errorf("look for stored contents: %w", err)
+	}
+	stored := map[ionet.Hash]bool{}
+	var hash []byte
+	_, err = pgx.ForEachRow(rows, []any{&hash}, func() error {
+		stored[ionet.Hash(hash)] = true
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look for stored contents: %w", err)
+	}
+	return stored, nil
+}
+
+const selectStoredContents = `SELECT hash FROM contents WHERE hash = ANY ($1::bytea[])`
 
 // standsAlone reports whether a position may have one live attempt of the kind only.
 // Of claims, fences and skips several may stand there, of which one wins; they may

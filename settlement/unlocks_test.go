@@ -3,12 +3,18 @@ package settlement
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
+	"time"
 
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/chain"
 	"github.com/ionet-settlement/ionet/chain/rpc"
 	"github.com/ionet-settlement/ionet/emissions"
 	"github.com/ionet-settlement/ionet/internal/pgtest"
+	"github.com/ionet-settlement/ionet/settlement/ledger"
 )
 
 func TestReleases(t *testing.T) {
@@ -216,4 +222,73 @@ func TestReleasesOfAnotherDatabase(t *testing.T) {
 	if n := m.count(`SELECT count(*) FROM payments WHERE kind = $1 AND state = 'paid'`, int16(chain.KindUnlock)); n != 6 {
 		t.Errorf("%d payments of releases are in the books, want 6", n)
 	}
+}
+
+// What attempts take of one account is summed up: over the payments of a release, and
+// over attempts beside each other. A content that is stored takes nothing again.
+func TestCoveredSumsByAccount(t *testing.T) {
+	m := newUnlocking(t)
+	m.fenceUp()
+	seed, _ := m.net.Network.AllocationOf("seed")
+	locked := m.balance(ledger.Locked("seed"))
+	if locked == 0 {
+		t.Fatal("nothing of seed is locked")
+	}
+	release := func(tranche uint64, sum uint64) *attempt {
+		t.Helper()
+		d, err := m.releaseDraft(seed, tranche, ionet.MustAmount(sum))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(d.payments) < 2 {
+			t.Fatalf("a release of %d pays %d beneficiaries, want several", sum, len(d.payments))
+		}
+		content := chain.Content{Kind: d.kind, Lane: m.net.Network.Lanes[0].Address, Movements: d.movements, Memo: d.memo}
+		return &attempt{kind: d.kind, steps: []step{{lane: lane{name: payPrefix + "0"}, content: content}}, payments: d.payments}
+	}
+	all, half, more, over := release(1, locked), release(2, locked/2), release(3, locked-locked/2), release(4, locked+1)
+	again := *all
+	for _, c := range []struct {
+		name string
+		list []*attempt
+		want []*attempt
+	}{
+		{"all that is locked", []*attempt{all}, []*attempt{all}},
+		{"one more than that", []*attempt{over}, nil},
+		{"two that share it", []*attempt{half, more}, []*attempt{half, more}},
+		{"two of which one takes all", []*attempt{half, all}, []*attempt{half}},
+		{"one that is too much, and one beside it", []*attempt{over, all}, []*attempt{all}},
+		{"one content, signed twice", []*attempt{all, &again}, []*attempt{all, &again}},
+	} {
+		m.checkCovered(c.name, c.list, c.want)
+	}
+	// The content that took all is stored; it is signed again.
+	m.checkIn(func(tx pgx.Tx) error {
+		if _, err := insertContents(t.Context(), tx, []*attempt{all}); err != nil {
+			return err
+		}
+		_, err := ledger.Post(t.Context(), tx, ledger.Entry{ID: ionet.HashOf([]byte("taken")), Kind: "test", Transfers: []ledger.Transfer{
+			{Debit: ledger.Locked("seed"), Credit: ledger.UnlockInFlight("seed"), Amount: ionet.MustAmount(locked)},
+		}}, time.Now())
+		return err
+	})
+	m.checkCovered("a content that is stored", []*attempt{all, half}, []*attempt{all})
+}
+
+func (m *machine) checkIn(f func(pgx.Tx) error) {
+	m.t.Helper()
+	if err := m.inTx(m.t.Context(), f); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+func (m *machine) checkCovered(name string, list, want []*attempt) {
+	m.t.Helper()
+	m.checkIn(func(tx pgx.Tx) error {
+		got, err := m.covered(m.t.Context(), tx, list)
+		if err == nil && !slices.Equal(got, want) {
+			m.t.Errorf("%s: %d of %d attempts may go on, want %d", name, len(got), len(list), len(want))
+		}
+		return err
+	})
 }
