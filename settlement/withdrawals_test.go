@@ -134,8 +134,12 @@ func TestWithdrawalWaits(t *testing.T) {
 		t.Errorf("withdrawal without an account is %+v, %v", got, err)
 	}
 	m.checkRenter(wallet, 850, 100)
-	m.goTo(handTime.Load() + 61 + int64(m.cfg.HeldRetry.Seconds()))
+	m.goTo(handTime.Load() + 61) // nobody waits for the next try
+	m.pass()                     // takes the lease, which ran out
 	m.until("it expires", func() bool { return m.withdrawalState(late.Payment) == WithdrawalExpired })
+	if waits := int64(m.cfg.HeldRetry.Seconds()); handTime.Load() > late.Expires+waits/2 {
+		t.Errorf("it expired %d s late, a try waits for %d", handTime.Load()-late.Expires, waits)
+	}
 	m.checkRenter(wallet, 950, 0)
 	m.refused(m.withdrawal(key, 1, 100, m.bob.payout, hour), ProblemWithdrawalTaken)
 	m.checkVaults()
@@ -279,5 +283,28 @@ func TestOpenWithdrawalsAreBounded(t *testing.T) {
 		return m.count(`SELECT count(*) FROM withdrawals WHERE state = 'paid'`) == maxOpenWithdrawals
 	})
 	m.checkRenter(chain.PublicOf(key), 1000-maxOpenWithdrawals, 0)
+	m.checkVaults()
+}
+
+// What is over goes back to the renter though no lane has room for a withdrawal, and
+// though others were there before it.
+func TestWithdrawalExpiresWithoutALane(t *testing.T) {
+	m := newMachine(t)
+	m.funded()
+	key, other := keyOf("renter"), keyOf("other")
+	m.payIn(chain.PublicOf(key), 1000)
+	m.payIn(chain.PublicOf(other), 1000)
+	for i := range maxOpenWithdrawals {
+		m.withdraw(m.withdrawal(other, byte(i+1), 10, m.bob.payout, hour))
+	}
+	brief := m.withdraw(m.withdrawal(key, 1, 30, m.bob.payout, 60))
+	m.goTo(brief.Expires)
+	if err := m.withdrawDue(t.Context(), &lanePool{lanes: 2}); err != nil {
+		t.Fatal(err)
+	}
+	if got := m.withdrawalState(brief.Payment); got != WithdrawalExpired {
+		t.Errorf("the withdrawal whose time has passed is %s", got)
+	}
+	m.checkRenter(chain.PublicOf(key), 1000, 0)
 	m.checkVaults()
 }

@@ -19,19 +19,19 @@ type dueWithdrawal struct {
 	envelope []byte
 }
 
-// withdrawDue lets those expire whose time has passed, and signs the others on their
+// withdrawDue lets those expire whose time has passed, room or not, and signs the others on their
 // share of the pool: each in a content of its own, because a memo names one. One that
 // something is wrong with stops no other.
 func (s *Service) withdrawDue(ctx context.Context, pool *lanePool) error {
 	room := pool.forWithdrawals()
-	if room == 0 {
-		return nil
-	}
 	due, err := s.dueWithdrawals(ctx, room)
 	if err != nil || len(due) == 0 {
 		return err
 	}
-	due, failed := s.expire(ctx, due)
+	due, failed := s.expire(ctx, due) // which takes no lane
+	if room == 0 {
+		return failed
+	}
 	if err := s.signers.resting(chain.KindWithdrawal); err != nil {
 		return errors.Join(failed, err) // the lanes are left to others
 	}
@@ -74,7 +74,7 @@ func (s *Service) withdrawalDraft(l lane, w dueWithdrawal) draft {
 }
 
 // dueWithdrawals loads the oldest that are accepted and on no content whose outcome is
-// open, and may be tried now.
+// open, and may be tried now; those that are over come first.
 func (s *Service) dueWithdrawals(ctx context.Context, lanes int) ([]dueWithdrawal, error) {
 	flying, err := s.flyingWithdrawals(ctx)
 	if err != nil {
@@ -83,7 +83,8 @@ func (s *Service) dueWithdrawals(ctx context.Context, lanes int) ([]dueWithdrawa
 	if flying == nil {
 		flying = [][]byte{}
 	}
-	rows, err := s.pool.Query(ctx, selectDueWithdrawals, flying, s.now(), 2*lanes+8)
+	now := s.now()
+	rows, err := s.pool.Query(ctx, selectDueWithdrawals, flying, now, 2*lanes+8, now.Unix())
 	if err != nil {
 		return nil, fmt.Errorf("load withdrawals: %w", err)
 	}
@@ -107,7 +108,7 @@ func (s *Service) dueWithdrawals(ctx context.Context, lanes int) ([]dueWithdrawa
 const selectDueWithdrawals = `
 SELECT w.id, w.envelope FROM withdrawals w
 WHERE w.state = 'accepted' AND w.retry_at <= $2 AND NOT w.id = ANY ($1::bytea[])
-ORDER BY w.created_at, w.id LIMIT $3`
+ORDER BY w.expires > $4, w.created_at, w.id LIMIT $3`
 
 // flyingWithdrawals returns those that contents of open positions carry.
 func (s *Service) flyingWithdrawals(ctx context.Context) ([][]byte, error) {
@@ -181,7 +182,7 @@ func (s *Service) payableWithdrawals(ctx context.Context, due []dueWithdrawal) (
 	return payable, nil
 }
 
-// delay leaves a withdrawal for a while, and says why.
+// delay leaves a withdrawal for a while, until it expires at most, and says why.
 func (s *Service) delay(ctx context.Context, w dueWithdrawal, reason string) error {
 	err := s.asLeader(ctx, func(tx pgx.Tx, _ int64) error { return s.delayIn(ctx, tx, w.payment, reason) })
 	if err != nil {
@@ -192,13 +193,17 @@ func (s *Service) delay(ctx context.Context, w dueWithdrawal, reason string) err
 }
 
 func (s *Service) delayIn(ctx context.Context, tx pgx.Tx, id [16]byte, reason string) error {
-	if _, err := tx.Exec(ctx, delayWithdrawal, id[:], reason, s.now().Add(s.cfg.HeldRetry)); err != nil {
+	now := s.now()
+	if _, err := tx.Exec(ctx, delayWithdrawal, id[:], reason, now.Add(s.cfg.HeldRetry), now.Unix()); err != nil {
 		return fmt.Errorf("delay withdrawal %x: %w", id, err)
 	}
 	return nil
 }
 
-const delayWithdrawal = `UPDATE withdrawals SET reason = $2, retry_at = $3 WHERE id = $1 AND state = 'accepted'`
+// One that is over and could not be given back is left for the whole while.
+const delayWithdrawal = `
+UPDATE withdrawals SET reason = $2, retry_at = CASE WHEN expires > $4::bigint THEN least($3::timestamptz, to_timestamp(expires)) ELSE $3 END
+WHERE id = $1 AND state = 'accepted'`
 
 // publishWithdrawal makes the statement durable in the published store. Another valid
 // signature over the same statement may lie there: that is the same statement.
