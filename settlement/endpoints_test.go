@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
+	"fmt"
 	"errors"
 	"strings"
 	"sync/atomic"
@@ -265,6 +266,65 @@ func TestOneUnreadableTransaction(t *testing.T) {
 		t.Errorf("health is %+v, %v, want nothing amiss", h, err)
 	}
 	m.checkVaults()
+}
+
+// More transactions that an endpoint lacks than are remembered hold up none of the
+// others, however old; an operator is told how many there are, the cursor waits, and all
+// are credited once the endpoint has them.
+func TestMoreGapsThanAreRemembered(t *testing.T) {
+	m := newMachine(t)
+	a := m.funded()
+	oldest, wallet := chain.PublicOf(keyOf("oldest")), chain.PublicOf(keyOf("renter"))
+	first, others := m.request(oldest), m.request(wallet)
+	fee := m.net.Network.Vaults.Fee
+	m.later(1)
+	cursor := m.cursorOf(fee)
+	sent := m.lands(m.wallet[a.payout], false, m.in(a.payout, transfer{fee, 70, []ionet.Key{first.Reference}}))
+	const many = maxGaps + 80
+	for i := range many {
+		m.sendOnly(m.wallet[a.payout], m.in(a.payout, transfer{fee, uint64(1 + i), []ionet.Key{others.Reference}}))
+	}
+	m.advance(40)
+	var lacks atomic.Bool
+	lacks.Store(true)
+	m.wires.Twist(func(method, _ string, answer []byte) []byte {
+		if method != "getTransaction" || !lacks.Load() || holds(answer, sent[:]) {
+			return answer
+		}
+		return []byte(`{"jsonrpc":"2.0","id":1,"result":null}`)
+	})
+	m.until("the oldest is credited", func() bool { return m.renter(oldest) == 70 })
+	m.later(3)
+	if m.renter(wallet) != 0 || m.cursorOf(fee) != cursor {
+		t.Errorf("%d are credited of what can't be read; the cursor has moved: %t", m.renter(wallet), m.cursorOf(fee) != cursor)
+	}
+	w := m.scanner.of(fee)
+	m.until("a walk is over", func() bool { return w.slot == 0 && w.unkept.n > 0 })
+	if len(w.gaps) != maxGaps || w.unkept.n != many-maxGaps {
+		t.Errorf("%d gaps are remembered, %d are not, want %d and %d", len(w.gaps), w.unkept.n, maxGaps, many-maxGaps)
+	}
+	h, err := m.Health(t.Context())
+	if err != nil || len(h.Standings) != 1 || !strings.Contains(h.Standings[0].Note, fmt.Sprintf("%d of its transactions can't be read", many)) {
+		t.Errorf("health is %+v, %v: it does not say how many", h, err)
+	}
+	lacks.Store(false)
+	m.goTo(handTime.Load() + int64(anewFrom/time.Second))
+	m.until("all are credited", func() bool { return m.renter(wallet) == many*(many+1)/2 })
+	m.later(2)
+	if h, err := m.Health(t.Context()); err != nil || len(h.Standings) != 0 || m.cursorOf(fee) == cursor {
+		t.Errorf("health is %+v, %v; the cursor has moved: %t; want nothing amiss", h, err, m.cursorOf(fee) != cursor)
+	}
+	m.checkVaults()
+}
+
+// cursorOf returns how far a vault's history is explained.
+func (m *machine) cursorOf(account ionet.Key) chain.Signature {
+	m.t.Helper()
+	var signature []byte
+	if err := m.pool.QueryRow(m.t.Context(), selectCursor, account[:]).Scan(&signature); err != nil {
+		m.t.Fatal(err)
+	}
+	return chain.Signature(signature)
 }
 
 // holds reports whether an answer's transaction has these bytes.

@@ -15,7 +15,7 @@ import (
 // Bounds on transactions that are in a vault's history and can't be read: one that an
 // endpoint lacks, or tells otherwise than the others, must not hold up all that came later.
 const (
-	maxGaps  = 1024             // of one vault; more, and its walk begins anew
+	maxGaps  = 1024             // of one vault that are remembered; the others are met again by a walk from the cursor
 	anewFrom = 10 * time.Minute // while there are any, a walk begins at the cursor that often
 )
 
@@ -31,18 +31,43 @@ func (g gap) isTold() bool {
 	return errors.Is(g.err, rpc.ErrNotFound) || errors.Is(g.err, rpc.ErrDisagree)
 }
 
+// unkept is what a walk could not read and had no room to remember. While there is any,
+// walks begin at the cursor, which stays where it is.
+type unkept struct {
+	n      int
+	last   gap
+	untold bool // one of them may be told yet
+}
+
+// keep remembers what could not be read, as far as there is room.
+func (w *walk) keep(open []gap) {
+	n := min(len(open), maxGaps-len(w.gaps))
+	w.gaps = append(w.gaps, open[:n]...)
+	for _, g := range open[n:] {
+		w.unkept.n, w.unkept.last = w.unkept.n+1, g
+		w.unkept.untold = w.unkept.untold || !g.isTold()
+	}
+}
+
+// isWhole reports whether everything that walks met was read.
+func (w *walk) isWhole() bool { return len(w.gaps) == 0 && w.unkept.n == 0 }
+
 // gapsError names one of the transactions that were not read, nil where all were.
 func (w *walk) gapsError(v vault) error {
-	if len(w.gaps) == 0 {
+	if w.isWhole() {
 		return nil
 	}
+	one := w.unkept.last
+	if len(w.gaps) > 0 {
+		one = w.gaps[0]
+	}
 	return fmt.Errorf("read the history of the %s: %d of its transactions can't be read, such as %s: %w: if this lasts, give endpoints with full history only (--rpc)",
-		v.name, len(w.gaps), w.gaps[0].entry.Signature, w.gaps[0].err)
+		v.name, len(w.gaps)+w.unkept.n, one.entry.Signature, one.err)
 }
 
 // isTold reports whether all that endpoints can tell at the moment was read.
 func (w *walk) isTold() bool {
-	return !slices.ContainsFunc(w.gaps, func(g gap) bool { return !g.isTold() })
+	return !w.unkept.untold && !slices.ContainsFunc(w.gaps, func(g gap) bool { return !g.isTold() })
 }
 
 // isGap reports whether the transaction is one that could not be read.

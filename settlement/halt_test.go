@@ -77,6 +77,37 @@ func TestUnexplainedDebitHalts(t *testing.T) {
 	m.checkVaults()
 }
 
+// What comes in while a vault lacks tokens is read at once: it hides nothing of what is
+// missing, and once that is written off nothing is missing again.
+func TestDepositWhileHalted(t *testing.T) {
+	m := newMachine(t)
+	a := m.funded()
+	wallet := chain.PublicOf(keyOf("renter"))
+	m.payIn(wallet, 1000)
+	r := m.request(wallet)
+	m.takeOut(m.net.Network.Vaults.Fee, m.net.Keys.Fees, 40)
+	halted := func() {
+		t.Helper()
+		if err := m.Settle(t.Context()); !errors.Is(err, ErrHalted) {
+			t.Fatalf("pass: %v, want ErrHalted", err)
+		}
+	}
+	halted()
+	m.lands(m.wallet[a.payout], false, m.in(a.payout, transfer{m.net.Network.Vaults.Fee, 10, []ionet.Key{r.Reference}}))
+	halted()
+	if got := m.renter(wallet); got != 1010 {
+		t.Errorf("the renter has %d, want 1010", got)
+	}
+	plan, err := m.PlanResume(t.Context())
+	if err != nil || len(plan.Differences) != 1 || plan.Differences[0].Amount.Base() != 40 || plan.Differences[0].What != "debit" {
+		t.Fatalf("plan is %+v, %v, want a debit of 40", plan, err)
+	}
+	m.resumes(plan.Seen, false)
+	m.fenceUp()
+	m.later(2)
+	m.checkVaults()
+}
+
 // resumes asks to resume and has the pass of the leader answer.
 func (m *machine) resumes(seen string, refused bool) {
 	m.t.Helper()

@@ -158,7 +158,7 @@ func (s *Service) readHistories(ctx context.Context, list []vaultStanding, final
 		st := &list[i]
 		w := s.scanner.of(st.address)
 		st.ended = w.isSettled(st.surplus())
-		if st.scanned && st.irregular == "" && w.isDue(s.now(), st.surplus()) {
+		if st.scanned && st.irregular == "" && w.isDue(s.now(), st.surplus(), st.missing()) {
 			var err error
 			if st.ended, err = s.scan(ctx, st.vault, final); err == nil && !st.ended {
 				st.behind = "more transactions name it than one pass reads"
@@ -202,7 +202,7 @@ func (s *Service) judgeVault(ctx context.Context, st *vaultStanding, final final
 		return nil
 	}
 	w.saw = st.surplus()
-	if w.saw.IsZero() && len(w.gaps) == 0 {
+	if w.saw.IsZero() && w.isWhole() {
 		return s.explained(ctx, st.vault)
 	}
 	s.again(st.vault, w.saw)

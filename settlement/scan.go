@@ -49,6 +49,7 @@ type walk struct {
 	cursor chain.Signature // as the database has it
 	loaded bool            // until was read from the database
 	gaps   []gap           // what could not be read
+	unkept unkept          // what could not be read either, since a walk began at the cursor
 	anew   time.Time       // when it last began at the cursor
 	forgot ionet.Amount    // surplus after which all was to be read again, last at anew
 }
@@ -76,11 +77,11 @@ func (sc *scanner) of(account ionet.Key) *walk {
 // pass goes on.
 func (s *Service) scan(ctx context.Context, v vault, final finalView) (ended bool, err error) {
 	w := s.scanner.of(v.address)
-	if err := s.loadCursor(ctx, v, w); err != nil {
-		return false, err
-	}
 	for {
 		if w.slot == 0 {
+			if err := s.loadCursor(ctx, v, w); err != nil {
+				return false, err
+			}
 			w.slot, w.top, w.before, w.page = final.slot, chain.Signature{}, chain.Signature{}, nil
 		}
 		if w.slot > final.slot {
@@ -107,6 +108,7 @@ func (s *Service) scan(ctx context.Context, v vault, final finalView) (ended boo
 		}
 		w.end = w.until
 		if began >= final.slot {
+			w.loaded = w.loaded && w.unkept.n == 0 // else from the cursor on, to meet those again
 			return true, nil
 		}
 	}
@@ -120,8 +122,12 @@ func (w *walk) isSettled(surplus ionet.Amount) bool {
 
 // isDue reports whether the vault's history has to be looked at in this pass: a walk is
 // on, books and balance differ otherwise than after the last one, or it is time.
-func (w *walk) isDue(now time.Time, surplus ionet.Amount) bool {
-	return !w.isSettled(surplus) || !now.Before(w.ended.Add(scanEvery))
+//
+// While the account lacks tokens that is each pass: what came in meanwhile hides a part of
+// what is missing, and a person would write off too little. One look at an account that
+// nobody writes to is one page; what a pass reads is bounded anyway.
+func (w *walk) isDue(now time.Time, surplus, missing ionet.Amount) bool {
+	return !w.isSettled(surplus) || !missing.IsZero() || !now.Before(w.ended.Add(scanEvery))
 }
 
 // walkOn goes on with a walk as far as this pass may.
@@ -160,11 +166,7 @@ func (s *Service) walkOn(ctx context.Context, v vault, w *walk) (done bool, err 
 			return false, err
 		}
 		w.page = w.page[n:]
-		if w.gaps = append(w.gaps, open...); len(w.gaps) > maxGaps {
-			err := w.gapsError(v)
-			w.slot, w.gaps, w.loaded, w.until = 0, nil, false, chain.Signature{}
-			return false, err
-		}
+		w.keep(open)
 	}
 }
 
@@ -228,7 +230,8 @@ func (s *Service) readCredits(ctx context.Context, signature chain.Signature, of
 	return s.fold(list), nil
 }
 
-// loadCursor reads once how far the account's history is explained.
+// loadCursor reads how far the account's history is explained, where a walk has to begin
+// there.
 func (s *Service) loadCursor(ctx context.Context, v vault, w *walk) error {
 	if w.loaded {
 		return nil
@@ -238,6 +241,7 @@ func (s *Service) loadCursor(ctx context.Context, v vault, w *walk) error {
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return fmt.Errorf("read the cursor of the %s: %w", v.name, err)
 	}
+	w.until, w.unkept = chain.Signature{}, unkept{}
 	copy(w.until[:], signature)
 	w.cursor, w.loaded = w.until, true
 	return nil
@@ -277,7 +281,7 @@ func (s *Service) again(v vault, surplus ionet.Amount) {
 	if surplus.IsZero() && !late {
 		return // the gaps are tried again as they are
 	}
-	w.loaded, w.until = false, chain.Signature{}
+	w.loaded = false
 	if late || surplus != w.forgot {
 		clear(s.scanner.idle)
 		w.gaps, w.ended = nil, time.Time{}
