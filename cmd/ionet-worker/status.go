@@ -1,0 +1,90 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/chain"
+	"github.com/ionet-settlement/ionet/client"
+	"github.com/ionet-settlement/ionet/worker"
+)
+
+type statusCmd struct {
+	folder
+	Server string `env:"IONET_SERVER" placeholder:"URL" help:"Ask this service as well."`
+}
+
+// Help shows examples below the flags.
+func (c *statusCmd) Help() string {
+	return `Examples:
+  ionet-worker status
+  ionet-worker status --dir /var/lib/ionet-worker --server https://ionetd.example`
+}
+
+// Run shows the folder, and what the service has.
+func (c *statusCmd) Run(s *stage) error {
+	f, err := worker.ReadFolder(c.Dir)
+	if err != nil {
+		return fmt.Errorf("--dir: %w; ionet-worker init makes it", err)
+	}
+	m := &membership{folder: f}
+	if err := m.read(); err != nil {
+		return fmt.Errorf("%w; ionet-worker init makes what is missing", err)
+	}
+	s.print("worker %s", m.worker())
+	s.print("network %s %s", m.network.Name, ionet.Key(m.network.ID()))
+	if err := showDelegation(s, m); err != nil {
+		return err
+	}
+	sp, err := f.SpoolStatus(m.network.ID(), m.worker())
+	if err != nil {
+		return err
+	}
+	s.print("spool %d statements of unsealed epochs, %d not acked, %d refused, %d readings wait for a beacon, %d bytes", sp.Unsealed, sp.Unacked, sp.Refused, sp.Readings, sp.Bytes)
+	if sp.Epoch > 0 {
+		s.print("last sample read: epoch %d sample %d", sp.Epoch, sp.Sample)
+	}
+	if c.Server == "" {
+		return nil
+	}
+	return c.ask(s, m)
+}
+
+// ask prints the service's view.
+func (c *statusCmd) ask(s *stage, m *membership) error {
+	api, err := client.New(client.Config{Server: c.Server, Network: m.network.ID()})
+	if err != nil {
+		return fmt.Errorf("--server: %w", err)
+	}
+	head, err := api.Head(s.ctx)
+	if err != nil {
+		return err
+	}
+	s.print("service: epoch %d sample %d, sealed through %d, its clock is %s off this host's", head.Epoch, head.Sample, head.Sealed,
+		time.Until(time.Unix(head.Time, 0)).Round(time.Second))
+	w, err := api.Worker(s.ctx, m.worker())
+	if client.IsProblem(err, client.UnknownWorker) {
+		s.print("service: does not know this worker yet")
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	s.print("service: last statement of epoch %d sample %d, inventory %.12s", w.LastEpoch, w.LastSample, w.Inventory)
+	return nil
+}
+
+// read is open for looking only: it makes nothing.
+func (m *membership) read() error {
+	var err error
+	if m.key, err = chain.ReadKeypair(m.folder.KeyPath()); err != nil {
+		return err
+	}
+	file, err := m.folder.Network()
+	if err != nil {
+		return err
+	}
+	m.network, err = ionet.ParseNetwork(file)
+	return err
+}
