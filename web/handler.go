@@ -47,6 +47,7 @@ func Handler(cfg Config) http.Handler {
 	api := humago.New(mux, apiConfig())
 	h.operations(api)
 	h.renters(api)
+	h.delegating(api)
 	describe(api.OpenAPI())
 	mux.HandleFunc("POST /v1/statements", h.statements)
 	mux.HandleFunc("GET /v1/network", h.exact("application/toml", cfg.Service.NetworkFile()))
