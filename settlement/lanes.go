@@ -133,7 +133,7 @@ func (s *Service) checkSlot(ctx context.Context, slot uint64) error {
 		return nil
 	}
 	if err := s.cfg.Chain.CheckSlot(ctx, slot); err != nil {
-		return fmt.Errorf("read lanes: %w", err)
+		return fmt.Errorf("read lanes: how far the chain is must be told by two endpoints after a start: mend the one that is away, or add a third (--rpc): %w", err)
 	}
 	*top = topSlot{slot, now}
 	return nil
