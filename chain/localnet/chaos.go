@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/gagliardetto/solana-go"
@@ -28,11 +29,11 @@ const (
 
 func (c *Chaos) check() error {
 	if c.Every < 0 || c.Longest < 0 {
-		return fmt.Errorf("chaos: a number is negative")
+		return fmt.Errorf("chaos: every is %d and longest %d, expected slots, or 0 for %d and %d", c.Every, c.Longest, chaosEvery, chaosLongest)
 	}
 	for _, k := range c.Only {
 		if !slices.Contains(ChaosKinds(), k) {
-			return fmt.Errorf("chaos: unknown kind %q", k)
+			return fmt.Errorf("chaos: unknown kind %q, expected some of %s", k, strings.Join(ChaosKinds(), ", "))
 		}
 	}
 	return nil

@@ -3,6 +3,7 @@ package localnet
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -123,7 +124,7 @@ func (x *Fault) check() error {
 	}
 	for _, m := range x.Methods {
 		if methods[m] == nil {
-			return fmt.Errorf("fault: unknown method %q", m)
+			return fmt.Errorf("fault: unknown method %q, expected some of %s", m, strings.Join(slices.Sorted(maps.Keys(methods)), ", "))
 		}
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/gagliardetto/solana-go"
 )
@@ -128,7 +129,7 @@ func (e *TxError) UnmarshalJSON(b []byte) error {
 	var name string
 	if json.Unmarshal(b, &name) == nil {
 		if !slices.Contains(transactionErrors[:], name) {
-			return fmt.Errorf("unknown transaction error %q", name)
+			return fmt.Errorf("unknown transaction error %q, expected one of %s, or {\"InstructionError\":[index, error]}", name, strings.Join(transactionErrors[:], ", "))
 		}
 		e.err = &txError{name, text(name)}
 		return nil
@@ -146,7 +147,7 @@ func (e *TxError) UnmarshalJSON(b []byte) error {
 		return nil
 	}
 	if json.Unmarshal(o.At[1], &name) != nil || !slices.Contains(instructionErrors[:], name) {
-		return fmt.Errorf("read transaction error %s: unknown instruction error", b)
+		return fmt.Errorf("read transaction error %s: unknown instruction error, expected {\"Custom\": code} or one of %s", b, strings.Join(instructionErrors[:], ", "))
 	}
 	e.err = &txError{map[string]any{"InstructionError": []any{index, name}}, fmt.Sprintf("Error processing Instruction %d: %s", index, text(name))}
 	return nil
