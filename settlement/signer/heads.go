@@ -166,6 +166,8 @@ func (h *heads) step(e entry) {
 }
 
 // reopen lets a lane go on at any position from the journal's, or from r.From, once.
+// An epoch that a person says is open has no mint that landed, nor has any after it:
+// their messages count no more.
 func (h *heads) reopen(r Reopening) error {
 	l, known := h.lanes[r.Lane]
 	if !known {
@@ -174,6 +176,7 @@ func (h *heads) reopen(r Reopening) error {
 	if r.From != nil {
 		l = newHead(*r.From)
 		h.lanes[r.Lane] = l
+		h.drop(func(s spend) bool { return s.kind == chain.KindEpoch && s.lane == r.Lane && s.n >= *r.From })
 	}
 	l.bases, l.follows = nil, nil
 	clear(l.memos)

@@ -182,7 +182,12 @@ func (h *heads) forget(now time.Time) {
 	}
 	h.forgot = now
 	h.lamports = slices.DeleteFunc(h.lamports, old)
-	h.moves = slices.DeleteFunc(h.moves, old)
+	h.drop(old)
+}
+
+// drop takes moves out, and finds the places of the others anew.
+func (h *heads) drop(gone func(spend) bool) {
+	h.moves = slices.DeleteFunc(h.moves, gone)
 	clear(h.at)
 	for i := range h.moves {
 		if !h.linked {

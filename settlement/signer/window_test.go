@@ -112,6 +112,54 @@ func TestCoSignerMintsAFewTimes(t *testing.T) {
 	mustSign(t, s, ask(t, w.epoch(e3, 99), e3), others...) // a person saw that another book was published
 }
 
+// A person who saw that an epoch is open still gives its mint back its messages: the
+// journal says so too, and no other limit is freed by it.
+func TestReopenedEpochIsMintedAgain(t *testing.T) {
+	w := newWorld(t)
+	path := journalPath(t)
+	cosigner := func(c *ServerConfig) { c.Ring = NewRing(nil, w.Keys.Operator) }
+	s := w.server(t, path, cosigner)
+	pay, e3 := w.at("pay-0", 5), w.at("epoch", 3)
+	third := w.epoch(e3, 100)
+	e4 := e3.next(t, third)
+	fourth := w.epochAfter(e4, 100, third.Memo)
+	key := func(at seat) ionet.Key { return w.Keys.Secret.Public(at.C) }
+	payout := w.payout(pay, 9_000)
+	mustSign(t, s, ask(t, payout, pay), key(pay))
+	for i := range maxMints {
+		mustSign(t, s, ask(t, fresh(third, fmt.Sprint(i)), e3), key(e3))
+	}
+	for i := range maxMints {
+		mustSign(t, s, ask(t, fresh(fourth, fmt.Sprint(i)), e4), key(e4))
+	}
+	s.Close()
+
+	from := e4.N // the third landed: its messages go on counting
+	s = w.server(t, path, cosigner, func(c *ServerConfig) { c.Reopen = []Reopening{{e4.Lane, &from}} })
+	mustSign(t, s, ask(t, fresh(fourth, "reopened"), e4), key(e4))
+	if got, want := s.journal.heads.mints(entry{lane: e3.Lane, n: e3.N}, w.now), maxMints; got != want {
+		t.Errorf("%d messages of epoch 3 count, want %d", got, want)
+	}
+	s.Close()
+	from = e3.N
+	s = w.server(t, path, cosigner, func(c *ServerConfig) { c.Reopen = []Reopening{{e3.Lane, &from}} })
+	live := s.journal.heads
+	s.Close()
+	s = w.server(t, path, cosigner) // it is in the journal, not in the process
+	if got, want := fmt.Sprint(s.journal.heads.moves, s.journal.heads.at), fmt.Sprint(live.moves, live.at); got != want {
+		t.Errorf("read back, what counts is %s, want %s", got, want)
+	}
+	for i := range maxMints {
+		mustSign(t, s, ask(t, fresh(third, fmt.Sprint("again", i)), e3), key(e3))
+	}
+	mustRefuse(t, s, "window", ask(t, fresh(third, "one more"), e3))
+	mustRefuse(t, s, "window", ask(t, fresh(payout, "again"), pay))
+	for i := range maxMints {
+		mustSign(t, s, ask(t, fresh(fourth, fmt.Sprint("again", i)), e4), key(e4))
+	}
+	mustRefuse(t, s, "window", ask(t, fresh(fourth, "one more"), e4))
+}
+
 // An epoch's memo names the one before it, as far as this signer knows.
 func TestEpochsFollowEachOther(t *testing.T) {
 	for name, ring := range map[string]func(*world) *Ring{
