@@ -23,7 +23,8 @@ type attempt struct {
 	signature chain.Signature
 	blockhash rpc.Blockhash
 	steps     []step
-	payments  []payment // the debts of its content, where that is new
+	payments  []payment  // the debts of its content, where that is new
+	purpose   ionet.Hash // see waiting; zero where it is none of launchAll's
 	sent      bool
 	reason    string // why a node refused it; "" where none did
 	created   time.Time
@@ -54,7 +55,8 @@ func (s *Service) launch(ctx context.Context, d draft) error { return s.launchAl
 // launchAll takes drafts the whole way to the network, all of them together:
 //
 //	prepare, rehearse  nothing is durable; a crash loses nothing
-//	sign, read back    the same: a signature that is not persisted has left to nobody
+//	sign, read back    the same: a signature that is not persisted has left to nobody. Until it
+//	                   is, the same bytes wait in memory to be asked for again
 //	publish            the contents: files that nobody refers to yet
 //	persist            one SQL transaction; from its commit on the attempts are live: whoever
 //	                   leads resends their bytes until the lane or the dead rule ends them
@@ -83,6 +85,9 @@ func (s *Service) launchAll(ctx context.Context, drafts []draft) error {
 	if err != nil {
 		return errors.Join(failed, fmt.Errorf("persist %s: %w", kindsOf(attempts), err))
 	}
+	for _, a := range attempts {
+		s.waiting.forget(a.purpose)
+	}
 	if len(live) < len(attempts) {
 		failed = errors.Join(failed, fmt.Errorf("persist %s: %d of %d: %w", kindsOf(attempts), len(attempts)-len(live), len(attempts), errPositionTaken))
 	}
@@ -103,6 +108,9 @@ type unsigned struct {
 	steps     []step
 	message   []byte
 	blockhash rpc.Blockhash
+	tx        []byte // the message with the signatures that are there; nil where nobody was asked yet
+	purpose   ionet.Hash
+	terms     terms
 }
 
 // prepareAll makes the transactions of drafts over one blockhash, side by side.
@@ -171,18 +179,24 @@ func (s *Service) prepare(ctx context.Context, d draft, blockhash rpc.Blockhash,
 		if err != nil {
 			return nil, err
 		}
-		result, err := s.rehearse(ctx, message, blockhash)
+		ready := unsigned{draft: d, steps: steps, message: message, blockhash: blockhash, purpose: purposeOf(plan, steps), terms: s.termsOf(plan, blockhash, price)}
+		again := s.waiting.replace(&ready)
+		result, err := s.rehearse(ctx, ready.message, ready.blockhash)
 		if err != nil && carriesPayments(steps[0].content) {
 			return nil, err
 		}
-		if err == nil && result.Err == nil {
-			if message, err = s.withLimits(plan, result, price); err != nil {
+		if again && err == nil && result.Err != nil {
+			s.waiting.forget(ready.purpose) // perhaps because of its blockhash or limits
+			continue
+		}
+		if !again && err == nil && result.Err == nil {
+			if ready.message, err = s.withLimits(plan, result, price); err != nil {
 				return nil, err
 			}
 		}
 		if result.Err == nil || !carriesPayments(steps[0].content) {
 			// What moves no debt is sent over doubts of one node: preflight asks again.
-			return &unsigned{d, steps, message, blockhash}, nil
+			return &ready, nil
 		}
 		i, ok := plan.MovementAt(result.Err.Instruction)
 		if !ok {
@@ -285,13 +299,16 @@ func (s *Service) signAll(ctx context.Context, ready []unsigned) ([]*attempt, er
 	signed, errs := s.sign(ctx, ready)
 	var list []*attempt
 	for i, u := range ready {
+		u.tx = signed[i]
+		s.waiting.keep(u)
 		if errs[i] == nil {
 			var a attempt
 			if a, errs[i] = readBack(signed[i], u.steps, u.blockhash); errs[i] == nil {
-				a.payments = u.draft.payments
+				a.payments, a.purpose = u.draft.payments, u.purpose
 				list = append(list, &a)
 				continue
 			}
+			s.waiting.forget(u.purpose)
 		}
 		errs[i] = fmt.Errorf("sign %s: %w", u.draft.kind, errs[i])
 	}

@@ -35,22 +35,41 @@ func (s *Service) authorityOf(source ionet.Key) (authority, bool) {
 // sign. It decides whom to ask, nothing else: any m of the members sign the same content.
 type cosigners struct {
 	mu     sync.Mutex
-	until  map[ionet.Key]time.Time
+	until  map[ionet.Key]time.Time   // those that did not sign rest until then
+	well   map[memberKind]bool       // those that signed when they were last asked
 	chosen map[ionet.Key][]ionet.Key // by multisig
+}
+
+// memberKind is a member, asked for transactions of a kind: it may refuse one and sign
+// another.
+type memberKind struct {
+	member ionet.Key
+	kind   chain.Kind
 }
 
 // cosignerRest is for how long a member that did not sign is asked only where the
 // others do not suffice.
 const cosignerRest = time.Minute
 
-// fail notes that the member did not sign.
-func (c *cosigners) fail(member ionet.Key, now time.Time) {
+// note notes whether the member signed that was asked for one of the kind.
+func (c *cosigners) note(member ionet.Key, kind chain.Kind, signed bool, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.until == nil {
-		c.until = map[ionet.Key]time.Time{}
+		c.until, c.well = map[ionet.Key]time.Time{}, map[memberKind]bool{}
 	}
-	c.until[member] = now.Add(cosignerRest)
+	c.well[memberKind{member, kind}] = signed
+	delete(c.until, member)
+	if !signed {
+		c.until[member] = now.Add(cosignerRest)
+	}
+}
+
+// isWell reports whether the member signed when it was last asked for one of the kind.
+func (c *cosigners) isWell(member ionet.Key, kind chain.Kind) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.well[memberKind{member, kind}]
 }
 
 // rests reports whether the member did not sign a while ago.
@@ -62,7 +81,8 @@ func (c *cosigners) rests(member ionet.Key, now time.Time) bool {
 
 // choose takes m of the members that have a signer: the one named first, then
 // those that were chosen last, so that one that was away is not asked again as long as
-// the others sign; last those that did not sign a moment ago.
+// the others sign; last those that did not sign a moment ago, by turns: any of them may
+// be back.
 func (c *cosigners) choose(multisig ionet.Key, members []ionet.Key, m int, first ionet.Key, now time.Time) []ionet.Key {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -77,7 +97,7 @@ func (c *cosigners) choose(multisig ionet.Key, members []ionet.Key, m int, first
 		}
 		return 2
 	}
-	slices.SortStableFunc(members, func(x, y ionet.Key) int { return cmp.Compare(rank(x), rank(y)) })
+	slices.SortStableFunc(members, func(x, y ionet.Key) int { return cmp.Or(cmp.Compare(rank(x), rank(y)), c.until[x].Compare(c.until[y])) })
 	members = members[:m]
 	slices.SortFunc(members, func(x, y ionet.Key) int { return slices.Compare(x[:], y[:]) })
 	if c.chosen == nil {

@@ -256,7 +256,7 @@ func TestMemberClaims(t *testing.T) {
 	if got := plan.Cosigners[m.net.Network.Authorities.Reward]; !slices.Equal(got, want) {
 		t.Errorf("co-signers are %v, want %v", got, want)
 	}
-	m.cosigners.fail(publicOf("member a"), m.now())
+	m.cosigners.note(publicOf("member a"), chain.KindPayout, false, m.now())
 	plan = chain.Plan{Kind: chain.KindPayout, FeePayer: m.net.Network.Keys.Operator}
 	if err := m.authorize(&plan, m.net.Network.Vaults.Reward); err != nil || !slices.Equal(plan.Cosigners[m.net.Network.Authorities.Reward], want) {
 		t.Errorf("one who did not sign is asked again at once: %v, %v", plan.Cosigners, err)

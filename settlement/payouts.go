@@ -2,6 +2,7 @@ package settlement
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -102,7 +103,7 @@ func (s *Service) payDue(ctx context.Context, pool *lanePool) error {
 		if !ok {
 			break
 		}
-		d, err := s.payoutDraft(l, draw(s.cfg.Rand), part)
+		d, err := s.payoutDraft(l, batchOf(l, part), part)
 		if err != nil {
 			return err
 		}
@@ -277,6 +278,17 @@ const insertHeld = `
 INSERT INTO held_payees (payee, owed, reason, retry_at)
 SELECT t.payee, t.owed, t.reason, $4 FROM unnest($1::bytea[], $2::text[], $3::text[]) AS t (payee, owed, reason) ORDER BY t.payee
 ON CONFLICT (payee) DO UPDATE SET owed = excluded.owed, reason = excluded.reason, retry_at = excluded.retry_at`
+
+// batchOf names a batch by where it stands and whom it pays: a pass that makes it again,
+// because it was not signed, asks signers for the same content.
+func batchOf(l lane, list []payment) [16]byte {
+	parts := [][]byte{[]byte("io/batch/1"), l.address[:], binary.LittleEndian.AppendUint64(nil, l.position), l.c[:]}
+	for _, p := range list {
+		parts = append(parts, p.payee[:], binary.LittleEndian.AppendUint64(nil, p.amount.Base()))
+	}
+	h := ionet.HashOf(parts...)
+	return [16]byte(h[:16])
+}
 
 func (s *Service) payoutDraft(l lane, batch [16]byte, list []payment) (draft, error) {
 	sum, err := debtOf(list)

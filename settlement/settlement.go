@@ -172,6 +172,7 @@ type Service struct {
 	sentAt    map[ionet.Hash]time.Time // when live attempts were last sent, by message; guarded by pass
 	signers   *signers
 	cosigners cosigners
+	waiting   waiting                  // waiting.go
 	payees    int                      // of one payout at most
 	fenced    int64                    // number of the lease whose fence was told; guarded by pass
 	lifted    ionet.Key                // held payee that was looked at last; guarded by pass; lift.go

@@ -19,34 +19,43 @@ type signing struct {
 	message []byte
 	missing []ionet.Key // who has yet to sign
 	lanes   []lane
-	why     error // what those said who were asked and did not sign
+	tried   []ionet.Key // whose signers were asked
+	why     error       // what those said who were asked and did not sign
 }
 
-// sign returns the signed transaction of each, or why it was not signed.
+// sign returns the transaction of each with the signatures that it has now, and why it
+// lacks some.
 func (s *Service) sign(ctx context.Context, list []unsigned) ([][]byte, []error) {
 	jobs := make([]*signing, len(list))
 	for i, u := range list {
-		jobs[i] = &signing{kind: u.draft.kind, message: u.message}
-		for _, st := range u.steps {
-			jobs[i].lanes = append(jobs[i].lanes, st.lane)
-		}
-		jobs[i].tx, jobs[i].missing, jobs[i].why = chain.SignMessage(u.message)
+		jobs[i] = newSigning(u)
 	}
 	s.complete(ctx, jobs)
 	signed, errs := make([][]byte, len(list)), make([]error, len(list))
 	for i, j := range jobs {
-		signed[i], errs[i] = j.tx, s.lacks(j)
+		signed[i], errs[i] = j.tx, j.lacks()
 	}
 	s.signers.allow(jobs, errs)
 	return signed, errs
 }
 
-// lacks is the error of a transaction that still lacks signatures; nil where it has
-// all. Co-signers that did not sign are not chosen for a while.
-func (s *Service) lacks(j *signing) error {
-	for _, key := range j.missing {
-		s.cosigners.fail(key, s.now())
+// newSigning goes on with the signatures that u has.
+func newSigning(u unsigned) *signing {
+	j := &signing{kind: u.draft.kind, message: u.message}
+	for _, st := range u.steps {
+		j.lanes = append(j.lanes, st.lane)
 	}
+	if u.tx != nil {
+		j.tx, j.missing, j.why = chain.Attach(u.tx, nil)
+	} else {
+		j.tx, j.missing, j.why = chain.SignMessage(u.message)
+	}
+	return j
+}
+
+// lacks is the error of a transaction that still lacks signatures; nil where it has
+// all.
+func (j *signing) lacks() error {
 	switch {
 	case len(j.missing) == 0 && j.tx != nil:
 		return nil
@@ -56,19 +65,56 @@ func (s *Service) lacks(j *signing) error {
 	return fmt.Errorf("a key to sign with is missing: that of %s", j.missing[0])
 }
 
-// complete asks all signers side by side for what they owe to each transaction, and
-// puts it in. Nothing that it does is durable: whoever reads the transaction back and
-// persists it makes it count.
+// complete asks the signers for what they owe to each transaction, and puts it in: first
+// those that did not sign when they were last asked, and the others only where these do:
+// who signs counts what he signs, and as long as one is away nobody else signs in vain.
+// Nothing that it does is durable: whoever reads the transaction back and persists it
+// makes it count.
 func (s *Service) complete(ctx context.Context, jobs []*signing) {
-	k := s.signers
 	for _, j := range jobs {
 		if j.why == nil {
-			j.why = k.resting(j.kind)
+			j.why = s.signers.resting(j.kind)
 		}
 	}
+	s.askAll(ctx, jobs, s.doubts)
+	for _, j := range jobs {
+		if len(j.tried) > 0 && j.why == nil && slices.ContainsFunc(j.tried, j.isMissing) {
+			j.why = j.lacks()
+		}
+	}
+	s.askAll(ctx, jobs, func(int, *signing) bool { return true })
+	for _, j := range jobs {
+		for _, key := range j.tried {
+			s.cosigners.note(key, j.kind, !j.isMissing(key), s.now())
+		}
+	}
+}
+
+// doubts reports whether signer n did not answer when it was last asked, or did not sign
+// one of j's kind then with a key that j lacks, or was not asked for any yet.
+func (s *Service) doubts(n int, j *signing) bool {
+	if s.signers.state(n).err != nil {
+		return true
+	}
+	keys := s.signers.keysOf(n)
+	return slices.ContainsFunc(j.missing, func(key ionet.Key) bool { return keys[key] && !s.cosigners.isWell(key, j.kind) })
+}
+
+// askAll asks all signers that owe a signature, side by side, those of which of says so.
+func (s *Service) askAll(ctx context.Context, jobs []*signing, of func(n int, j *signing) bool) {
+	k := s.signers
 	asked := make([][]*signing, len(k.list))
 	for n := range k.list {
-		asked[n] = k.wanted(n, jobs)
+		for _, j := range k.wanted(n, jobs) {
+			if of(n, j) {
+				asked[n] = append(asked[n], j)
+			}
+		}
+	}
+	for n := range k.list {
+		for _, j := range asked[n] {
+			j.try(k.keysOf(n))
+		}
 	}
 	answers, errs := make([][]signer.Signed, len(k.list)), make([]error, len(k.list))
 	s.each(len(k.list), func(n int) {
@@ -89,6 +135,17 @@ func (s *Service) complete(ctx context.Context, jobs []*signing) {
 		}
 	}
 }
+
+// try notes the keys that j lacks and a signer has that is asked for them.
+func (j *signing) try(keys map[ionet.Key]bool) {
+	for _, key := range j.missing {
+		if keys[key] {
+			j.tried = append(j.tried, key)
+		}
+	}
+}
+
+func (j *signing) isMissing(key ionet.Key) bool { return slices.Contains(j.missing, key) }
 
 // take puts in those signatures that are missing and verify: a wrong one by a signer
 // that has no such key keeps nobody else's out.
@@ -114,16 +171,26 @@ func (j *signing) take(signatures map[ionet.Key]chain.Signature) {
 	j.tx, j.missing = tx, missing
 }
 
-// wanted returns the transactions that lack a signature that signer n may make.
+// wanted returns the transactions that lack a signature that signer n may make: with its
+// keys, or, by the first, with those of lanes.
 func (k *signers) wanted(n int, jobs []*signing) (asked []*signing) {
-	keys := k.keysOf(n)
-	owes := func(key ionet.Key) bool { return keys[key] }
+	owes := func(key ionet.Key) bool { return k.keysOf(n)[key] || n == 0 && !k.others(key) }
 	for _, j := range jobs {
-		if j.why == nil && len(j.missing) > 0 && (n == 0 || slices.ContainsFunc(j.missing, owes)) {
+		if j.why == nil && slices.ContainsFunc(j.missing, owes) {
 			asked = append(asked, j)
 		}
 	}
 	return asked
+}
+
+// others reports whether the money key is that of another signer than the first.
+func (k *signers) others(key ionet.Key) bool {
+	for n := 1; n < len(k.list); n++ {
+		if k.keysOf(n)[key] {
+			return true
+		}
+	}
+	return false
 }
 
 // ask asks signer n, unless it did not answer a moment ago.

@@ -248,7 +248,7 @@ func (s *Service) signClaim(ctx context.Context, tx []byte, l lane) ([]byte, err
 	j := &signing{kind: chain.KindClaim, tx: tx, message: raw.Message, missing: raw.Missing(), lanes: []lane{l}}
 	s.complete(ctx, []*signing{j})
 	j.missing = slices.DeleteFunc(j.missing, func(k ionet.Key) bool { return k == raw.FeePayer }) // of an offer
-	if err := s.lacks(j); err != nil {
+	if err := j.lacks(); err != nil {
 		return nil, s.notSigned(raw.FeePayer, l, err)
 	}
 	s.signers.allow([]*signing{j}, []error{nil})
