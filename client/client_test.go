@@ -166,7 +166,7 @@ func resultsFor(w http.ResponseWriter, r *http.Request) {
 
 func TestSubmit(t *testing.T) {
 	list := statements(3)
-	ack := proofs.Sign(testNetwork, proofs.KindAck, ed25519.NewKeyFromSeed(make([]byte, 32)), proofs.Ack{Statement: list[1].Statement.ID()}.Encode())
+	ack := proofs.SignAcks(testNetwork, ed25519.NewKeyFromSeed(make([]byte, 32)), proofs.Arrival{}, []ionet.Hash{list[1].Statement.ID()})[0]
 	list[1].Ack = &ack
 	var network string
 	api, _ := answering(t, func(w http.ResponseWriter, r *http.Request) { network = r.Header.Get(NetworkHeader); resultsFor(w, r) })

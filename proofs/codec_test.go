@@ -67,8 +67,7 @@ func reencode(network ionet.Hash, kind Kind, signer ionet.Key, body []byte) ([]b
 	case KindVoucher:
 		return again(ParseVoucher(body))
 	case KindAck:
-		a, err := ParseAck(body)
-		return a.Encode(), err
+		return again(ParseAck(body))
 	case KindPrice:
 		return again(ParsePrice(body))
 	case KindPolicy:
@@ -96,18 +95,18 @@ func samples(t testing.TB) []sample {
 	io := ionet.MustAmount
 	all := append(textSamples(t, hash), []sample{
 		{"inventory", KindInventory, "worker", body(t, Inventory{Delegation: hash("delegation"), Devices: []InventoryDevice{
-			{UUID: device(1), Name: h100, MemoryMiB: 81559, PCI: "00000000:01:00.0", CCMajor: 9, Driver: "580.65.06"},
-			{UUID: device(2), Name: rtx4090, MemoryMiB: 24564, PCI: "00000000:02:00.0", CCMajor: 8, CCMinor: 9, Driver: "580.65.06"},
+			{UUID: device(1), Name: h100, MemoryMiB: 81559, PCI: "00000000:01:00.0", CCMajor: 9, Driver: "580.65.06", VBIOS: "96.00.89.00.01", ECC: ModeOn},
+			{UUID: device(2), Name: rtx4090, MemoryMiB: 24564, PCI: "00000000:02:00.0", CCMajor: 8, CCMinor: 9, Driver: "580.65.06", VBIOS: "95.02.3C.00.A1", MIG: ModeUntold, ECC: ModeUntold},
 		}})},
 		{"inventory-simulated", KindInventory, "worker", body(t, Inventory{Delegation: hash("delegation"), Simulated: true, Devices: []InventoryDevice{
-			{UUID: device(3), Name: "~", PCI: " ", Driver: strings.Repeat("x", maxText), MemoryMiB: math.MaxUint32, CCMajor: 255, CCMinor: 255},
+			{UUID: device(3), Name: "~", PCI: " ", Driver: strings.Repeat("x", maxText), VBIOS: "?", MIG: ModeOn, ECC: ModeOff, MemoryMiB: math.MaxUint32, CCMajor: 255, CCMinor: 255},
 		}})},
 		{"uptime", KindUptime, "worker", body(t, Uptime{Epoch: 7, Sample: 3, BeaconSlot: 424242, BeaconHash: public("block"), Previous: hash("previous"),
 			Delegation: hash("delegation"), Inventory: hash("inventory"), Devices: []UptimeDevice{
-				{Utilization: 97, MemoryMiB: 70123, Temperature: 64, PowerW: 688}, {Status: DeviceGone},
+				{Utilization: 97, MemoryMiB: 70123, Temperature: 64, PowerW: 688, SMMHz: 1755, MemoryMHz: 2619, ECCErrors: 3, Processes: 2}, {Status: DeviceGone},
 			}})},
 		{"uptime-untold", KindUptime, "worker", body(t, Uptime{Epoch: math.MaxUint64, Sample: math.MaxUint16, Devices: []UptimeDevice{
-			{Utilization: NoUtilization, Temperature: NoTemperature, PowerW: NoPower}, {Utilization: 100, Temperature: -5},
+			{Utilization: NoUtilization, Temperature: NoTemperature, PowerW: NoPower, SMMHz: NoClock, MemoryMHz: NoClock, ECCErrors: NoECCErrors, Processes: NoProcesses}, {Utilization: 100, Temperature: -5},
 		}})},
 		{"offer", KindOffer, "worker", body(t, Offer{Sequence: 12, Expires: expires, Endpoint: "https://gpu.example:8443/v1", Capacity: 16, Models: []OfferModel{
 			{Name: "flux/schnell", Unit: UnitImage, Price: io(250_000), Per: 1},
@@ -124,11 +123,22 @@ func samples(t testing.TB) []sample {
 		{"channel-close", KindChannelClose, "session", body(t, ChannelClose{Channel: public("channel"), Cumulative: io(1861)})},
 		{"voucher", KindVoucher, "session", body(t, Voucher{Channel: public("channel"), Cumulative: io(2000)})},
 		{"voucher-expiring", KindVoucher, "session", body(t, Voucher{Channel: public("channel"), Cumulative: io(math.MaxInt64), Expiry: expires})},
-		{"ack", KindAck, "service", Ack{Statement: hash("statement"), Arrival: Arrival{Epoch: 7, Sample: 4}}.Encode()},
+		{"ack", KindAck, "service", body(t, Ack{Statement: hash("statement"), Arrival: Arrival{Epoch: 7, Sample: 4}, Size: 1})},
+		{"ack-of-five", KindAck, "service", ackOf(t, 5, 2)},
+		{"ack-of-five-last", KindAck, "service", ackOf(t, 5, 4)},
 		{"price", KindPrice, "oracle", body(t, Price{Epoch: 7, Observed: issued, MicroUSD: 312_000})},
 		{"policy", KindPolicy, "service", body(t, PolicyChange{Version: 2, FirstEpoch: 9, Policy: hash("policy")})},
 	}...)
 	return all
+}
+
+// ackOf is the body of the ack of the i-th of n statements.
+func ackOf(t testing.TB, n, i int) []byte {
+	ids := make([]ionet.Hash, n)
+	for j := range ids {
+		ids[j] = ionet.HashOf([]byte{byte(j)})
+	}
+	return SignAcks(testNetwork, key("service"), Arrival{Epoch: 7, Sample: 4}, ids)[i].Body
 }
 
 func textSamples(t testing.TB, hash func(string) ionet.Hash) []sample {

@@ -62,26 +62,44 @@ func ParseEnvelope(b []byte) (e Envelope, rest []byte, err error) {
 }
 
 // SignedBytes returns what is signed: for text kinds and vouchers the body, for
-// all others "io-settlement/v1/" ‖ name ‖ "\n" ‖ network id ‖ body.
+// all others "io-settlement/v1/" ‖ name ‖ "\n" ‖ network id ‖ body, where an ack
+// has in place of the body what its path leads to. An ack whose body does not
+// parse has none: nil.
 func SignedBytes(network ionet.Hash, kind Kind, body []byte) []byte {
-	return appendSignedBytes(nil, network, kind, body)
+	b, ok := appendSignedBytes(nil, network, kind, body)
+	if !ok {
+		return nil
+	}
+	return b
 }
 
-func appendSignedBytes(b []byte, network ionet.Hash, kind Kind, body []byte) []byte {
+func appendSignedBytes(b []byte, network ionet.Hash, kind Kind, body []byte) (_ []byte, ok bool) {
 	if kind.prefixed() {
 		b = append(b, signPrefix...)
 		b = append(b, kind.String()...)
 		b = append(b, '\n')
 		b = append(b, network[:]...)
 	}
-	return append(b, body...)
+	if kind != KindAck {
+		return append(b, body...), true
+	}
+	a, err := ParseAck(body)
+	if err != nil {
+		return b, false
+	}
+	w := writer{b: b}
+	w.promise(a.Arrival, a.Size, a.Root())
+	return w.b, true
 }
 
 const signPrefix = "io-settlement/v1/"
 
-// Sign makes the envelope of body, signed by key.
+// Sign makes the envelope of body, signed by key. What has no signed bytes gets no
+// signature.
 func Sign(network ionet.Hash, kind Kind, key ed25519.PrivateKey, body []byte) Envelope {
 	e := Envelope{Kind: kind, Signer: ionet.Key(key.Public().(ed25519.PublicKey)), Body: body}
-	copy(e.Signature[:], ed25519.Sign(key, SignedBytes(network, kind, body)))
+	if b, ok := appendSignedBytes(nil, network, kind, body); ok {
+		copy(e.Signature[:], ed25519.Sign(key, b))
+	}
 	return e
 }

@@ -12,11 +12,12 @@ import (
 // What must not be encoded. The same checks stand behind the parsers.
 func TestEncodeRefuses(t *testing.T) {
 	io := ionet.MustAmount
-	dev := InventoryDevice{UUID: device(1), Name: h100, PCI: "0", Driver: "1"}
+	dev := InventoryDevice{UUID: device(1), Name: h100, PCI: "0", Driver: "1", VBIOS: "2"}
 	other := dev
 	other.UUID = device(2)
-	long, foreign, empty := dev, dev, dev
+	long, foreign, empty, unnamed, mig, ecc := dev, dev, dev, dev, dev, dev
 	long.Name, foreign.Driver, empty.PCI = strings.Repeat("x", maxText+1), "é", ""
+	unnamed.VBIOS, mig.MIG, ecc.ECC = "", 2, ModeUntold-1
 	up := UptimeDevice{Utilization: 1}
 	job := Job{Model: "m", Per: 3, Price: io(2), Units: 4, Fee: io(3), Before: io(1), After: io(4), Cumulative: io(4)}
 	change := func(f func(*Job)) Job { j := job; f(&j); return j }
@@ -30,12 +31,24 @@ func TestEncodeRefuses(t *testing.T) {
 		"inventory: devices[0].name":         Inventory{Devices: []InventoryDevice{long}},
 		"inventory: devices[0].driver":       Inventory{Devices: []InventoryDevice{foreign}},
 		"inventory: devices[0].pci":          Inventory{Devices: []InventoryDevice{empty}},
+		"inventory: devices[0].vbios":        Inventory{Devices: []InventoryDevice{unnamed}},
+		"inventory: devices[0].mig":          Inventory{Devices: []InventoryDevice{mig}},
+		"inventory: devices[0].ecc":          Inventory{Devices: []InventoryDevice{ecc}},
 		"uptime: epoch":                      Uptime{Devices: []UptimeDevice{up}},
 		"uptime: no devices":                 Uptime{Epoch: 1},
 		"uptime: too many devices":           Uptime{Epoch: 1, Devices: make([]UptimeDevice, MaxDevices+1)},
 		"uptime: devices[0].status":          Uptime{Epoch: 1, Devices: []UptimeDevice{{Status: 2}}},
 		"uptime: devices[0] gone with watts": Uptime{Epoch: 1, Devices: []UptimeDevice{{Status: DeviceGone, PowerW: 1}}},
+		"uptime: devices[0] gone with MHz":   Uptime{Epoch: 1, Devices: []UptimeDevice{{Status: DeviceGone, MemoryMHz: 1}}},
+		"uptime: devices[0] gone with jobs":  Uptime{Epoch: 1, Devices: []UptimeDevice{{Status: DeviceGone, Processes: 1}}},
 		"uptime: devices[0].utilization":     Uptime{Epoch: 1, Devices: []UptimeDevice{{Utilization: 101}}},
+		"ack: of no tree":                    Ack{},
+		"ack: of too large a tree":           Ack{Size: MaxAckTree + 1, Path: make([]ionet.Hash, 17)},
+		"ack: index beyond the tree":         Ack{Index: 1, Size: 1},
+		"ack: no path":                       Ack{Size: 2},
+		"ack: a path of none":                Ack{Size: 1, Path: make([]ionet.Hash, 1)},
+		"ack: too short a path":              Ack{Index: 3, Size: 5, Path: make([]ionet.Hash, 2)},
+		"ack: too long a path":               Ack{Index: 4, Size: 5, Path: make([]ionet.Hash, 2)},
 		"offer: no models":                   offer(),
 		"offer: endpoint":                    Offer{Models: []OfferModel{model}},
 		"offer: order":                       offer(OfferModel{Name: "n", Per: 1}, model),

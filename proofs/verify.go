@@ -40,7 +40,8 @@ func CheckKey(k ionet.Key) error {
 
 // Verify checks the signature by the rule of FORMAT.md, section 3.
 func (e *Envelope) Verify(network ionet.Hash) error {
-	if !ed25519.VerifyWithOptions(e.Signer[:], SignedBytes(network, e.Kind, e.Body), e.Signature[:], zip215) || !e.strict() {
+	b, ok := appendSignedBytes(nil, network, e.Kind, e.Body)
+	if !ok || !ed25519.VerifyWithOptions(e.Signer[:], b, e.Signature[:], zip215) || !e.strict() {
 		return e.badSignature()
 	}
 	return nil
@@ -84,15 +85,21 @@ func (v *Verifier) Verify(envelopes []Envelope) []error {
 
 func (v *Verifier) verify(envelopes []Envelope, errs []error) {
 	batch := ed25519.NewBatchVerifierWithCapacity(len(envelopes))
+	added := make([]int, 0, len(envelopes))
 	var scratch []byte // the batch hashes a message when it is added
 	for i := range envelopes {
 		e := &envelopes[i]
-		scratch = appendSignedBytes(scratch[:0], v.network, e.Kind, e.Body)
+		var ok bool
+		if scratch, ok = appendSignedBytes(scratch[:0], v.network, e.Kind, e.Body); !ok {
+			errs[i] = e.badSignature()
+			continue
+		}
 		v.keys.AddWithOptions(batch, e.Signer[:], scratch, e.Signature[:], zip215)
+		added = append(added, i)
 	}
 	_, each := batch.Verify(rand.Reader)
-	for i, ok := range each {
-		if e := &envelopes[i]; !ok || !e.strict() {
+	for j, i := range added {
+		if e := &envelopes[i]; !each[j] || !e.strict() {
 			errs[i] = e.badSignature()
 		}
 	}

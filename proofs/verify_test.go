@@ -121,7 +121,7 @@ func TestVerifyMany(t *testing.T) {
 	}
 	all := make([]Envelope, 1500) // more than one chunk
 	for i := range all {
-		all[i] = Sign(testNetwork, KindAck, key(fmt.Sprint(i%50)), fmt.Append(nil, i))
+		all[i] = Sign(testNetwork, KindUptime, key(fmt.Sprint(i%50)), fmt.Append(nil, i))
 	}
 	all[1024].Signature[3] ^= 0x10
 	for i, err := range v.Verify(all) {
@@ -157,6 +157,9 @@ func TestSignatureBindsNetworkAndKind(t *testing.T) {
 			continue
 		}
 		e := Sign(testNetwork, kind, key("w"), []byte("body"))
+		if kind == KindAck {
+			e = SignAcks(testNetwork, key("w"), Arrival{}, []ionet.Hash{{}})[0]
+		}
 		if err := e.Verify(testNetwork); err != nil {
 			t.Errorf("%s: %v", kind, err)
 		}
@@ -183,7 +186,7 @@ func TestPrefixIsNoTransaction(t *testing.T) {
 	if b := SignedBytes(testNetwork, KindUptime, nil); b[0] != 105 {
 		t.Errorf("first byte is %d, want 105", b[0])
 	}
-	if got, want := string(SignedBytes(testNetwork, KindAck, []byte("x"))), "io-settlement/v1/ack\n"+string(testNetwork[:])+"x"; got != want {
+	if got, want := string(SignedBytes(testNetwork, KindPrice, []byte("x"))), "io-settlement/v1/price\n"+string(testNetwork[:])+"x"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -21,6 +21,13 @@ type Inventory struct {
 	Devices    []InventoryDevice // 1..MaxDevices
 }
 
+// What a device says of a mode that it can be in.
+const (
+	ModeOff    = 0
+	ModeOn     = 1
+	ModeUntold = 255 // it does not tell, or has no such mode
+)
+
 // InventoryDevice is one GPU.
 type InventoryDevice struct {
 	UUID             ionet.UUID
@@ -29,6 +36,8 @@ type InventoryDevice struct {
 	PCI              string
 	CCMajor, CCMinor uint8 // compute capability
 	Driver           string
+	VBIOS            string
+	MIG, ECC         uint8 // ModeOff, ModeOn or ModeUntold
 }
 
 // Encode returns the body of an inventory statement.
@@ -48,6 +57,9 @@ func (v Inventory) Encode() ([]byte, error) {
 		w.u8(d.CCMajor)
 		w.u8(d.CCMinor)
 		w.str(d.Driver)
+		w.str(d.VBIOS)
+		w.u8(d.MIG)
+		w.u8(d.ECC)
 	}
 	return w.b, nil
 }
@@ -56,10 +68,11 @@ func (v Inventory) Encode() ([]byte, error) {
 func ParseInventory(body []byte) (Inventory, error) {
 	r := reader{b: body}
 	v := Inventory{Delegation: r.b32(), Simulated: r.flag()}
-	for range r.count("devices", 1, MaxDevices, 16+4+4+4+2+4) {
+	for range r.count("devices", 1, MaxDevices, 16+4+4+4+2+4+4+2) {
 		v.Devices = append(v.Devices, InventoryDevice{
 			UUID: r.b16(), Name: r.text("name", maxText), MemoryMiB: r.u32(), PCI: r.text("pci", maxText),
 			CCMajor: r.u8(), CCMinor: r.u8(), Driver: r.text("driver", maxText),
+			VBIOS: r.text("vbios", maxText), MIG: r.u8(), ECC: r.u8(),
 		})
 	}
 	if err := r.end("inventory"); err != nil {
@@ -79,10 +92,26 @@ func (v Inventory) check() error {
 		if i > 0 && bytes.Compare(v.Devices[i-1].UUID[:], d.UUID[:]) >= 0 {
 			return fmt.Errorf("devices[%d].uuid does not ascend", i)
 		}
-		for _, t := range []struct{ field, s string }{{"name", d.Name}, {"pci", d.PCI}, {"driver", d.Driver}} {
-			if err := checkText(fmt.Sprintf("devices[%d].%s", i, t.field), t.s, maxText); err != nil {
-				return err
-			}
+		if err := d.check(); err != nil {
+			return fmt.Errorf("devices[%d].%w", i, err)
+		}
+	}
+	return nil
+}
+
+// check names the field that is wrong.
+func (d InventoryDevice) check() error {
+	for _, t := range []struct{ field, s string }{{"name", d.Name}, {"pci", d.PCI}, {"driver", d.Driver}, {"vbios", d.VBIOS}} {
+		if err := checkText(t.field, t.s, maxText); err != nil {
+			return err
+		}
+	}
+	for _, m := range []struct {
+		field string
+		mode  uint8
+	}{{"mig", d.MIG}, {"ecc", d.ECC}} {
+		if m.mode > ModeOn && m.mode != ModeUntold {
+			return fmt.Errorf("%s is %d, not 0, 1 or 255", m.field, m.mode)
 		}
 	}
 	return nil
@@ -99,6 +128,9 @@ const (
 	NoUtilization = 255
 	NoTemperature = -32768
 	NoPower       = 65535
+	NoClock       = 65535
+	NoECCErrors   = 1<<32 - 1
+	NoProcesses   = 65535
 )
 
 // Uptime is what a worker measured in one sample, with an entry for each device
@@ -121,7 +153,14 @@ type UptimeDevice struct {
 	MemoryMiB   uint32 // used
 	Temperature int16  // C, or NoTemperature
 	PowerW      uint16 // W, or NoPower
+	SMMHz       uint16 // MHz of the streaming multiprocessors, or NoClock
+	MemoryMHz   uint16 // MHz of the memory, or NoClock
+	ECCErrors   uint32 // uncorrected since the driver was loaded, or NoECCErrors
+	Processes   uint16 // compute processes on the device, or NoProcesses
 }
+
+// uptimeDeviceSize is the size of an encoded entry in bytes.
+const uptimeDeviceSize = 1 + 1 + 4 + 2 + 2 + 2 + 2 + 4 + 2
 
 // Encode returns the body of an uptime statement.
 func (u Uptime) Encode() ([]byte, error) {
@@ -143,6 +182,10 @@ func (u Uptime) Encode() ([]byte, error) {
 		w.u32(d.MemoryMiB)
 		w.u16(uint16(d.Temperature))
 		w.u16(d.PowerW)
+		w.u16(d.SMMHz)
+		w.u16(d.MemoryMHz)
+		w.u32(d.ECCErrors)
+		w.u16(d.Processes)
 	}
 	return w.b, nil
 }
@@ -154,10 +197,13 @@ func ParseUptime(body []byte) (Uptime, error) {
 		Epoch: r.u64(), Sample: r.u16(), BeaconSlot: r.u64(), BeaconHash: r.b32(),
 		Previous: r.b32(), Delegation: r.b32(), Inventory: r.b32(),
 	}
-	n := r.count("devices", 1, MaxDevices, 10)
+	n := r.count("devices", 1, MaxDevices, uptimeDeviceSize)
 	u.Devices = make([]UptimeDevice, n)
 	for i := range u.Devices {
-		u.Devices[i] = UptimeDevice{Status: r.u8(), Utilization: r.u8(), MemoryMiB: r.u32(), Temperature: int16(r.u16()), PowerW: r.u16()}
+		u.Devices[i] = UptimeDevice{
+			Status: r.u8(), Utilization: r.u8(), MemoryMiB: r.u32(), Temperature: int16(r.u16()), PowerW: r.u16(),
+			SMMHz: r.u16(), MemoryMHz: r.u16(), ECCErrors: r.u32(), Processes: r.u16(),
+		}
 	}
 	if err := r.end("uptime"); err != nil {
 		return Uptime{}, err
@@ -186,33 +232,4 @@ func (u Uptime) check() error {
 		}
 	}
 	return nil
-}
-
-// Arrival is the epoch and sample in which the service received a statement.
-type Arrival struct {
-	Epoch  uint64
-	Sample uint16
-}
-
-// Ack is the service's signed answer: the statement arrived then. An ack whose
-// statement is missing from the book proves omission.
-type Ack struct {
-	Statement ionet.Hash
-	Arrival   Arrival
-}
-
-// Encode returns the body of an ack.
-func (a Ack) Encode() []byte {
-	var w writer
-	w.raw(a.Statement[:])
-	w.u64(a.Arrival.Epoch)
-	w.u16(a.Arrival.Sample)
-	return w.b
-}
-
-// ParseAck parses the body of an ack.
-func ParseAck(body []byte) (Ack, error) {
-	r := reader{b: body}
-	a := Ack{Statement: r.b32(), Arrival: Arrival{Epoch: r.u64(), Sample: r.u16()}}
-	return a, r.end("ack")
 }

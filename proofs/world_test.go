@@ -178,7 +178,7 @@ func (w *world) hostAt(name string, delegation ionet.Hash, at Arrival, simulated
 	inv := Inventory{Delegation: delegation, Simulated: simulated}
 	for _, g := range gpus {
 		inv.Devices = append(inv.Devices, InventoryDevice{
-			UUID: device(g.n), Name: g.name, MemoryMiB: 81559, PCI: "00000000:01:00.0", CCMajor: 9, Driver: "580.65.06",
+			UUID: device(g.n), Name: g.name, MemoryMiB: 81559, PCI: "00000000:01:00.0", CCMajor: 9, Driver: "580.65.06", VBIOS: "96.00.89.00.01", ECC: ModeOn,
 		})
 	}
 	id := w.add(KindInventory, name, must[[]byte](w.t)(inv.Encode()), at)
@@ -193,7 +193,7 @@ func (h *host) statement(sample uint16) Uptime {
 		Previous: h.previous, Delegation: h.delegation, Inventory: h.inventory,
 	}
 	for i := range h.devices {
-		u.Devices = append(u.Devices, UptimeDevice{Utilization: 97, MemoryMiB: 70000, Temperature: int16(60 + i), PowerW: 650})
+		u.Devices = append(u.Devices, UptimeDevice{Utilization: 97, MemoryMiB: 70000, Temperature: int16(60 + i), PowerW: 650, SMMHz: 1755, MemoryMHz: 2619, Processes: 1})
 	}
 	return u
 }

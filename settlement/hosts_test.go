@@ -66,7 +66,7 @@ func (h *host) list(change func(*proofs.Inventory), devices ...string) proofs.En
 	v := proofs.Inventory{Delegation: h.delegation.ID(), Simulated: true}
 	for i, name := range devices {
 		product := []string{"NVIDIA H100 80GB HBM3", "NVIDIA GeForce RTX 4090"}[i%2]
-		v.Devices = append(v.Devices, proofs.InventoryDevice{UUID: uuidOf(name), Name: product, MemoryMiB: 81559, PCI: "00000000:01:00.0", CCMajor: 9, Driver: "580.95.05"})
+		v.Devices = append(v.Devices, proofs.InventoryDevice{UUID: uuidOf(name), Name: product, MemoryMiB: 81559, PCI: "00000000:01:00.0", CCMajor: 9, Driver: "580.95.05", VBIOS: "96.00.89.00.01", ECC: proofs.ModeOn})
 	}
 	slices.SortFunc(v.Devices, func(a, b proofs.InventoryDevice) int { return bytes.Compare(a.UUID[:], b.UUID[:]) })
 	change(&v)
@@ -97,7 +97,7 @@ func (h *host) uptime(k uint64, sample uint16, change func(*proofs.Uptime)) proo
 		Delegation: h.delegation.ID(), Inventory: h.inventory.ID(), Devices: make([]proofs.UptimeDevice, h.devices),
 	}
 	for i := range u.Devices {
-		u.Devices[i] = proofs.UptimeDevice{Utilization: 50, MemoryMiB: 1024, Temperature: 60, PowerW: 300}
+		u.Devices[i] = proofs.UptimeDevice{Utilization: 50, MemoryMiB: 1024, Temperature: 60, PowerW: 300, SMMHz: 1755, MemoryMHz: 2619, Processes: 1}
 	}
 	if change != nil {
 		change(&u)
@@ -133,6 +133,5 @@ func (h *host) release(worker ionet.Key, device string) proofs.Envelope {
 
 // ack makes the service's ack of a statement.
 func (b *books) ack(e proofs.Envelope, at proofs.Arrival) proofs.Envelope {
-	ack := proofs.Ack{Statement: e.ID(), Arrival: at}
-	return proofs.Sign(b.net.Network.ID(), proofs.KindAck, b.net.Keys.Service, ack.Encode())
+	return proofs.SignAcks(b.net.Network.ID(), b.net.Keys.Service, at, []ionet.Hash{e.ID()})[0]
 }

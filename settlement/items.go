@@ -120,6 +120,7 @@ func inKindOrder(items []*item) []*item {
 // answers makes the results; what has no problem is committed.
 func (s *Service) answers(items []*item) []Result {
 	results := make([]Result, len(items))
+	together := map[proofs.Arrival][]int{} // what one signature can answer
 	for i, it := range items {
 		if f := it.first; f != nil { // a second copy
 			it.problem, it.arrival = f.problem, f.arrival
@@ -135,15 +136,23 @@ func (s *Service) answers(items []*item) []Result {
 		}
 		s.metrics.statements.WithLabelValues(string(results[i].Status)).Inc()
 		s.recall.remember(s.now(), ackedStatement{it.epoch(), it.id})
-		results[i].Ack = s.ackOf(it.id, it.arrival)
+		together[it.arrival] = append(together[it.arrival], i)
+	}
+	for arrival, list := range together {
+		ids := make([]ionet.Hash, len(list))
+		for j, i := range list {
+			ids[j] = items[i].id
+		}
+		for j, ack := range proofs.SignAcks(s.cfg.Network.ID(), s.cfg.Keys.Service, arrival, ids) {
+			results[list[j]].Ack = ack
+		}
 	}
 	return results
 }
 
-// ackOf is the ack of a stored statement: the same bytes each time.
+// ackOf is the ack of one stored statement.
 func (s *Service) ackOf(id ionet.Hash, arrival proofs.Arrival) proofs.Envelope {
-	ack := proofs.Ack{Statement: id, Arrival: arrival}
-	return proofs.Sign(s.cfg.Network.ID(), proofs.KindAck, s.cfg.Keys.Service, ack.Encode())
+	return proofs.SignAcks(s.cfg.Network.ID(), s.cfg.Keys.Service, arrival, []ionet.Hash{id})[0]
 }
 
 // report tells what a person wants to see of this request.

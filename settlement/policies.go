@@ -43,10 +43,9 @@ func (s *Service) AnnouncePolicy(ctx context.Context, file []byte) (Announcement
 	}
 	// Statement and file are in the database. If we stop before anybody has the
 	// answer, the same file gives it again.
-	ack := proofs.Ack{Statement: it.id, Arrival: it.arrival}
 	return Announcement{
 		PolicyChange: it.body.(proofs.PolicyChange), ID: it.id, Arrival: it.arrival, New: it.inserted,
-		Ack: proofs.Sign(s.cfg.Network.ID(), proofs.KindAck, s.cfg.Keys.Service, ack.Encode()),
+		Ack: s.ackOf(it.id, it.arrival),
 	}, nil
 }
 

@@ -338,7 +338,7 @@ func TestDelegationIsChecked(t *testing.T) {
 	good := delegationFor(t, testNetwork, wallet, worker, 1000)
 	forged := good
 	forged.Signature[3] ^= 1
-	inventory, err := (proofs.Inventory{Devices: []proofs.InventoryDevice{{Name: "a", PCI: "b", Driver: "c"}}}).Encode()
+	inventory, err := (proofs.Inventory{Devices: []proofs.InventoryDevice{{Name: "a", PCI: "b", Driver: "c", VBIOS: "d"}}}).Encode()
 	must(t, err)
 	for name, c := range map[string]struct {
 		e    proofs.Envelope

@@ -67,7 +67,7 @@ func (s *nvmlSampler) Inventory(context.Context) ([]proofs.InventoryDevice, erro
 		if !ok {
 			continue
 		}
-		d.Driver = driver
+		d.Driver, d.MIG, d.ECC = driver, proofs.ModeUntold, proofs.ModeUntold
 		gpus[d.UUID] = gpu
 		list = append(list, d)
 	}
@@ -123,6 +123,7 @@ func readGPU(gpu nvml.Device) proofs.UptimeDevice {
 	}
 	d := proofs.UptimeDevice{
 		Utilization: proofs.NoUtilization, Temperature: proofs.NoTemperature, PowerW: proofs.NoPower,
+		SMMHz: proofs.NoClock, MemoryMHz: proofs.NoClock, ECCErrors: proofs.NoECCErrors, Processes: proofs.NoProcesses,
 		MemoryMiB: uint32(memory.Used >> 20),
 	}
 	load, ret := gpu.GetUtilizationRates()

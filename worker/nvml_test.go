@@ -57,17 +57,26 @@ func TestNVMLReads(t *testing.T) {
 		id, err := ionet.ParseUUID(gpu.UUID)
 		must(t, err)
 		at := slices.IndexFunc(readings, func(r Reading) bool { return r.Device == id })
-		want := proofs.UptimeDevice{Utilization: uint8(10 * i), MemoryMiB: uint32(i+1) * 1024, Temperature: int16(40 + i), PowerW: uint16(100 + i)}
+		want := untold(0)
+		want.Utilization, want.MemoryMiB, want.Temperature, want.PowerW = uint8(10*i), uint32(i+1)*1024, int16(40+i), uint16(100+i)
 		if at < 0 || readings[at].UptimeDevice != want {
 			t.Errorf("GPU %d: got %+v, want %+v", i, readings, want)
 		}
 	}
 }
 
+// untold is the reading of a GPU that tells nothing but its memory.
+func untold(memoryMiB uint32) proofs.UptimeDevice {
+	return proofs.UptimeDevice{
+		Utilization: proofs.NoUtilization, MemoryMiB: memoryMiB, Temperature: proofs.NoTemperature, PowerW: proofs.NoPower,
+		SMMHz: proofs.NoClock, MemoryMHz: proofs.NoClock, ECCErrors: proofs.NoECCErrors, Processes: proofs.NoProcesses,
+	}
+}
+
 // A GPU that doesn't tell something says so; one that fails is gone; one that NVML
 // has lost is not in a new inventory.
 func TestNVMLFaults(t *testing.T) {
-	unknown := proofs.UptimeDevice{Utilization: proofs.NoUtilization, MemoryMiB: 1024, Temperature: proofs.NoTemperature, PowerW: proofs.NoPower}
+	unknown := untold(1024)
 	gone := proofs.UptimeDevice{Status: proofs.DeviceGone}
 	for name, c := range map[string]struct {
 		set  func(*server.Device)

@@ -29,7 +29,7 @@ type Reading struct {
 	proofs.UptimeDevice
 }
 
-// maxName is the longest name, PCI id or driver version of an inventory.
+// maxName is the longest name, PCI id, driver or VBIOS version of an inventory.
 const maxName = 96
 
 // inventoryOf makes an inventory's device list: sorted, with strings that the
@@ -48,7 +48,7 @@ func inventoryOf(ctx context.Context, s Sampler) ([]proofs.InventoryDevice, erro
 	list = slices.Clone(list)
 	for i := range list {
 		d := &list[i]
-		d.Name, d.PCI, d.Driver = plain(d.Name), plain(d.PCI), plain(d.Driver)
+		d.Name, d.PCI, d.Driver, d.VBIOS = plain(d.Name), plain(d.PCI), plain(d.Driver), plain(d.VBIOS)
 	}
 	slices.SortFunc(list, func(a, b proofs.InventoryDevice) int { return bytes.Compare(a.UUID[:], b.UUID[:]) })
 	for i := 1; i < len(list); i++ {

@@ -45,6 +45,9 @@ func (w *Worker) unanswered(kind proofs.Kind) []*item {
 // batchBytes keeps a body below the service's limit.
 const batchBytes = client.MaxBody * 3 / 4
 
+// envelopeHead is what an envelope adds to its body.
+const envelopeHead = 1 + 32 + 64 + 2
+
 // present hands items in, in batches, and keeps the answers.
 func (w *Worker) present(ctx context.Context, items []*item) error {
 	for len(items) > 0 {
@@ -53,7 +56,7 @@ func (w *Worker) present(ctx context.Context, items []*item) error {
 		for n < len(items) && n < client.MaxStatements && (n == 0 || size < batchBytes) {
 			it := items[n]
 			list = append(list, client.Presented{Statement: it.e, Ack: it.ack})
-			size += len(it.e.Body) + 512
+			size += len(it.e.Body) + 2*envelopeHead + proofs.MaxAckBody
 			n++
 		}
 		results, err := w.cfg.API.Submit(ctx, list)
@@ -131,8 +134,13 @@ func (w *Worker) checkAck(it *item, b []byte) (proofs.Envelope, error) {
 // compareAcks keeps both acks as evidence when the service acked one statement
 // with two arrivals.
 func (w *Worker) compareAcks(it *item, ack proofs.Envelope) error {
-	if it.ack.ID() == ack.ID() {
-		return nil
+	before, err := proofs.ParseAck(it.ack.Body)
+	if err != nil {
+		return err
+	}
+	now, err := proofs.ParseAck(ack.Body)
+	if err != nil || !now.Contradicts(before) {
+		return err
 	}
 	path, err := w.cfg.Folder.keepEvidence("two-acks-"+it.id.String(), it.e, *it.ack, ack)
 	if err != nil {

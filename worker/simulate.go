@@ -54,7 +54,7 @@ func (s *simulation) Inventory(context.Context) ([]proofs.InventoryDevice, error
 	for i := range list {
 		list[i] = proofs.InventoryDevice{
 			UUID: s.uuid(i), Name: m.name, MemoryMiB: m.memory, PCI: fmt.Sprintf("00000000:%02X:00.0", i+1),
-			CCMajor: m.major, CCMinor: m.minor, Driver: "570.86.15",
+			CCMajor: m.major, CCMinor: m.minor, Driver: "570.86.15", VBIOS: "simulated", MIG: proofs.ModeUntold, ECC: proofs.ModeUntold,
 		}
 	}
 	return list, nil
@@ -74,6 +74,7 @@ func (s *simulation) Sample(context.Context) ([]Reading, error) {
 			MemoryMiB:   uint32(uint64(m.memory) * (15 + load*7/10) / 100),
 			Temperature: int16(31 + load*45/100),
 			PowerW:      m.idle + uint16((uint64(m.w)-uint64(m.idle))*load/100),
+			SMMHz:       proofs.NoClock, MemoryMHz: proofs.NoClock, ECCErrors: proofs.NoECCErrors, Processes: proofs.NoProcesses,
 		}}
 	}
 	return list, nil

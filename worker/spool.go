@@ -175,7 +175,7 @@ func (s *Spool) AddReading(u proofs.Uptime) error {
 	}
 	record := appendRecord(nil, tagReading, body)
 	// Its statement and its ack need room as well.
-	if err := s.room(3*len(record) + 2*512); err != nil {
+	if err := s.room(3*len(record) + 2*envelopeHead + proofs.MaxAckBody + 512); err != nil {
 		return err
 	}
 	return s.append(record)

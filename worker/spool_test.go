@@ -20,12 +20,12 @@ func script(t testing.TB) []func(*Spool) error {
 	worker, wallet, service := testKey(1), testKey(2), testKey(3)
 	delegation := delegationFor(t, testNetwork, wallet, worker, 1000)
 	body, err := proofs.Inventory{Delegation: delegation.ID(), Simulated: true, Devices: []proofs.InventoryDevice{
-		{UUID: ionet.UUID{1}, Name: "a", PCI: "b", Driver: "c"}}}.Encode()
+		{UUID: ionet.UUID{1}, Name: "a", PCI: "b", Driver: "c", VBIOS: "d"}}}.Encode()
 	must(t, err)
 	inventory := proofs.Sign(testNetwork, proofs.KindInventory, worker, body)
 	reading := func(epoch uint64, sample uint16) proofs.Uptime {
 		return proofs.Uptime{Epoch: epoch, Sample: sample, Delegation: delegation.ID(), Inventory: inventory.ID(),
-			Devices: []proofs.UptimeDevice{{Utilization: uint8(sample), MemoryMiB: 5, Temperature: -3, PowerW: 7}}}
+			Devices: []proofs.UptimeDevice{{Utilization: uint8(sample), MemoryMiB: 5, Temperature: -3, PowerW: 7, SMMHz: 9, MemoryMHz: 11, ECCErrors: 13, Processes: 15}}}
 	}
 	var previous ionet.Hash
 	statement := func(epoch uint64, sample uint16) proofs.Envelope {
@@ -38,7 +38,7 @@ func script(t testing.TB) []func(*Spool) error {
 		return e
 	}
 	ack := func(e proofs.Envelope) proofs.Envelope {
-		return proofs.Sign(testNetwork, proofs.KindAck, service, proofs.Ack{Statement: e.ID(), Arrival: proofs.Arrival{Epoch: 1, Sample: 1}}.Encode())
+		return proofs.SignAcks(testNetwork, service, proofs.Arrival{Epoch: 1, Sample: 1}, []ionet.Hash{e.ID()})[0]
 	}
 	s0, s1, s2, s3 := statement(1, 0), statement(1, 1), statement(2, 0), statement(2, 1)
 	return []func(*Spool) error{

@@ -59,7 +59,7 @@ func TestObserver(t *testing.T) {
 	}
 	w.refuses(price(thief, "0.0731"), public("oracle").String())
 	w.says(price(oracle, "0.0731"), `^epoch 1: one token is observed at 0\.073100 US dollars$`,
-		`^statement [0-9a-f]{64} accepted, arrived in sample 3 of epoch 1$`, `^ack [0-9a-f]{282}$`)
+		`^statement [0-9a-f]{64} accepted, arrived in sample 3 of epoch 1$`, `^ack [0-9a-f]{306}$`)
 	first, err := w.do(price(oracle, "0.0731")...)
 	w.check(err)
 	again, err := w.do(price(oracle, "0.07310")...)
@@ -68,7 +68,7 @@ func TestObserver(t *testing.T) {
 		t.Errorf("the same price again: %s and then %s", first, again)
 	}
 	w.says(price(oracle, "0.0732"), `^epoch 1: one token was observed at 0\.073100 US dollars at 2`,
-		`^that one stands: one price is taken an epoch, and 0\.073200 was not handed in$`, `^ack [0-9a-f]{282}$`)
+		`^that one stands: one price is taken an epoch, and 0\.073200 was not handed in$`, `^ack [0-9a-f]{306}$`)
 	w.refuses(append(price(oracle, "0.0732"), "--strict"), "epoch 1 has 0.073100 US dollars")
 	w.says(append(price(oracle, "0.0731"), "--strict"), `^epoch 1: one token was observed at 0\.073100 US dollars at 2`)
 

@@ -156,7 +156,7 @@ func (w *town) prove(delegation proofs.Envelope, samples ...uint16) {
 	api, err := client.New(client.Config{Server: w.server, Network: id})
 	w.check(err)
 	body, err := proofs.Inventory{Delegation: delegation.ID(), Devices: []proofs.InventoryDevice{{
-		UUID: gpu, Name: "NVIDIA H100 80GB HBM3", MemoryMiB: 81559, PCI: "00000000:01:00.0", CCMajor: 9, Driver: "570.86.15",
+		UUID: gpu, Name: "NVIDIA H100 80GB HBM3", MemoryMiB: 81559, PCI: "00000000:01:00.0", CCMajor: 9, Driver: "570.86.15", VBIOS: "96.00.89.00.01", ECC: proofs.ModeOn,
 	}}}.Encode()
 	w.check(err)
 	inventory := proofs.Sign(id, proofs.KindInventory, key("worker"), body)
@@ -167,7 +167,7 @@ func (w *town) prove(delegation proofs.Envelope, samples ...uint16) {
 		b := w.beacon(sample)
 		body, err := proofs.Uptime{
 			Epoch: 1, Sample: sample, BeaconSlot: b.Slot, BeaconHash: b.Hash, Previous: previous, Delegation: delegation.ID(), Inventory: inventory.ID(),
-			Devices: []proofs.UptimeDevice{{Utilization: 90, MemoryMiB: 70_000, Temperature: 66, PowerW: 610}},
+			Devices: []proofs.UptimeDevice{{Utilization: 90, MemoryMiB: 70_000, Temperature: 66, PowerW: 610, SMMHz: 1755, MemoryMHz: 2619, Processes: 1}},
 		}.Encode()
 		w.check(err)
 		e := proofs.Sign(id, proofs.KindUptime, key("worker"), body)

@@ -54,7 +54,7 @@ func newProvider(n *ionet.Network, number int) (*provider, error) {
 		h := ionet.HashOf([]byte("io/sim/gpu/"), []byte(name))
 		uuid := ionet.UUID(h[:16])
 		uuid[15] = byte(i) // ascending, as inventories are
-		v.Devices = append(v.Devices, proofs.InventoryDevice{UUID: uuid, Name: product, MemoryMiB: 24_564, PCI: "00000000:01:00.0", CCMajor: 9, Driver: "580.95.05"})
+		v.Devices = append(v.Devices, proofs.InventoryDevice{UUID: uuid, Name: product, MemoryMiB: 24_564, PCI: "00000000:01:00.0", CCMajor: 9, Driver: "580.95.05", VBIOS: "95.02.3c.00.a1", MIG: proofs.ModeUntold})
 	}
 	body, err := v.Encode()
 	if err != nil {
@@ -71,7 +71,7 @@ func (p *provider) uptime(n *ionet.Network, k uint64, sample uint16, b proofs.Be
 		Delegation: p.delegation.ID(), Inventory: p.inventory.ID(), Devices: make([]proofs.UptimeDevice, p.devices),
 	}
 	for i := range u.Devices {
-		u.Devices[i] = proofs.UptimeDevice{Utilization: 50, MemoryMiB: 1024, Temperature: 60, PowerW: 300}
+		u.Devices[i] = proofs.UptimeDevice{Utilization: 50, MemoryMiB: 1024, Temperature: 60, PowerW: 300, SMMHz: 2520, MemoryMHz: 10501, Processes: 1}
 	}
 	body, err := u.Encode()
 	if err != nil {

@@ -34,7 +34,7 @@ func (o *operator) host(i int) *host {
 	}
 	h.delegation = o.sign(proofs.KindDelegation, h.provider, []byte(text))
 	inv := proofs.Inventory{Delegation: h.delegation.Envelope.ID(), Simulated: true, Devices: []proofs.InventoryDevice{{
-		UUID: ionet.UUID{byte(i + 1)}, Name: "NVIDIA H100 80GB HBM3", MemoryMiB: 81559, PCI: "00000000:01:00.0", CCMajor: 9, Driver: "580.65.06",
+		UUID: ionet.UUID{byte(i + 1)}, Name: "NVIDIA H100 80GB HBM3", MemoryMiB: 81559, PCI: "00000000:01:00.0", CCMajor: 9, Driver: "580.65.06", VBIOS: "96.00.89.00.01", ECC: proofs.ModeOn,
 	}}}
 	body, err := inv.Encode()
 	if err != nil {
@@ -52,7 +52,7 @@ func (h *host) uptime(o *operator, k uint64, s uint16, b proofs.Beacon) proofs.S
 	u := proofs.Uptime{
 		Epoch: k, Sample: s, BeaconSlot: b.Slot, BeaconHash: b.Hash, Previous: h.previous,
 		Delegation: h.delegation.Envelope.ID(), Inventory: h.inventory.Envelope.ID(),
-		Devices: []proofs.UptimeDevice{{Utilization: 97, MemoryMiB: 70000, Temperature: 60, PowerW: 650}},
+		Devices: []proofs.UptimeDevice{{Utilization: 97, MemoryMiB: 70000, Temperature: 60, PowerW: 650, SMMHz: 1755, MemoryMHz: 2619, Processes: 1}},
 	}
 	body, err := u.Encode()
 	if err != nil {
