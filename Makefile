@@ -11,7 +11,7 @@ export CGO_CFLAGS ?= -O2 -g -Wno-deprecated-declarations
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test matrix race bench sim fuzz lint check schema build clean
+.PHONY: help demo test matrix race bench sim fuzz lint check schema build release clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | awk -F '	' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -62,6 +62,19 @@ schema: ## print migrations/schema.sql anew from the migrations
 
 build: ## build all commands into bin/
 	$(GO) build -o bin/ ./cmd/...
+
+# The files in OLDGLIBC say why; -z lazy because NVML's functions are found
+# only once its library is open, and some compilers bind all functions at the start.
+OLDGLIBC := $(CURDIR)/cmd/ionet-worker/oldglibc
+RELEASE  ?= bin/ionet-worker
+
+release: ## build bin/ionet-worker so that it starts on old hosts too; needs a C compiler
+	mkdir -p $(dir $(RELEASE))
+	$(CC) -O2 -Wall -Wextra -fno-builtin -c -o $(RELEASE).start.o $(OLDGLIBC)/start.c
+	CGO_ENABLED=1 CGO_CFLAGS="$(CGO_CFLAGS) -include $(OLDGLIBC)/versions.h" $(GO) build -trimpath -tags netgo,osusergo \
+		-ldflags '-s -w -linkmode external -extldflags "$(abspath $(RELEASE)).start.o -Wl,--wrap=__libc_start_main -Wl,-z,lazy -Wl,--push-state,--no-as-needed -l:libpthread.so.0 -l:libdl.so.2 -Wl,--pop-state"' \
+		-o $(RELEASE) ./cmd/ionet-worker
+	rm -f $(RELEASE).start.o
 
 clean: ## remove what build and demo made
 	rm -rf bin .demo
