@@ -56,6 +56,7 @@ func (h *handler) operations(api huma.API) {
 	get(h, api, "/v1/devices/{device}/epochs/{epoch}", "A device's verdicts in an epoch, with inclusion proofs", heavily(h, h.device))
 	get(h, api, "/v1/rules", "The table of rules", h.rules)
 	get(h, api, "/v1/providers/{key}", "What a payout wallet has earned", h.provider)
+	get(h, api, "/v1/providers/{key}/earnings", "What sealed epochs decided on a wallet's devices, page by page", h.earnings)
 	get(h, api, "/v1/policies", "The policies that were announced, the genesis policy first", h.policies)
 	get(h, api, "/v1/payments", "The latest payments", h.payments)
 	get(h, api, "/v1/payouts", "What goes out, lane by lane, and what waits", h.payouts)

@@ -32,6 +32,7 @@ Examples:
   ionet keygen --out wallet.json
   ionet delegate --server https://ionetd.example --keypair wallet.json --worker 7Xk...
   ionet balance  --server https://ionetd.example --wallet 9aB...
+  ionet earnings --server https://ionetd.example --provider 9aB... --csv
   ionet claim    --server https://ionetd.example --keypair wallet.json
   ionet claim    --server https://ionetd.example --pay-url
   ionet deposit  --server https://ionetd.example --wallet 9aB...
@@ -43,15 +44,16 @@ type commands struct {
 	Keygen   keygenCmd   `cmd:"" help:"Make a wallet key file."`
 	Delegate delegateCmd `cmd:"" help:"Let workers prove GPU time for a wallet."`
 	Account  accountCmd  `cmd:"" help:"The wallet's token account."`
-	Balance  balanceCmd  `cmd:"" help:"What a payout wallet has earned, been paid, and can claim."`
+	Balance  balanceCmd  `cmd:"" help:"Show what a wallet has earned, been paid, and can claim."`
+	Earnings earningsCmd `cmd:"" help:"What a wallet's devices earned, by epoch, device and rule."`
 	Claim    claimCmd    `cmd:"" help:"Claim all that a wallet can claim."`
 	Deposit  depositCmd  `cmd:"" help:"Pay in for a renter, or show how to."`
 	Withdraw withdrawCmd `cmd:"" help:"Get unspent balance back."`
 	Price    priceCmd    `cmd:"" help:"Observe the token's price for the current epoch, with the key that the policy names."`
 	Epochs   epochsCmd   `cmd:"" help:"List the latest epochs."`
-	Why      whyCmd      `cmd:"" help:"Why a device was paid or not, with a proof against the epoch's seal."`
+	Why      whyCmd      `cmd:"" help:"Tell why a device was paid or not, with a proof against the epoch's seal."`
 
-	Emissions emissionsCmd `cmd:"" help:"The emission schedule and the supply, as rows, picture or vector."`
+	Emissions emissionsCmd `cmd:"" help:"Show the emission schedule and the supply, as rows, picture or vector."`
 }
 
 // server is the flag of all commands that call the service.
