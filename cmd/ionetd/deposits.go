@@ -72,10 +72,11 @@ type resumeCmd struct {
 
 // Help is shown below the flags.
 func (c *resumeCmd) Help() string {
-	return `After a look. When tokens leave a vault by no transaction of ours, or somebody else may take them, every instance stops
-signing until a person resumes; when payees were overpaid, debts stop. This shows what differs, books it (what is missing
-as written off, what nobody explains as suspense), ends the halt, and lets the service go on. It books exactly what
-it has shown: where the books have changed meanwhile it refuses. Without a running service it does so itself.
+	return `Run it once you have found out why. When tokens leave a vault by no transaction of ours, or somebody else may take them,
+every instance stops signing until a person resumes; when payees were overpaid, nobody is paid. This shows what differs
+and asks; then it books that (what is missing as written off, what nothing explains as suspense), ends the halt, and
+lets the service go on. It books exactly what it has shown: where the books have changed meanwhile it refuses. Where no
+service runs it does all of it itself.
 
 Examples:
   ionetd resume --reason 'key of the fee vault was misused, replaced' --dir keys --store published \

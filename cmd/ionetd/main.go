@@ -24,8 +24,8 @@ const help = `The service of a network. It takes in statements of GPU hosts, clo
 transaction, and pays what is owed exactly once, whatever stops it in between.
 
 The folder --dir holds keys and network file; ionetd genesis makes it. Any number of services
-may share one database: one of them leads, the others take in statements. The database's schema
-is made and brought up to date by serve itself.
+may share one database: one of them leads, the others take in statements. Whatever opens
+the database makes its schema, or brings it up to date.
 
 Examples:
   ionetd genesis --dir keys --rpc https://rpc.example --store published --name mynet
@@ -46,11 +46,11 @@ type commands struct {
 	Recover  recoverCmd  `cmd:"" help:"Bring the database to where the chain is and fence the lanes, then end."`
 	Payouts  payoutsCmd  `cmd:"" help:"What goes out and what waits; payout runs."`
 	Unlocks  unlocksCmd  `cmd:"" help:"What of the genesis supply is unlocked, and its release."`
-	Deposits depositsCmd `cmd:"" help:"What others sent to the vaults and nobody was credited for."`
+	Deposits depositsCmd `cmd:"" help:"List what others sent to the vaults and nobody was credited for."`
 	Resume   resumeCmd   `cmd:"" help:"Go on after a halt: book what differs, with a reason."`
 	Policy   policyCmd   `cmd:"" help:"Policies: announce one, list them."`
 	Signer   signerCmd   `cmd:"" help:"Hold the keys, and sign by policy what ionetd serve --signer asks for."`
-	Status   statusCmd   `cmd:"" help:"Show lanes, open transactions and what is owed."`
+	Status   statusCmd   `cmd:"" help:"Show who leads, what is owed, lanes, endpoints and open transactions."`
 }
 
 // checkName refuses a first word that is no command: serve, which needs no name,

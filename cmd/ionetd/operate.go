@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ionet-settlement/ionet"
@@ -44,8 +45,29 @@ func (c *recoverCmd) Run(s *stage) error {
 		return err
 	}
 	s.print("recovered: the database is where the chain is, all lanes are fenced")
+	if err := c.printReopening(s, service); err != nil {
+		return err
+	}
 	_, err = s.printHalt(service)
 	return err
+}
+
+// printReopening says what a co-signer may need to sign the next epoch: what signers
+// signed before the copy was made is known to them alone.
+func (c *recoverCmd) printReopening(s *stage, service *settlement.Service) error {
+	if len(c.Signer) == 0 {
+		return nil
+	}
+	v, err := service.Overview(s.ctx)
+	if err != nil {
+		return err
+	}
+	next := v.Sealed + 1
+	if slices.ContainsFunc(v.Lanes, func(l settlement.LaneStatus) bool { return l.Name == "epoch" && l.Position > next }) {
+		return nil // the mint is retired
+	}
+	s.print("next epoch %d: a co-signer that signed another memo of it before refuses this database's; once the chain shows that none landed, start that ionetd signer again with --reopen epoch=%d", next, next)
+	return nil
 }
 
 // printHalt says why nothing, or no debt, is signed, and what ends that. It returns the
@@ -87,8 +109,9 @@ type statusCmd struct {
 
 // Help is shown below the flags.
 func (c *statusCmd) Help() string {
-	return `Shows who leads, the last sealed epoch, the policy in force, the price under a draw by target, what is owed, where
-each lane stands, signed transactions whose outcome is open, and payees that payouts leave out for now.
+	return `Shows who leads, the last sealed epoch, the policy in force, the price under a draw by target, what the vaults hold and
+owe, why nothing is signed where that is so, how each --rpc and --signer answers, where each lane stands, signed
+transactions whose outcome is open, and payees that payouts leave out for now.
 
 Examples:
   ionetd status --dir keys --store published --rpc https://rpc.example --database postgres://localhost/ionet
@@ -170,9 +193,12 @@ func (s *stage) printVaults(v settlement.Overview, decimals int) {
 
 // endpointLine tells how an endpoint answered this command's calls.
 func endpointLine(e rpc.EndpointHealth) string {
-	line := fmt.Sprintf("%s, slot %d, answers in %s", e.Host, e.Slot, e.Latency.Round(time.Millisecond))
-	if e.Slot == 0 {
-		line = fmt.Sprintf("%s, answers in %s", e.Host, e.Latency.Round(time.Millisecond))
+	line := e.Host
+	if e.Slot > 0 {
+		line += fmt.Sprintf(", slot %d", e.Slot)
+	}
+	if e.Latency > 0 { // it has answered
+		line += fmt.Sprintf(", answers in %s", e.Latency.Round(time.Millisecond))
 	}
 	switch {
 	case e.InRow > 0:

@@ -18,6 +18,7 @@ import (
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/chain/localnet"
+	"github.com/ionet-settlement/ionet/chain/rpc"
 	"github.com/ionet-settlement/ionet/emissions"
 	"github.com/ionet-settlement/ionet/internal/pgtest"
 	"github.com/ionet-settlement/ionet/proofs"
@@ -327,6 +328,22 @@ func TestHelp(t *testing.T) {
 		var out bytes.Buffer
 		if err := run(t.Context(), args, &out, io.Discard); err != nil || !strings.Contains(out.String(), "Usage: ionetd") || !strings.Contains(out.String(), "Examples:") {
 			t.Errorf("%v: %v\n%s", args, err, &out)
+		}
+	}
+}
+
+func TestEndpointLine(t *testing.T) {
+	for _, c := range []struct {
+		e    rpc.EndpointHealth
+		want string
+	}{
+		{rpc.EndpointHealth{Host: "a", Slot: 9, Latency: 3 * time.Millisecond}, "a, slot 9, answers in 3ms"},
+		{rpc.EndpointHealth{Host: "a", Latency: time.Millisecond, Behind: true}, "a, answers in 1ms, BEHIND the others"},
+		{rpc.EndpointHealth{Host: "a", InRow: 2, Last: "connection refused"}, "a, FAILS: connection refused"},
+		{rpc.EndpointHealth{Host: "a", Latency: time.Millisecond, PausedTo: time.Unix(1, 0)}, "a, answers in 1ms, asked to be left alone"},
+	} {
+		if got := endpointLine(c.e); got != c.want {
+			t.Errorf("got %q, want %q", got, c.want)
 		}
 	}
 }

@@ -79,6 +79,10 @@ func TestServeWithSigner(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Errorf("serve: %v", err)
 	}
+	var recovered bytes.Buffer
+	if err := run(t.Context(), append([]string{"recover"}, serve[3:]...), &recovered, io.Discard); err != nil || !strings.Contains(recovered.String(), "--reopen epoch=1") {
+		t.Errorf("recover with a signer: %v\n%s", err, &recovered)
+	}
 	stop()
 	if err := <-signed; err != nil {
 		t.Errorf("signer: %v", err)
@@ -88,7 +92,7 @@ func TestServeWithSigner(t *testing.T) {
 	}
 
 	var checked bytes.Buffer
-	if err := run(t.Context(), append(signing, "--check"), &checked, io.Discard); err != nil || !strings.Contains(checked.String(), "lane      pay-0     position 0, 1 content signed") ||
+	if err := run(t.Context(), append(signing, "--check"), &checked, io.Discard); err != nil || !strings.Contains(checked.String(), "lane      pay-0     position 1, 1 content signed") ||
 		!strings.Contains(checked.String(), "from operator.json") || !strings.Contains(checked.String(), "the lane secret") {
 		t.Errorf("signer --check: %v\n%s", err, &checked)
 	}
