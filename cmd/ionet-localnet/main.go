@@ -25,7 +25,7 @@ type flags struct {
 	SlotTime        time.Duration `default:"200ms" env:"IONET_LOCALNET_SLOT_TIME" help:"Length of a slot, at least 1ms."`
 	FinalityDepth   int           `default:"32" range:"1.." env:"IONET_LOCALNET_FINALITY_DEPTH" help:"Blocks between processed and finalized."`
 	LamportsPerByte uint64        `default:"5080" env:"IONET_LOCALNET_LAMPORTS_PER_BYTE" help:"Rent of an account's byte (size + 128)."`
-	Seed            uint64        `env:"IONET_LOCALNET_SEED" help:"Makes genesis hash, blockhashes and all chance from this number; 0 takes another chain at every start."`
+	Seed            uint64        `env:"IONET_LOCALNET_SEED" help:"Draws genesis hash, blockhashes and all chance from this number; 0: another chain at every start."`
 	Fronts          int           `default:"1" range:"1.." env:"IONET_LOCALNET_FRONTS" help:"RPC front ends over the one chain, each with its own faults; all but the first on free ports."`
 	Admin           bool          `env:"IONET_LOCALNET_ADMIN" help:"Serve /admin on the first front: whoever reaches it commands the chain."`
 	Faults          string        `placeholder:"FILE|seed:N" env:"IONET_LOCALNET_FAULTS" help:"Faults from a script, or by chance from a seed (seed:7, or seed:7,every=40,longest=60 in slots)."`

@@ -39,7 +39,7 @@ type priceCmd struct {
 // Help says what comes of it.
 func (c *priceCmd) Help() string {
 	return `An epoch whose policy draws by target needs a price: without one in reach nothing
-is issued. One observation is taken an epoch, and the first stands.
+is issued. One observation is taken for each epoch, and the first stands.
 
 The command may be run again at any time, from a timer for instance: where the
 epoch has a price, it shows which one stands and ends with status 0, whatever
