@@ -25,6 +25,10 @@ const (
 	EventTrouble     EventKind = "trouble"      // Text
 	EventClock       EventKind = "clock"        // Text: how far this host's clock is off the service's
 	EventSpool       EventKind = "spool"        // Text: what opening the spool repaired
+	EventDelegated   EventKind = "delegated"    // a new delegation is there; ID; Text: until when
+	EventFalseBeacon EventKind = "false-beacon" // the service named a block that is none of the sample; Epoch, Sample; Text
+	EventStranger    EventKind = "stranger"     // this key signed a statement that the spool doesn't know; Epoch, Sample, ID; Text: what is done
+	EventTwin        EventKind = "twin"         // another process signs with this key now; Epoch, Sample, ID; the worker ends
 )
 
 // Event is a thing that a person wants to see.
@@ -74,6 +78,14 @@ func (e Event) String() string {
 		return "clock: " + e.Text
 	case EventSpool:
 		return "spool: " + e.Text
+	case EventDelegated:
+		return fmt.Sprintf("new delegation %.12s %s: in force from the next epoch on", e.ID, e.Text)
+	case EventFalseBeacon:
+		return fmt.Sprintf("FALSE BEACON for epoch %d sample %d, asking again: %s", e.Epoch, e.Sample, e.Text)
+	case EventStranger:
+		return fmt.Sprintf("this key signed statement %.12s of epoch %d sample %d, which this folder does not know: %s", e.ID, e.Epoch, e.Sample, e.Text)
+	case EventTwin:
+		return fmt.Sprintf("EQUIVOCATION: another process signs with this key: statement %s of epoch %d sample %d is not from here", e.ID, e.Epoch, e.Sample)
 	}
 	return string(e.Kind) + " " + e.Text
 }

@@ -19,11 +19,12 @@ import (
 //
 //	'S' envelope                                a statement; sent only once this is synced
 //	'A' envelope                                the service's ack of a statement
-//	'R' body of an uptime statement             a reading: beacon and previous are zeros
+//	'R' body of an uptime statement             a reading: its stamp in place of beacon and previous
 //	'X' statement id [32] ‖ problem type        the service refused it for good
 //	'G' epoch u64 ‖ sample u16                  the reading is given up: it got no beacon
 //	'E' epoch u64                               sealed: uptime statements up to it are gone
-//	'N' epoch u64 ‖ sample u16                  the key signed up to there, unknown to this spool
+//	'N' epoch u64 ‖ sample u16                  the key signed up to there, unknown to this spool;
+//	                                            0, 0: nothing
 //	'B' epoch u64 ‖ sample u16                  time goes back to there: readings of later samples
 //	                                            were of a wrong clock
 //	'C' id [32] ‖ 2 x (epoch u64 ‖ sample u16)  the last statement, the last sample read and the last

@@ -49,9 +49,36 @@ func (w *Worker) useInventory(it *item, devices []proofs.InventoryDevice) {
 	}
 }
 
+// useInventoryIn makes the inventory in force the one that the epoch goes by, where a
+// sample of it was read before: a clock that was wrong may have let a later one in.
+func (w *Worker) useInventoryIn(epoch uint64) error {
+	id, ok := w.spool.inventoryIn(epoch)
+	if !ok || id == w.inventory.id {
+		return nil
+	}
+	it := w.spool.byID[id]
+	v, err := proofs.ParseInventory(it.e.Body)
+	if err != nil {
+		return fmt.Errorf("take inventory of epoch %d: %w", epoch, err)
+	}
+	w.inventory, w.devices = it, v.Devices
+	return nil
+}
+
+// delegationEnded reports whether the inventory's delegation is not in force in the sample,
+// so that nothing signed for it can count.
+func (w *Worker) delegationEnded(at moment) (bool, error) {
+	e := w.spool.byID[w.delegationOf()].e
+	d, err := proofs.ParseDelegation(w.cfg.Network.ID(), e.Signer, e.Body)
+	if err != nil {
+		return false, fmt.Errorf("read the delegation in force: %w", err)
+	}
+	return !inForce(d, w.clock.SampleStart(at.epoch, at.sample)), nil
+}
+
 // epochBegun reports whether a sample of the current epoch was read already.
 func (w *Worker) epochBegun() bool {
-	epoch, _, ok := w.clock.At(w.now())
+	epoch, _, ok := w.clock.At(w.host.now())
 	return ok && w.spool.read.epoch >= epoch
 }
 

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 // Read reads the devices once in each sample and keeps the reading until its beacon
 // is known. A sample that this key has read or signed before is left alone.
 func (w *Worker) Read(ctx context.Context) error {
-	now, due := w.due()
+	now, read, due := w.due()
 	if !due {
 		return nil
 	}
@@ -27,8 +28,9 @@ func (w *Worker) Read(ctx context.Context) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.spool.read.before(now) {
-		return nil // an earlier life of the key became known meanwhile
+	// Meanwhile an earlier life of the key became known, or the service told the time.
+	if epoch, sample, ok := w.clock.At(w.host.at(read.at)); !ok || now != (moment{epoch, sample}) || !w.spool.read.before(now) {
+		return nil
 	}
 	if err != nil {
 		// The host is up and its devices are not: the statement says so.
@@ -38,10 +40,29 @@ func (w *Worker) Read(ctx context.Context) error {
 			return err
 		}
 	}
-	err = w.spool.AddReading(proofs.Uptime{
+	return w.keep(now, read, readings)
+}
+
+// keep puts a reading into the spool.
+func (w *Worker) keep(now moment, read stamp, readings []Reading) error {
+	if err := w.useInventoryIn(now.epoch); err != nil {
+		return err
+	}
+	if ended, err := w.delegationEnded(now); err != nil {
+		return err
+	} else if ended && w.host.told {
+		if !w.ended {
+			w.ended = true
+			w.emit(Event{Kind: EventSkipped, Epoch: now.epoch, Sample: now.sample, Text: "no delegation is in force: provider " + w.cfg.Provider.String() + " has to sign a new one"})
+		}
+		return w.spool.SkipTo(now.epoch, now.sample)
+	}
+	u := proofs.Uptime{
 		Epoch: now.epoch, Sample: now.sample, Delegation: w.delegationOf(), Inventory: w.inventory.id,
 		Devices: entriesFor(w.devices, readings),
-	})
+	}
+	read.put(&u)
+	err := w.spool.AddReading(u)
 	if errors.Is(err, ErrSpoolFull) {
 		w.emit(Event{Kind: EventSkipped, Epoch: now.epoch, Sample: now.sample, Text: err.Error()})
 		return w.spool.SkipTo(now.epoch, now.sample)
@@ -49,49 +70,69 @@ func (w *Worker) Read(ctx context.Context) error {
 	return err
 }
 
-// due returns the current sample and whether it is still to be read.
-func (w *Worker) due() (moment, bool) {
+// due returns the current sample, when that was seen, and whether it is still to be read.
+func (w *Worker) due() (moment, stamp, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	epoch, sample, ok := w.clock.At(w.now())
+	read := stamp{boot: w.host.boot, at: w.host.up().Truncate(time.Millisecond), vouched: w.host.told}
+	epoch, sample, ok := w.clock.At(w.host.at(read.at))
 	now := moment{epoch, sample}
-	return now, ok && w.spool.read.before(now)
+	return now, read, ok && w.spool.read.before(now)
 }
 
 // sign turns each reading whose beacon is known into a statement.
 func (w *Worker) sign(ctx context.Context) error {
-	if w.cfg.Now().Before(w.beaconsAt) {
+	if w.host.up() < w.beaconsAt {
 		return nil
 	}
 	w.mu.Lock()
 	waiting := slices.Clone(w.spool.readings)
 	w.mu.Unlock()
 	for _, u := range waiting {
-		if u.Epoch <= w.head.Sealed {
-			if err := w.giveUp(u, "its epoch was sealed before a beacon was known"); err != nil {
-				return err
-			}
-			continue
+		if !w.host.settled(u) {
+			continue // the service has yet to tell the time
 		}
-		beacon, err := w.cfg.API.Beacon(ctx, u.Epoch, u.Sample)
-		var p *client.Problem
-		switch {
-		case errors.As(err, &p) && (p.Kind() == client.BeaconNotReady || p.Kind() == client.FutureSample):
-			// Later samples may be ready: a sample may have no block at all.
-			w.beaconsAt = w.cfg.Now().Add(min(p.RetryAfter, time.Duration(w.clock.SampleSeconds())*time.Second/4))
-		case errors.As(err, &p) && p.Kind() == client.EpochClosed:
-			if err := w.giveUp(u, "its epoch was closed before a beacon was known"); err != nil {
-				return err
-			}
-		case err != nil:
-			return &apiError{err}
-		default:
-			if err := w.signReading(u, beacon); err != nil {
-				return err
-			}
+		if err := w.signOne(ctx, u); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+func (w *Worker) signOne(ctx context.Context, u proofs.Uptime) error {
+	if u.Epoch <= w.head.Sealed {
+		return w.giveUp(u, "its epoch was sealed before a beacon was known")
+	}
+	beacon, err := w.cfg.API.Beacon(ctx, u.Epoch, u.Sample)
+	var p *client.Problem
+	switch {
+	case errors.As(err, &p) && (p.Kind() == client.BeaconNotReady || p.Kind() == client.FutureSample):
+		// Later samples may be ready: a sample may have no block at all.
+		w.askLater(p.RetryAfter)
+		return nil
+	case errors.As(err, &p) && p.Kind() == client.EpochClosed:
+		return w.giveUp(u, "its epoch was closed before a beacon was known")
+	case err != nil:
+		return &apiError{err}
+	}
+	err = w.checkBeacon(ctx, u, beacon)
+	if errors.Is(err, errFalse) {
+		w.refuseBeacon(u, beacon, err)
+		w.askLater(0)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return w.signReading(u, beacon)
+}
+
+// askLater puts off asking for beacons. All hosts wait for the same block: each comes at
+// a time of its own.
+func (w *Worker) askLater(asked time.Duration) {
+	sample := w.sampleTime()
+	pause := min(max(asked, sample/8), sample/4)
+	w.beaconsAt = w.host.up() + pause + rand.N(pause)
 }
 
 func (w *Worker) giveUp(u proofs.Uptime, why string) error {
@@ -104,9 +145,6 @@ func (w *Worker) giveUp(u proofs.Uptime, why string) error {
 // signReading signs and keeps a statement. After it returns nil the statement is
 // durable and no other one will be signed for that sample.
 func (w *Worker) signReading(u proofs.Uptime, b client.Beacon) error {
-	if start := w.clock.SampleStart(u.Epoch, u.Sample); b.Time < start || b.Time >= start+w.clock.SampleSeconds() {
-		return w.giveUp(u, "the service's beacon is of another sample")
-	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	u.BeaconSlot, u.BeaconHash, u.Previous = b.Slot, b.Blockhash, w.spool.last

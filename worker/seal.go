@@ -67,7 +67,7 @@ func (w *Worker) book(ctx context.Context, epoch uint64) (*proofs.Book, error) {
 	return book, nil
 }
 
-// checkBook reports acked statements that the book lacks, with the ack as proof,
+// checkBook reports what became of each statement that is not known to be in the book,
 // and what the devices earned.
 func (w *Worker) checkBook(epoch uint64, book *proofs.Book) error {
 	in := map[ionet.Hash]bool{}
@@ -75,14 +75,9 @@ func (w *Worker) checkBook(epoch uint64, book *proofs.Book) error {
 		in[book.Inputs.Statements[i].Envelope.ID()] = true
 	}
 	for _, it := range w.spool.uptimes(epoch) {
-		if it.ack == nil || in[it.id] {
-			continue
-		}
-		path, err := w.cfg.Folder.keepEvidence("omission-"+it.id.String(), it.e, *it.ack)
-		if err != nil {
+		if err := w.checkStatement(it, in[it.id]); err != nil {
 			return err
 		}
-		w.emit(Event{Kind: EventOmission, Epoch: epoch, Sample: it.at.sample, ID: it.id, Text: path})
 	}
 	sealed := Event{Kind: EventSealed, Epoch: epoch}
 	for _, v := range book.Verdicts {
@@ -101,5 +96,27 @@ func (w *Worker) checkBook(epoch uint64, book *proofs.Book) error {
 	}
 	sealed.Tokens = sealed.Amount.Tokens(w.cfg.Network.Decimals)
 	w.emit(sealed)
+	return nil
+}
+
+// checkStatement compares what the service said of a statement with the book. An ack that
+// the book does not keep is a broken promise, and the proof of it is kept.
+func (w *Worker) checkStatement(it *item, in bool) error {
+	e := Event{Epoch: it.at.epoch, Sample: it.at.sample, ID: it.id}
+	switch {
+	case in && it.ack == nil: // its ack was lost on the way
+		e.Kind = EventAccepted
+	case in || it.ack == nil && it.refused != "":
+		return nil
+	case it.ack == nil:
+		e.Kind, e.Text = EventRefused, fmt.Sprintf("it came after epoch %d was closed", it.at.epoch)
+	default:
+		path, err := w.cfg.Folder.keepEvidence("omission-"+it.id.String(), it.e, *it.ack)
+		if err != nil {
+			return err
+		}
+		e.Kind, e.Text = EventOmission, path
+	}
+	w.emit(e)
 	return nil
 }

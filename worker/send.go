@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/client"
@@ -53,13 +54,17 @@ func (w *Worker) present(ctx context.Context, items []*item) error {
 	for len(items) > 0 {
 		n, size := 0, 0
 		var list []client.Presented
-		for n < len(items) && n < client.MaxStatements && (n == 0 || size < batchBytes) {
+		for n < len(items) && n < w.batch && (n == 0 || size < batchBytes) {
 			it := items[n]
 			list = append(list, client.Presented{Statement: it.e, Ack: it.ack})
 			size += len(it.e.Body) + 2*envelopeHead + proofs.MaxAckBody
 			n++
 		}
 		results, err := w.cfg.API.Submit(ctx, list)
+		if tooLarge(err) && n > 1 {
+			w.batch = n / 2 // until the next instance
+			continue
+		}
 		if err != nil {
 			return &apiError{fmt.Errorf("submit %d statements: %w", n, err)}
 		}
@@ -71,16 +76,22 @@ func (w *Worker) present(ctx context.Context, items []*item) error {
 	return nil
 }
 
-// answers keeps the service's answers.
+// answers keeps the service's answers. Statements that it could not take now hold up no
+// others.
 func (w *Worker) answers(items []*item, results []client.Result) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	var trouble error
 	for i, r := range results {
-		if err := w.answer(items[i], r); err != nil {
+		err := w.answer(items[i], r)
+		if err != nil && !unreachable(err) {
 			return err
 		}
+		if trouble == nil {
+			trouble = err
+		}
 	}
-	return nil
+	return trouble
 }
 
 // answer keeps the service's answer to one statement.
@@ -164,8 +175,20 @@ func (w *Worker) refused(it *item, p *client.Problem) error {
 		if w.forget(it.names) {
 			return nil // presented again in the next tick, with what was missing
 		}
-	case client.FutureSample, client.Busy, client.NotLeader, client.BeaconNotReady, client.Internal, client.TooManyStatements:
+	case client.EpochClosed:
+		if it.e.Kind == proofs.KindUptime {
+			// Its rows may have left for the book already: only the book can tell whether
+			// it was counted, and it is looked up there once the seal is final.
+			it.sent = true
+			return nil
+		}
+	case client.TooManyStatements:
+		w.watch.next = 0 // two others are there for its sample: who signed them?
+	case client.FutureSample, client.BeaconNotReady, client.BodyTooLarge:
 		return &apiError{p}
+	}
+	if p.Status == http.StatusTooManyRequests || p.Status >= 500 {
+		return &apiError{p} // busy, or not leading: later
 	}
 	if it.id == w.inventory.id || it.id == w.delegationOf() {
 		// Not for good: a binding ends, a delegation begins.

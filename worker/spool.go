@@ -236,6 +236,20 @@ func (s *Spool) Back(epoch uint64, sample uint16) error {
 	return nil
 }
 
+// Recast puts readings where place says that they belong, and returns the samples whose
+// readings are gone for good. Either all of it is durable or nothing.
+func (s *Spool) Recast(place func(proofs.Uptime) (m moment, ok bool)) (lost []moment, err error) {
+	lost, changed := s.recast(place)
+	if !changed {
+		return nil, nil
+	}
+	if err := s.rewrite(); err != nil {
+		s.broken = fmt.Errorf("put readings in their places: %w", err)
+		return nil, s.broken
+	}
+	return lost, nil
+}
+
 // rewrite puts a file in place that holds the state alone. Until the rename the old
 // file is whole; after it the new one is, and was synced before.
 func (s *Spool) rewrite() error {

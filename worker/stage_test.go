@@ -96,7 +96,8 @@ type stage struct {
 	wallet  ed25519.PrivateKey
 	dir     string
 	sampler Sampler
-	skew    time.Duration // of the host's clock
+	skew    time.Duration // of the host's wall clock
+	booted  int64         // Unix time at which the host's boot clock began
 	folder  *Folder
 	w       *Worker
 	mu      sync.Mutex
@@ -129,7 +130,7 @@ func newStage(t *testing.T) *stage {
 	t.Helper()
 	node, err := handNode()
 	must(t, err)
-	s := &stage{t: t, node: node, wire: &wire{}, url: pgtest.NewURL(t), key: testKey(1), wallet: testKey(2), dir: t.TempDir(), start: handTime.Load() + stageSample}
+	s := &stage{t: t, node: node, wire: &wire{}, url: pgtest.NewURL(t), key: testKey(1), wallet: testKey(2), dir: t.TempDir(), start: handTime.Load() + stageSample, booted: handTime.Load() - 1000}
 	schedule, err := emissions.Hourly(8)
 	must(t, err)
 	schedule, err = schedule.Shorten(100)
@@ -222,7 +223,8 @@ func (s *stage) tryOpenWorker() error {
 	s.folder = f
 	s.w, err = New(s.t.Context(), Config{
 		API: api, Network: s.net.Network, Key: s.key, Delegation: e, Sampler: s.sampler, Folder: f,
-		Now: func() time.Time { return handNow().Add(s.skew) },
+		Now:  func() time.Time { return handNow().Add(s.skew) },
+		Boot: ionet.Key(ionet.HashOf([]byte(fmt.Sprint("boot ", s.booted)))), Up: func() time.Duration { return time.Duration(handTime.Load()-s.booted) * time.Second },
 		Events: func(e Event) {
 			s.mu.Lock()
 			defer s.mu.Unlock()

@@ -1,6 +1,8 @@
 package worker
 
 import (
+	"cmp"
+	"encoding/binary"
 	"fmt"
 	"slices"
 
@@ -24,8 +26,10 @@ func (m moment) later(o moment) moment {
 	return m
 }
 
-func (m moment) before(o moment) bool {
-	return m.epoch < o.epoch || m.epoch == o.epoch && m.sample < o.sample
+func (m moment) before(o moment) bool { return m.compare(o) < 0 }
+
+func (m moment) compare(o moment) int {
+	return cmp.Or(cmp.Compare(m.epoch, o.epoch), cmp.Compare(m.sample, o.sample))
 }
 
 // item is a statement in the spool.
@@ -48,6 +52,8 @@ type state struct {
 	last     ionet.Hash      // id of the last uptime statement
 	read     moment          // last sample that was read; epoch 0: none
 	signed   moment          // last sample that this key signed
+	sealed   uint64          // statements of epochs up to that one are gone
+	life     moment          // this key signed up to there in a life that this spool does not know
 }
 
 func newState() state { return state{byID: map[ionet.Hash]*item{}} }
@@ -112,7 +118,7 @@ func (s *state) dropReadings(which func(moment) bool) {
 // newLife drops the readings up to that sample and begins the chain anew.
 func (s *state) newLife(upTo moment) {
 	s.dropReadings(func(m moment) bool { return !upTo.before(m) })
-	s.read, s.signed = s.read.later(upTo), s.signed.later(upTo)
+	s.read, s.signed, s.life = s.read.later(upTo), s.signed.later(upTo), s.life.later(upTo)
 	s.last = ionet.Hash{}
 }
 
@@ -120,10 +126,68 @@ func (s *state) newLife(upTo moment) {
 // time comes. A sample that was signed stays signed.
 func (s *state) goBack(now moment) {
 	s.dropReadings(now.before)
+	s.rereadFrom()
+}
+
+// rereadFrom sets the last sample that was read from what is left of the readings.
+func (s *state) rereadFrom() {
 	s.read = s.signed
 	for _, u := range s.readings {
 		s.read = s.read.later(momentIn(u))
 	}
+}
+
+// recast puts each reading where place says that it belongs and returns the samples whose
+// readings are gone, for place does not know. One that belongs to a sample that is signed
+// or read already is dropped; so is one that would be the second inventory of an epoch.
+func (s *state) recast(place func(proofs.Uptime) (m moment, ok bool)) (lost []moment, changed bool) {
+	var stay, moved []proofs.Uptime
+	for _, u := range s.readings {
+		m, ok := place(u)
+		switch {
+		case !ok:
+			lost = append(lost, momentIn(u))
+		case m == momentIn(u):
+			stay = append(stay, u)
+		default:
+			u.Epoch, u.Sample = m.epoch, m.sample
+			moved = append(moved, u)
+		}
+	}
+	if len(stay) == len(s.readings) {
+		return nil, false
+	}
+	s.readings = stay
+	for _, u := range moved {
+		m := momentIn(u)
+		taken := slices.ContainsFunc(s.readings, func(o proofs.Uptime) bool { return momentIn(o) == m })
+		switch had, ok := s.inventoryIn(m.epoch); {
+		case taken || !s.signed.before(m):
+		case ok && had != u.Inventory:
+			lost = append(lost, m)
+		default:
+			s.readings = append(s.readings, u)
+		}
+	}
+	slices.SortFunc(s.readings, func(a, b proofs.Uptime) int { return momentIn(a).compare(momentIn(b)) })
+	s.rereadFrom()
+	return lost, true
+}
+
+// inventoryIn returns the inventory that the statements and readings of an epoch name:
+// one epoch goes by one inventory.
+func (s *state) inventoryIn(epoch uint64) (inventory ionet.Hash, ok bool) {
+	for _, it := range s.items {
+		if it.e.Kind == proofs.KindUptime && it.at.epoch == epoch {
+			return it.names[1], true
+		}
+	}
+	for _, u := range s.readings {
+		if u.Epoch == epoch {
+			return u.Inventory, true
+		}
+	}
+	return ionet.Hash{}, false
 }
 
 func (s *state) refuse(id ionet.Hash, problem string) {
@@ -135,6 +199,7 @@ func (s *state) refuse(id ionet.Hash, problem string) {
 // seal drops the uptime statements and readings of epochs up to that one, and the
 // inventories and delegations that nothing names any more, but the last of each.
 func (s *state) seal(epoch uint64) {
+	s.sealed = max(s.sealed, epoch)
 	s.dropReadings(func(m moment) bool { return m.epoch <= epoch })
 	named := map[ionet.Hash]bool{}
 	for _, kind := range []proofs.Kind{proofs.KindDelegation, proofs.KindInventory} {
@@ -161,6 +226,12 @@ func (s *state) seal(epoch uint64) {
 // knows reports whether this spool signed that statement: it holds it, or it was the
 // last one.
 func (s *state) knows(id ionet.Hash) bool { return s.last == id || s.byID[id] != nil }
+
+// foreign reports whether a statement that this key signed is not this spool's, which knows
+// all that it signed for epochs that are not sealed.
+func (s *state) foreign(id ionet.Hash, at moment) bool {
+	return !id.IsZero() && !s.knows(id) && at.epoch > s.sealed
+}
 
 // latest returns the statement of that kind that was signed last, or nil.
 func (s *state) latest(kind proofs.Kind) *item {
@@ -196,7 +267,8 @@ func (s *state) oldest() uint64 {
 
 // records encodes the state anew.
 func (s *state) records() []byte {
-	var b []byte
+	b := appendRecord(nil, tagSealed, binary.LittleEndian.AppendUint64(nil, s.sealed))
+	b = appendRecord(b, tagNewLife, s.life.encode())
 	for _, it := range s.items {
 		b = appendRecord(b, tagStatement, it.e.Append(nil))
 		if it.ack != nil {

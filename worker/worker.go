@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/chain/rpc"
 	"github.com/ionet-settlement/ionet/client"
 	"github.com/ionet-settlement/ionet/proofs"
 )
@@ -23,10 +24,21 @@ type Config struct {
 	Sampler    Sampler
 	Folder     *Folder
 
-	SpoolBytes int64            // bound of the spool; DefaultSpoolBytes when zero
-	Now        func() time.Time // time.Now when nil
-	Events     func(Event)      // nil: nobody
-	Logger     *slog.Logger     // nil: discards
+	// Provider is whose delegations the worker looks for at the service when the one
+	// that it has ends; the delegation's own provider when zero.
+	Provider ionet.Key
+	// Renew makes a delegation where the provider's wallet is at hand; nil: it is not.
+	Renew func(now time.Time) (proofs.Envelope, error)
+	// Chain reads the cluster through endpoints that the host chose: the service's beacons
+	// are held against it. Nil: they are taken on the service's word.
+	Chain *rpc.Client
+
+	SpoolBytes int64                // bound of the spool; DefaultSpoolBytes when zero
+	Now        func() time.Time     // the host's wall clock; time.Now when nil
+	Boot       ionet.Key            // names this boot of the host; needed with Up
+	Up         func() time.Duration // time since then, suspensions included; the system's when nil
+	Events     func(Event)          // nil: nobody
+	Logger     *slog.Logger         // nil: discards
 }
 
 // Worker runs the statement loop of one host: one goroutine reads the devices, so that
@@ -40,18 +52,26 @@ type Worker struct {
 	spool     *Spool
 	devices   []proofs.InventoryDevice // of the inventory in force
 	inventory *item                    // its statement
-	skew      time.Duration            // the service's clock less ours, where that matters
+	host      hostClock
+	skew      time.Duration     // the service's clock less the host's wall clock, where that matters
+	delegated proofs.Delegation // cfg.Delegation, read
+	ended     bool              // the delegation in force ended, and that was said
 
-	// Of the goroutine that talks to the service.
-	instance  client.ID // that answered last
-	known     bool      // instance is set
-	head      client.Head
-	asked     time.Time // when the head was asked for last
-	beaconsAt time.Time // before then no beacon is asked for
-	waiting   string    // the trouble that was reported last
-	held      error     // why the registration was refused
-	heldSince uint64    // epoch of that
-	shown     sync.Mutex
+	// Of the goroutine that talks to the service. Times are the boot clock's.
+	instance    client.ID // that answered last
+	known       bool      // instance is set
+	head        client.Head
+	asked       time.Duration // when the head was asked for last
+	beaconsAt   time.Duration // before then no beacon is asked for
+	renewAt     time.Duration // before then no delegation is asked for
+	pace        pace
+	watch       watch
+	batch       int         // how many statements the service takes at once
+	falseBeacon falseBeacon // that was reported last
+	waiting     string      // the trouble that was reported last
+	held        error       // why the registration was refused
+	heldSince   uint64      // epoch of that
+	shown       sync.Mutex
 }
 
 // New opens the spool, checks the delegation and takes the inventory. It does not
@@ -67,16 +87,24 @@ func New(ctx context.Context, cfg Config) (*Worker, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	w := &Worker{cfg: cfg, clock: cfg.Network.Clock(), self: ionet.Key(cfg.Key.Public().(ed25519.PublicKey))}
-	if err := CheckDelegation(cfg.Network.ID(), w.self, cfg.Delegation); err != nil {
-		return nil, err
+	w.host = hostClock{boot: cfg.Boot, up: cfg.Up}
+	if cfg.Up == nil {
+		w.host.boot, w.host.up = bootClock()
 	}
 	var err error
+	if w.delegated, err = readDelegation(cfg.Network.ID(), w.self, cfg.Delegation); err != nil {
+		return nil, err
+	}
+	if cfg.Provider.IsZero() {
+		w.cfg.Provider = w.delegated.Provider
+	}
 	if w.spool, err = cfg.Folder.Spool(cfg.Network.ID(), w.self, cfg.SpoolBytes); err != nil {
 		return nil, err
 	}
 	if w.spool.cut > 0 {
 		w.emit(Event{Kind: EventSpool, Text: fmt.Sprintf("removed %d bytes of a record that a crash cut off", w.spool.cut)})
 	}
+	w.startClock()
 	list, err := inventoryOf(ctx, cfg.Sampler)
 	if err == nil {
 		err = w.takeInventory(list)
@@ -87,25 +115,6 @@ func New(ctx context.Context, cfg Config) (*Worker, error) {
 	return w, nil
 }
 
-// CheckDelegation returns an error unless e is a delegation on that network that
-// names the worker.
-func CheckDelegation(network ionet.Hash, worker ionet.Key, e proofs.Envelope) error {
-	if e.Kind != proofs.KindDelegation {
-		return fmt.Errorf("check delegation: this is a statement of kind %s", e.Kind)
-	}
-	d, err := proofs.ParseDelegation(network, e.Signer, e.Body)
-	if err != nil {
-		return fmt.Errorf("check delegation: %w", err)
-	}
-	if !d.Has(worker) {
-		return fmt.Errorf("check delegation: it does not name this worker, %s", worker)
-	}
-	if err := e.Verify(network); err != nil {
-		return fmt.Errorf("check delegation: %w", err)
-	}
-	return nil
-}
-
 // Close closes the spool. The folder is the caller's.
 func (w *Worker) Close() error { return w.spool.Close() }
 
@@ -114,10 +123,6 @@ func (w *Worker) emit(e Event) {
 	defer w.shown.Unlock()
 	w.cfg.Events(e)
 }
-
-// now is our clock, put right by the service's where the two differ by more than a
-// request can explain. Which sample a statement is of is proven by its beacon alone.
-func (w *Worker) now() time.Time { return w.cfg.Now().Add(w.skew) }
 
 // Run works until ctx ends. It returns nil then, and an error only when the worker
 // can't go on: the spool fails, or the service is of another network.
@@ -158,29 +163,44 @@ func (w *Worker) repeat(ctx context.Context, step func(context.Context) error) e
 // send, seal. An outage of the service is no error: what is due stays due, and a step
 // that fails holds up no other.
 func (w *Worker) Call(ctx context.Context) error {
-	err := w.lookAtHead(ctx)
-	if unreachable(err) {
-		w.wait(err)
+	if w.pace.rests(w.host.up()) {
 		return nil
 	}
+	trouble, err := w.call(ctx)
 	if err != nil {
 		return err
 	}
-	var trouble error
-	for _, step := range []func(context.Context) error{w.sign, w.send, w.checkSealed} {
-		err := step(ctx)
-		if err != nil && !unreachable(err) {
-			return err
-		}
-		if trouble == nil {
-			trouble = err
-		}
-	}
+	w.pace.took(trouble, w.host.up(), w.sampleTime())
 	if trouble == nil {
 		trouble = w.held
 	}
 	w.wait(trouble)
 	return nil
+}
+
+func (w *Worker) call(ctx context.Context) (trouble, err error) {
+	for _, step := range []func(context.Context) error{w.lookAtHead, w.lookForTwin} {
+		err := step(ctx)
+		if unreachable(err) {
+			return err, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if w.watch.on {
+		return nil, nil
+	}
+	for _, step := range []func(context.Context) error{w.renew, w.sign, w.send, w.checkSealed} {
+		err := step(ctx)
+		if err != nil && !unreachable(err) {
+			return nil, err
+		}
+		if trouble == nil {
+			trouble = err
+		}
+	}
+	return trouble, nil
 }
 
 // apiError is an error of a call to the service: it may go away by itself.
@@ -209,14 +229,10 @@ func (w *Worker) wait(trouble error) {
 	}
 }
 
-// skewThatMatters is the difference between two clocks that a slow request does
-// not explain.
-const skewThatMatters = 2 * time.Second
-
 // lookAtHead asks the service where it is, a few times in a sample.
 func (w *Worker) lookAtHead(ctx context.Context) error {
-	before := w.cfg.Now()
-	if every := time.Duration(w.clock.SampleSeconds()) * time.Second / 4; w.known && before.Sub(w.asked) < every && before.After(w.asked) {
+	before := w.host.up()
+	if w.known && before > w.asked && before < w.asked+w.sampleTime()/4 {
 		return nil
 	}
 	head, err := w.cfg.API.Head(ctx)
@@ -227,34 +243,13 @@ func (w *Worker) lookAtHead(ctx context.Context) error {
 		return fmt.Errorf("%s serves network %s, this worker joined %s: give the --server of that network, or another --dir", w.cfg.API.Server(), head.Network, ionet.Key(id))
 	}
 	w.asked, w.head = before, head
-	if err := w.setSkew(head.Time, before, w.cfg.Now()); err != nil {
+	if err := w.tellTime(head.Time, before, w.host.up()); err != nil {
 		return err
 	}
 	if w.known && head.Instance == w.instance {
 		return nil
 	}
 	return w.meet(ctx, head)
-}
-
-// setSkew compares the service's clock with ours between asking and answer. What was
-// read at times that are yet to come is read again then.
-func (w *Worker) setSkew(service int64, asked, answered time.Time) error {
-	ours := asked.Add(answered.Sub(asked) / 2)
-	skew := time.Unix(service, 0).Add(500 * time.Millisecond).Sub(ours) // the service tells whole seconds
-	if skew.Abs() < skewThatMatters+answered.Sub(asked) {
-		skew = 0
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if (skew - w.skew).Abs() >= skewThatMatters {
-		w.emit(Event{Kind: EventClock, Text: fmt.Sprintf("this host is %s off the service's clock; using the service's", (-skew).Round(time.Second))})
-	}
-	w.skew = skew
-	epoch, sample, ok := w.clock.At(w.now())
-	if !ok {
-		return nil
-	}
-	return w.spool.Back(epoch, sample)
 }
 
 // meet learns what a service that we have not spoken to has of us. What is not
@@ -266,12 +261,13 @@ func (w *Worker) meet(ctx context.Context, head client.Head) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if err == nil && !status.LastStatement.IsZero() && !w.spool.knows(status.LastStatement) {
+	if at := (moment{status.LastEpoch, status.LastSample}); err == nil && w.spool.foreign(status.LastStatement, at) && !at.before(w.spool.signed) {
 		// This key signed in an earlier life, of which this folder knows nothing. No
 		// sample up to there may be signed again: that would be equivocation.
 		if err := w.spool.NewLife(status.LastEpoch, status.LastSample); err != nil {
 			return err
 		}
+		w.beginWatch(status)
 	}
 	acked := 0
 	for _, it := range w.spool.items {
@@ -283,6 +279,6 @@ func (w *Worker) meet(ctx context.Context, head client.Head) error {
 	if w.known {
 		w.emit(Event{Kind: EventNewInstance, Count: acked})
 	}
-	w.instance, w.known, w.held = head.Instance, true, nil
+	w.instance, w.known, w.held, w.batch = head.Instance, true, nil, client.MaxStatements
 	return nil
 }
