@@ -165,7 +165,7 @@ func TestMembersAwayByTurns(t *testing.T) {
 	o.checkBooks()
 }
 
-// What all have signed waits for its commit: a store that fails for a while costs nothing
+// What all have signed waits for its commit: a store that fails for a moment costs nothing
 // either, and what it keeps from being persisted is not sent.
 func TestSignedMessageWaitsForItsCommit(t *testing.T) {
 	o := newCouncil(t)
@@ -179,9 +179,16 @@ func TestSignedMessageWaitsForItsCommit(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "contents"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	o.c.stop()
+	o.passWithout(5, 1)
 	sound := o.Service.cfg.Store
 	o.Service.cfg.Store = broken
-	o.passWithout(10, 1)
+	o.c.start()
+	o.goTo(handTime.Load() + int64(longSilence/time.Second))
+	o.passWithout(5, 1)
+	if got := o.c.messages(epoch, n); got == 0 {
+		t.Error("c did not sign before the store was back")
+	}
 	o.Service.cfg.Store = sound
 	if n := o.count(`SELECT count(*) FROM contents WHERE lane = 'epoch' AND position = $1`, int64(n)); n != 0 {
 		t.Errorf("%d contents are persisted that were not published", n)
