@@ -51,7 +51,22 @@ func (p *Policy) read(s *section) {
 	p.readSamples(s.section("samples"))
 	p.readSmall(s)
 	p.readDraw(s)
+	p.readIdle(s)
 	s.end()
+}
+
+// readIdle reads the table that a policy may leave out.
+func (p *Policy) readIdle(s *section) {
+	t := s.section("idle")
+	if t.keys == nil {
+		return
+	}
+	t.need("utilization", "samples")
+	p.Idle = &Idle{
+		Utilization: uint8(t.integer("utilization", 0, 99, 0)),
+		Samples:     uint16(t.integer("samples", 0, math.MaxUint16, 0)),
+	}
+	t.end()
 }
 
 // readDraw reads the draw and the table that only a target has.

@@ -39,6 +39,7 @@ type Policy struct {
 	Close   Close
 	Fees    Fees
 	Payout  Payout
+	Idle    *Idle // nil: busy devices need no jobs
 
 	SimulatedDevices      bool         // whether devices that say they are simulated earn
 	BindingIdleEpochs     uint32       // epochs without an accepted sample that end a binding
@@ -76,6 +77,12 @@ type Close struct {
 // Fees decides how an inference's fee is split.
 type Fees struct {
 	NetworkBasisPoints uint32 // the network's part, 0..10000; the provider has the rest
+}
+
+// Idle refuses a device that is busy while its worker has no job of the network.
+type Idle struct {
+	Utilization uint8  // percent above which a sample is busy, 0..99
+	Samples     uint16 // busy samples that an epoch allows
 }
 
 // CheckSamples returns an error where an epoch of perEpoch samples could never

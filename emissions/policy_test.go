@@ -22,6 +22,7 @@ simulated.earn = true
 binding.idle_epochs = 5
 stake.minimum_per_multiplier = "20000000000"
 fees.network_basis_points = 250
+idle = { utilization = 20, samples = 6 }
 payout.minimum = "100"
 
 [[pools]]
@@ -62,7 +63,7 @@ func TestParsePolicy(t *testing.T) {
 			{"h100", "west", 10_000, []string{"NVIDIA H100 PCIe", "NVIDIA H100 NVL"}},
 			{"t4", "east", 0, []string{"Tesla T4"}},
 		},
-		Samples: Samples{3, 1, 2}, Close: Close{4}, Fees: Fees{250},
+		Samples: Samples{3, 1, 2}, Close: Close{4}, Fees: Fees{250}, Idle: &Idle{20, 6},
 		Payout:           Payout{ionet.MustAmount(100)},
 		SimulatedDevices: true, BindingIdleEpochs: 5, MinStakePerMultiplier: ionet.MustAmount(200 * 1e8),
 		hash: sha256.Sum256([]byte(small)),
@@ -108,7 +109,7 @@ func TestParsePolicyRefuses(t *testing.T) {
 		{"version = 7", "Version = 7", `version: missing; is "Version" meant?`},
 		{"minimum = 3", "minumum = 3", `samples.minimum: missing; is "minumum" meant?`},
 		{"late_limit = 2", "late = 2", "samples.late_limit: missing"},
-		{"version = 7", "version = 7\nvesrion = 7", "vesrion: unknown key; allowed here are binding, close, draw, fees, first_epoch, models, payout, pools, samples, simulated, stake, target, version"},
+		{"version = 7", "version = 7\nvesrion = 7", "vesrion: unknown key; allowed here are binding, close, draw, fees, first_epoch, idle, models, payout, pools, samples, simulated, stake, target, version"},
 		{"first_epoch = 9", "version = 7", "parse TOML, line 2, column"},
 		{"version = 7", "version 7", "parse TOML, line 1, column"},
 		{"first_epoch = 9", "first_epoch = 0", "first_epoch: 0 is not a whole number in 1..1048576"},
@@ -131,6 +132,15 @@ func TestParsePolicyRefuses(t *testing.T) {
 		{`"20000000000"`, `"9223372036854775808"`, "is not a string of base units in 0..9223372036854775807"},
 		{`"100"`, `"0100"`, `payout.minimum: "0100" is not a string of base units`},
 		{"points = 250", "points = 10001", "fees.network_basis_points: 10001 is not a whole number in 0..10000"},
+		{"utilization = 20", "utilization = 100", "idle.utilization: 100 is not a whole number in 0..99"},
+		{"utilization = 20", "utilization = -1", "idle.utilization: -1 is not a whole number in 0..99"},
+		{"utilization = 20, ", "", "idle.utilization: missing"},
+		{"utilization = 20, ", "utilisation = 20, ", `idle.utilization: missing; is "utilisation" meant?`},
+		{"samples = 6", "samples = 65536", "idle.samples: 65536 is not a whole number in 0..65535"},
+		{", samples = 6", "", "idle.samples: missing"},
+		{"samples = 6", "samples = 6, epochs = 1", "idle.epochs: unknown key; allowed here are samples, utilization"},
+		{"idle = { utilization = 20, samples = 6 }", "idle = {}", "idle.utilization: missing"},
+		{"idle = { utilization = 20, samples = 6 }", "idle = true", "idle: true is not a table"},
 		{"basis_points = 4000", "basis_points = 4001", "pools: basis_points sum to 10001, not 10000"},
 		{`name = "east"`, `name = "west"`, `pools[1].name: "west" stands twice`},
 		{`name = "east"`, `name = ""`, `pools[1].name: "" is not a name of 1..32 lowercase letters, digits and hyphens`},
@@ -200,7 +210,7 @@ func TestDefaultPolicy(t *testing.T) {
 	if want := (Samples{Minimum: 54, LateAfter: 5, LateLimit: 20}); p.Samples != want {
 		t.Errorf("samples: got %+v, want %+v", p.Samples, want)
 	}
-	if p.Close.GraceSeconds != 300 || p.BindingIdleEpochs != 24 || p.SimulatedDevices || p.FirstEpoch != 1 {
+	if p.Close.GraceSeconds != 300 || p.BindingIdleEpochs != 24 || p.SimulatedDevices || p.FirstEpoch != 1 || p.Idle != nil {
 		t.Errorf("got %+v, want 300 s of grace, 24 idle epochs, no simulated devices, from epoch 1", p)
 	}
 	if err := p.CheckSamples(60); err != nil {
@@ -248,7 +258,7 @@ func TestFormatNamesEveryKey(t *testing.T) {
 	for _, key := range []string{
 		"version", "first_epoch", "draw", "samples.minimum", "samples.late_after", "samples.late_limit",
 		"close.grace_seconds", "simulated.earn", "binding.idle_epochs", "stake.minimum_per_multiplier",
-		"fees.network_basis_points", "payout.minimum", "pools.name", "pools.basis_points",
+		"fees.network_basis_points", "payout.minimum", "idle.utilization", "idle.samples", "pools.name", "pools.basis_points",
 		"models.name", "models.pool", "models.multiplier_milli", "models.match",
 	} {
 		if !strings.Contains(string(format), "| `"+key+"` |") {
@@ -294,7 +304,7 @@ func checkPolicy(t testing.TB, p *Policy) {
 			}
 		}
 	}
-	if p.Version == 0 || p.FirstEpoch == 0 || p.Samples.Minimum == 0 || p.Draw != DrawSchedule {
+	if p.Version == 0 || p.FirstEpoch == 0 || p.Samples.Minimum == 0 || p.Draw != DrawSchedule || p.Idle != nil && p.Idle.Utilization > 99 {
 		t.Errorf("accepted %s", fmt.Sprintf("%+v", p))
 	}
 }

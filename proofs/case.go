@@ -14,6 +14,7 @@ type workerCase struct {
 	key         ionet.Key
 	inventories []inventory
 	uptimes     []uptime // by (sample, id)
+	served      bool     // a job of the network in this epoch
 
 	inventory  *inventory // the epoch's; nil where the named one is not among the inputs
 	delegation *Delegation
@@ -167,16 +168,13 @@ func (w *workerCase) judgeDevice(c *court, v inventory, i int) *deviceCase {
 	if w.delegation != nil {
 		d.verdict.Provider, d.verdict.Payee = w.delegation.Provider, w.delegation.Payout
 	}
-	var ids []ionet.Hash
-	if w.rank(v) == 0 {
-		for _, u := range w.counted {
-			if u.Devices[i].Status == DeviceOK {
-				ids = append(ids, u.id)
-			}
-		}
-	}
+	ids, busy := w.samples(c, v, i)
 	d.verdict.Samples = uint16(min(len(ids), math.MaxUint16)) // more only where the worker equivocates
-	if rule, evidence := w.refusal(c, v, i, d.verdict.Samples); rule != Accepted {
+	rule, evidence := w.refusal(c, v, i, d.verdict.Samples)
+	if idle := c.policy.Idle; rule == Accepted && idle != nil && !w.served && len(busy) > int(idle.Samples) {
+		rule, evidence = Idle, busy
+	}
+	if rule != Accepted {
 		d.verdict.refuse(rule, evidence...)
 		return d
 	}
@@ -187,8 +185,27 @@ func (w *workerCase) judgeDevice(c *court, v inventory, i int) *deviceCase {
 	return d
 }
 
-// refusal returns the first rule of the table that applies, with its evidence,
-// or Accepted.
+// samples returns the statements that count for the i-th device of v, and those of
+// them that show it busy where the policy asks for jobs.
+func (w *workerCase) samples(c *court, v inventory, i int) (ids, busy []ionet.Hash) {
+	if w.rank(v) != 0 {
+		return nil, nil
+	}
+	for _, u := range w.counted {
+		d := u.Devices[i]
+		if d.Status != DeviceOK {
+			continue
+		}
+		ids = append(ids, u.id)
+		if idle := c.policy.Idle; idle != nil && d.Utilization != NoUtilization && d.Utilization > idle.Utilization {
+			busy = append(busy, u.id)
+		}
+	}
+	return ids, busy
+}
+
+// refusal returns the first rule of the table that applies, but for idle and two
+// first claims, with its evidence, or Accepted.
 func (w *workerCase) refusal(c *court, v inventory, i int, samples uint16) (Rule, []ionet.Hash) {
 	named := []ionet.Hash{v.id}
 	if len(w.double) > 0 {

@@ -2,6 +2,7 @@ package proofs
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -41,6 +42,23 @@ func drawWorld(r *rapid.T, t *testing.T) *world {
 	return w
 }
 
+// drawIdle has the policy ask for jobs, gives some workers one and makes some
+// devices busy.
+func drawIdle(r *rapid.T, w *world) {
+	w.askForJobs(rapid.SampledFrom([]uint8{0, 49, 50, 99}).Draw(r, "idle utilization"), rapid.Uint16Range(0, 3).Draw(r, "idle samples"))
+	for _, name := range []string{"a", "b", "c"} {
+		works := slices.ContainsFunc(w.in.Statements, func(s Statement) bool {
+			return s.Envelope.Kind == KindUptime && s.Envelope.Signer == public(name)
+		})
+		served := rapid.Int64Range(testClock.EpochStart(worldEpoch), testClock.EpochEnd(worldEpoch)-1)
+		if kind := rapid.IntRange(0, 4).Draw(r, "job"); works && kind == 0 {
+			w.job(name, served.Draw(r, "served"))
+		} else if works && kind == 1 {
+			w.batch(name, served.Draw(r, "served"))
+		}
+	}
+}
+
 // drawDelegation draws the one that is in order, mostly.
 func drawDelegation(r *rapid.T, delegations []ionet.Hash) ionet.Hash {
 	if i := rapid.IntRange(0, 9).Draw(r, "delegation"); i < len(delegations) {
@@ -73,6 +91,8 @@ func drawHost(r *rapid.T, w *world, name string, delegations []ionet.Hash) {
 		for i := range u.Devices {
 			if rapid.IntRange(0, 5).Draw(r, "gone") == 0 {
 				u.Devices[i] = UptimeDevice{Status: DeviceGone}
+			} else {
+				u.Devices[i].Utilization = rapid.SampledFrom([]uint8{97, 97, 0, 50, 100, NoUtilization}).Draw(r, "utilization")
 			}
 		}
 		switch rapid.IntRange(0, 40).Draw(r, "fault") {

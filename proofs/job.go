@@ -91,6 +91,16 @@ func checkSpent(before, fee, after, cumulative ionet.Amount) error {
 	return nil
 }
 
+// servedAt returns when a job or job-batch statement says that it was served.
+func servedAt(e *Envelope) (int64, error) {
+	if e.Kind == KindJob {
+		j, err := ParseJob(e.Body)
+		return j.Served, err
+	}
+	b, err := ParseJobBatch(e.Body)
+	return b.Served, err
+}
+
 // JobBatch is many jobs of one channel as one statement.
 type JobBatch struct {
 	Channel    ionet.Key

@@ -140,6 +140,8 @@ func (c *court) readStatement(s *Statement, at *place, byKey map[ionet.Key]*work
 		w := caseOf(byKey, e.Signer)
 		w.uptimes = append(w.uptimes, uptime{id: at.id, arrival: s.Arrival, Uptime: u})
 		return err
+	case KindJob, KindJobBatch:
+		return c.readJob(e, byKey[e.Signer])
 	case KindPrice:
 		p, err := ParsePrice(e.Body)
 		if err == nil && c.price != nil {
@@ -155,6 +157,26 @@ func (c *court) readStatement(s *Statement, at *place, byKey map[ionet.Key]*work
 		return err // it counts for the policy of later epochs
 	}
 	return errors.New("this kind is no input of an epoch")
+}
+
+// readJob notes that a worker served the network in this epoch. In canonical order
+// its uptime statements came before.
+func (c *court) readJob(e *Envelope, w *workerCase) error {
+	served, err := servedAt(e)
+	switch {
+	case err != nil:
+		return err
+	case c.policy.Idle == nil:
+		return errors.New("the policy asks for no jobs")
+	case w == nil || len(w.uptimes) == 0:
+		return fmt.Errorf("worker %s has no uptime statement", e.Signer)
+	case w.served:
+		return fmt.Errorf("it is the second job of worker %s", e.Signer)
+	case served < c.clock.EpochStart(c.in.Epoch) || served >= c.clock.EpochEnd(c.in.Epoch):
+		return fmt.Errorf("it was served at %d, not in the epoch", served)
+	}
+	w.served = true
+	return nil
 }
 
 // revoke notes the first revocation, in canonical order, that arrived before the

@@ -219,8 +219,8 @@ var ruleCases = []ruleCase{
 }
 
 func TestRules(t *testing.T) {
-	covered := map[Rule]bool{Idle: true} // reserved
-	for _, c := range ruleCases {
+	covered := map[Rule]bool{}
+	for _, c := range slices.Concat(ruleCases, idleCases) {
 		covered[c.rule] = true
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t)

@@ -189,7 +189,7 @@ func (o oracle) verdict(w ionet.Key, dev ionet.UUID) (v Verdict, view held) {
 	if chosen && known {
 		v.Provider, v.Payee = d.Provider, d.Payout
 	}
-	var good []ionet.Hash
+	var good, busy []ionet.Hash
 	us := o.uptimes(w)
 	failed := map[string][]ionet.Hash{}
 	var all []ionet.Hash
@@ -199,6 +199,9 @@ func (o oracle) verdict(w ionet.Key, dev ionet.UUID) (v Verdict, view held) {
 		failed[c] = append(failed[c], u.id)
 		if c == "" && own && u.Devices[at].Status == DeviceOK {
 			good = append(good, u.id)
+			if at := u.Devices[at].Utilization; o.pol.Idle != nil && at <= 100 && at > o.pol.Idle.Utilization {
+				busy = append(busy, u.id)
+			}
 		}
 	}
 	v.Samples = uint16(len(good))
@@ -254,9 +257,20 @@ func (o oracle) verdict(w ionet.Key, dev ionet.UUID) (v Verdict, view held) {
 		return refuse(Late, failed["4"]...)
 	case few:
 		return refuse(TooFewSamples, all...)
+	case o.pol.Idle != nil && !o.served(w) && len(busy) > int(o.pol.Idle.Samples):
+		return refuse(Idle, busy...)
 	}
 	v.Weight = uint64(model.MultiplierMilli) * uint64(v.Samples)
 	return refuse(Accepted, good...)
+}
+
+// served tells whether the inputs have a job or a batch of jobs of w.
+func (o oracle) served(w ionet.Key) bool {
+	found := false
+	for _, kind := range []Kind{KindJob, KindJobBatch} {
+		o.each(kind, func(s Statement, _ ionet.Hash) { found = found || s.Envelope.Signer == w })
+	}
+	return found
 }
 
 func raw(ids []ionet.Hash) (list [][]byte) {
@@ -369,6 +383,9 @@ func TestJudgeAgainstOracle(t *testing.T) {
 				w.price("oracle", rapid.Uint64Range(worldEpoch-2, worldEpoch).Draw(r, "observed"), rapid.Uint64Range(1, 40_000_000).Draw(r, "price"))
 			}
 		}
+		if rapid.Bool().Draw(r, "idle") {
+			drawIdle(r, w)
+		}
 		pol := must[*emissions.Policy](t)(emissions.ParsePolicy(w.in.Policy))
 		w.in.Statements = unique(w.in.Statements)
 		j := w.judge()
@@ -385,7 +402,7 @@ func TestJudgeAgainstOracle(t *testing.T) {
 		}
 	})
 	for _, rule := range Rules() {
-		if rule != Idle && count[rule] == 0 {
+		if count[rule] == 0 {
 			t.Logf("no verdict by rule %s: %v", rule.Name(), count)
 		}
 	}

@@ -92,13 +92,14 @@ func vectors(t testing.TB) map[string]any {
 		}
 		all["statement-"+s.name] = v
 	}
-	for _, c := range ruleCases {
+	for _, c := range slices.Concat(ruleCases, idleCases) {
 		w := newWorld(t)
 		c.build(w)
 		all["epoch-"+c.name] = epochVector(t, w)
 	}
 	all["epoch-every-input"] = epochVector(t, fullWorld(t))
 	all["epoch-of-nobody"] = epochVector(t, newWorld(t))
+	all["epoch-asked-for-jobs"] = epochVector(t, jobsWorld(t))
 	all["epoch-drawn-by-target"] = epochVector(t, pricedWorld(t))
 	for _, c := range memoCases() {
 		all["memo-"+c.name] = memoVector{Memo: c.memo.String(), Hash: ionet.HashOf([]byte(c.memo.String()))}
@@ -128,6 +129,23 @@ func pricedWorld(t testing.TB) *world {
 	w.price("oracle", worldEpoch-1, 170_000_000)
 	change := PolicyChange{Version: 2, FirstEpoch: worldEpoch + 3, Policy: ionet.HashOf([]byte(testPolicy))}
 	w.add(KindPolicy, "service", must[[]byte](t)(change.Encode()), Arrival{worldEpoch, 2})
+	return w
+}
+
+// jobsWorld asks for jobs, has some, and refuses one of two devices of a host.
+func jobsWorld(t testing.TB) *world {
+	w := newWorld(t)
+	w.askForJobs(10, 1)
+	w.honest("p", "w", gpu{1, h100}, gpu{2, h100}).work(0, 1, 2, 3, 4)
+	w.job("w", testClock.EpochStart(worldEpoch))
+	w.honest("q", "v", gpu{3, rtx4090}).work(0, 1, 2)
+	w.batch("v", testClock.EpochEnd(worldEpoch)-1)
+	h := w.honest("r", "u", gpu{4, h100}, gpu{5, h100})
+	for s := range uint16(4) {
+		u := h.statement(s)
+		u.Devices[0].Utilization = 10
+		h.say(u, 0)
+	}
 	return w
 }
 

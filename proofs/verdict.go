@@ -24,30 +24,35 @@ const (
 	Simulated         Rule = 12
 	ForeignBeacon     Rule = 13
 	InventoryChanged  Rule = 14
-	Idle              Rule = 15 // reserved
+	Idle              Rule = 15
 	NoSamples         Rule = 16
 )
 
-type ruleText struct{ name, text string }
+// ruleText is a row of FORMAT.md's table: evidence names the statements whose ids
+// a verdict's evidence is the hash of.
+type ruleText struct{ name, text, evidence string }
 
 var rules = [...]ruleText{
-	Accepted:          {"accepted", "The device earned its share."},
-	NoDelegation:      {"no-delegation", "No delegation in force names this worker."},
-	DelegationExpired: {"delegation-expired", "The provider's delegation does not cover this epoch."},
-	DelegationRevoked: {"delegation-revoked", "The provider revoked the delegation before this epoch."},
-	WrongDelegation:   {"wrong-delegation", "Statements named another delegation than the inventory's."},
-	TooFewSamples:     {"too-few-samples", "Fewer samples counted than the policy asks for."},
-	Late:              {"late", "Too few samples counted, because too many statements arrived late."},
-	Equivocation:      {"equivocation", "The worker signed two statements for one sample, or two with one former statement."},
-	BoundElsewhere:    {"bound-elsewhere", "The device is bound to another worker."},
-	TwoFirstClaims:    {"two-first-claims", "Two workers claimed the device for the first time in this epoch."},
-	UnknownModel:      {"unknown-model", "The policy does not know this product name."},
-	ZeroMultiplier:    {"zero-multiplier", "The policy gives this model no share."},
-	Simulated:         {"simulated", "Simulated devices do not earn on this network."},
-	ForeignBeacon:     {"beacon", "Too few samples counted, because statements named blocks that are not of their sample."},
-	InventoryChanged:  {"inventory-changed", "The worker changed its inventory during the epoch."},
-	Idle:              {"idle", "The device was idle without jobs."},
-	NoSamples:         {"no-samples", "The worker sent no uptime statement."},
+	Accepted:          {"accepted", "The device earned its share.", "the device's samples"},
+	NoDelegation:      {"no-delegation", "No delegation in force names this worker.", "the device's inventory"},
+	DelegationExpired: {"delegation-expired", "The provider's delegation does not cover this epoch.", "the delegation"},
+	DelegationRevoked: {"delegation-revoked", "The provider revoked the delegation before this epoch.", "the revocation (the smallest id)"},
+	WrongDelegation:   {"wrong-delegation", "Statements named another delegation than the inventory's.", "the uptime statements that failed 1b"},
+	TooFewSamples:     {"too-few-samples", "Fewer samples counted than the policy asks for.", "all of U"},
+	Late:              {"late", "Too few samples counted, because too many statements arrived late.", "the uptime statements that failed 4."},
+	Equivocation: {
+		"equivocation", "The worker signed two statements for one sample, or two with one former statement.",
+		"the first such pair: the smallest second of U, with the nearest of its sample before it, else the first with its previous",
+	},
+	BoundElsewhere:   {"bound-elsewhere", "The device is bound to another worker.", "the device's inventory"},
+	TwoFirstClaims:   {"two-first-claims", "Two workers claimed the device for the first time in this epoch.", "the device's inventory of each such worker, this one among them, by worker"},
+	UnknownModel:     {"unknown-model", "The policy does not know this product name.", "the device's inventory"},
+	ZeroMultiplier:   {"zero-multiplier", "The policy gives this model no share.", "the device's inventory"},
+	Simulated:        {"simulated", "Simulated devices do not earn on this network.", "the device's inventory"},
+	ForeignBeacon:    {"beacon", "Too few samples counted, because statements named blocks that are not of their sample.", "the uptime statements that failed 3."},
+	InventoryChanged: {"inventory-changed", "The worker changed its inventory during the epoch.", "the device's inventory"},
+	Idle:             {"idle", "The device was busy, but its worker served no job of this network.", "the device's samples with such a utilization"},
+	NoSamples:        {"no-samples", "The worker sent no uptime statement.", "the device's inventory"},
 }
 
 // Known reports whether FORMAT.md has this rule.
@@ -67,6 +72,15 @@ func (r Rule) Text() string {
 		return "This rule is unknown."
 	}
 	return rules[r].text
+}
+
+// Evidence says of which statements a verdict by this rule names the hash, in the
+// words of FORMAT.md, section 7.
+func (r Rule) Evidence() string {
+	if !r.Known() {
+		return "unknown"
+	}
+	return rules[r].evidence
 }
 
 // Rules returns all rules in order of their numbers.

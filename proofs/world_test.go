@@ -154,6 +154,25 @@ func (w *world) price(signer string, epoch, microUSD uint64) ionet.Hash {
 	return w.add(KindPrice, signer, must[[]byte](w.t)(p.Encode()), Arrival{epoch, 1})
 }
 
+// askForJobs gives the policy its idle table.
+func (w *world) askForJobs(utilization uint8, samples uint16) {
+	table := fmt.Sprintf("idle = { utilization = %d, samples = %d }\n[samples]", utilization, samples)
+	w.in.Policy = []byte(strings.Replace(string(w.in.Policy), "[samples]", table, 1))
+}
+
+// job adds a job that the worker served then.
+func (w *world) job(worker string, served int64) ionet.Hash {
+	j := Job{Channel: public("channel"), Served: served, Model: "m", Units: 1, Price: ionet.MustAmount(2), Per: 1,
+		Fee: ionet.MustAmount(2), After: ionet.MustAmount(2), Cumulative: ionet.MustAmount(2)}
+	return w.add(KindJob, worker, must[[]byte](w.t)(j.Encode()), Arrival{worldEpoch, 1})
+}
+
+// batch adds a batch of jobs.
+func (w *world) batch(worker string, served int64) ionet.Hash {
+	b := JobBatch{Channel: public("channel"), Served: served, Count: 9}
+	return w.add(KindJobBatch, worker, must[[]byte](w.t)(b.Encode()), Arrival{worldEpoch, 1})
+}
+
 // host is a worker with its inventory.
 type host struct {
 	*world

@@ -32,10 +32,16 @@ func (c *statementChecker) check(s *proofs.Statement) error {
 	if s.Arrival.Epoch > c.epoch+1<<32 || s.Arrival.Epoch > 0 && clock.SampleStart(s.Arrival.Epoch, s.Arrival.Sample) > c.sealed {
 		return fmt.Errorf("arrived in sample %d of epoch %d, after the seal", s.Arrival.Sample, s.Arrival.Epoch)
 	}
-	if s.Arrival.Epoch > c.epoch && e.Kind != proofs.KindUptime && e.Kind != proofs.KindPrice {
+	if s.Arrival.Epoch > c.epoch && !ofEpoch(e.Kind) {
 		return fmt.Errorf("arrived in epoch %d", s.Arrival.Epoch)
 	}
 	return c.checkBody(s)
+}
+
+// ofEpoch reports whether statements of that kind are taken until the inputs of
+// their epoch are frozen.
+func ofEpoch(k proofs.Kind) bool {
+	return k == proofs.KindUptime || k == proofs.KindPrice || k == proofs.KindJob || k == proofs.KindJobBatch
 }
 
 func (c *statementChecker) checkBody(s *proofs.Statement) error {
@@ -60,6 +66,12 @@ func (c *statementChecker) checkBody(s *proofs.Statement) error {
 		return c.checkUptime(e)
 	case proofs.KindPrice:
 		return checkPrice(s)
+	case proofs.KindJob:
+		_, err := proofs.ParseJob(e.Body) // proofs.Judge asks whether it is the epoch's
+		return err
+	case proofs.KindJobBatch:
+		_, err := proofs.ParseJobBatch(e.Body)
+		return err
 	case proofs.KindPolicy:
 		return c.checkPolicy(s)
 	}
