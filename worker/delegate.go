@@ -4,6 +4,8 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -26,6 +28,21 @@ func Delegation(provider, payout, worker ionet.Key, now time.Time, days int) pro
 		Provider: provider, Payout: payout, Workers: []ionet.Key{worker},
 		Issued: from.Unix(), Expires: from.Add(time.Duration(days) * 24 * time.Hour).Unix(),
 	}
+}
+
+// DelegateLink is where a provider's wallet signs in a browser that a worker proves GPU
+// time for it: a page of the service. A zero payout wallet is the provider's own.
+func DelegateLink(server string, worker, payout ionet.Key, days int) (string, error) {
+	u, err := url.Parse(server)
+	if err != nil {
+		return "", errors.New("make a link: the service's URL is none")
+	}
+	u.User = nil // may be a secret
+	link := strings.TrimSuffix(u.String(), "/") + "/delegate#worker=" + worker.String()
+	if !payout.IsZero() {
+		link += "&payout=" + payout.String()
+	}
+	return link + "&days=" + strconv.Itoa(days), nil
 }
 
 // SignDelegation signs d with the provider's wallet.

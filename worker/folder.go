@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/proofs"
@@ -19,6 +20,7 @@ var ErrLocked = errors.New("another process works in this folder: one key may si
 //
 //	key.json        the host key, solana-keygen's format
 //	network.toml    the network that the worker joined; never changes
+//	provider        the wallet whose delegations this host takes, base58
 //	delegation      envelope of the provider's delegation
 //	delegation.txt  a delegation's text that waits for the wallet's signature
 //	spool           statements that are not sealed yet
@@ -95,6 +97,32 @@ func (f *Folder) Join(file []byte) error {
 		return err
 	}
 	return f.write("network.toml", file)
+}
+
+// Provider returns the wallet whose delegations this host takes: the one that was named,
+// else the one that signed the delegation that is here; zero for none.
+func (f *Folder) Provider() (ionet.Key, error) {
+	b, err := os.ReadFile(filepath.Join(f.dir, "provider"))
+	if errors.Is(err, fs.ErrNotExist) {
+		e, err := f.Delegation()
+		if errors.Is(err, fs.ErrNotExist) {
+			return ionet.Key{}, nil
+		}
+		return e.Signer, err
+	}
+	if err != nil {
+		return ionet.Key{}, fmt.Errorf("read provider: %w", err)
+	}
+	k, err := ionet.ParseKey(strings.TrimSpace(string(b)))
+	if err != nil {
+		return ionet.Key{}, fmt.Errorf("read provider: %w", err)
+	}
+	return k, nil
+}
+
+// SetProvider keeps the wallet whose delegations this host takes.
+func (f *Folder) SetProvider(wallet ionet.Key) error {
+	return f.write("provider", []byte(wallet.String()+"\n"))
 }
 
 // Delegation returns the provider's delegation, or fs.ErrNotExist.

@@ -16,15 +16,15 @@ type initCmd struct {
 	folder
 	Server string `required:"" env:"IONET_SERVER" placeholder:"URL" help:"URL of the service."`
 	consent
-	Provider  ionet.Key `placeholder:"KEY" help:"The provider's wallet: prints the text that it has to sign."`
-	Signature string    `placeholder:"BASE58" help:"The wallet's signature over the text that was printed."`
+	Signature string `placeholder:"BASE58" help:"The wallet's signature over the text that was printed."`
 	devices
 }
 
 // Help shows examples below the flags.
 func (c *initCmd) Help() string {
-	return `A wallet that is not here signs the text that --provider prints; --signature takes it. --delegation takes
-what ionet delegate --out wrote.
+	return `A wallet that is not here signs in a browser, by the link that --provider prints, or with ionet delegate: one
+signature does for many hosts. run finds the delegation at the service then. Or it signs the text; --signature takes
+that, and --delegation takes what ionet delegate --out wrote.
 
 Examples:
   ionet-worker init --server https://ionetd.example --keypair wallet.json
@@ -74,7 +74,7 @@ func (c *initCmd) showDevices(s *stage) {
 	}
 }
 
-// draft prints the text for a wallet that is not here.
+// draft prints the ways in which a wallet that is not here can sign.
 func (c *initCmd) draft(s *stage, m *membership) error {
 	text, err := worker.Delegation(c.Provider, c.Payout, m.worker(), time.Now(), c.Days).Text(m.network.ID())
 	if err != nil {
@@ -83,7 +83,18 @@ func (c *initCmd) draft(s *stage, m *membership) error {
 	if err := m.folder.SetDraft(text); err != nil {
 		return err
 	}
-	s.print("\nSign exactly this text with wallet %s (no line break after the last line):\n\n%s\n", c.Provider, text)
+	link, err := worker.DelegateLink(c.Server, m.worker(), c.Payout, c.Days)
+	if err != nil {
+		return err
+	}
+	payout := ""
+	if !c.Payout.IsZero() {
+		payout = " --payout " + c.Payout.String()
+	}
+	s.print("\nWallet %s has to sign once. One signature does for many hosts. In a browser:\n\n  %s\n", c.Provider, link)
+	s.print("or where the wallet is a file (repeat --worker for more hosts):\n\n  ionet delegate --server %s --keypair <wallet file>%s --days %d --worker %s\n", c.Server, payout, c.Days, m.worker())
+	s.print("ionet-worker run --server %s --dir %s waits for that.\n", c.Server, c.Dir)
+	s.print("Or sign exactly this text with it (no line break after the last line):\n\n%s\n", text)
 	s.print("then: ionet-worker init --server %s --dir %s --signature <signature in base58>", c.Server, c.Dir)
 	return nil
 }

@@ -81,21 +81,25 @@ func hostKey(path string) (ed25519.PrivateKey, error) {
 
 // consent are the flags by which the provider's delegation comes in.
 type consent struct {
-	Keypair    string    `placeholder:"FILE" help:"The provider's wallet file: signs the delegation here."`
+	Provider   ionet.Key `placeholder:"KEY" help:"The provider's wallet: only its delegations are taken. It can sign in a browser, or the text that init prints."`
+	Keypair    string    `env:"IONET_KEYPAIR" placeholder:"FILE" help:"The provider's wallet file: signs the delegation here."`
 	Payout     ionet.Key `placeholder:"KEY" help:"Wallet that is paid; the provider's own by default."`
 	Days       int       `default:"365" range:"1..400" placeholder:"N" help:"How many days the delegation runs."`
 	Delegation string    `placeholder:"FILE" help:"A delegation that was signed elsewhere."`
 }
 
-// renewWithin is how long before a delegation's end a wallet file signs a new one.
-const renewWithin = 7 * 24 * time.Hour
-
-// take gets the delegation from the flags and keeps it. Without flags, and where
-// the one that is there still serves, it is left alone.
+// take gets provider and delegation from the flags and keeps them. Without flags, and
+// where the delegation that is there still serves, it is left alone.
 func (c consent) take(m *membership) error {
-	switch {
-	case c.Keypair != "" && c.Delegation != "":
+	if c.Keypair != "" && c.Delegation != "" {
 		return errors.New("take delegation: give --keypair or --delegation, not both")
+	}
+	if !c.Provider.IsZero() {
+		if err := m.folder.SetProvider(c.Provider); err != nil {
+			return err
+		}
+	}
+	switch {
 	case c.Delegation != "":
 		b, err := os.ReadFile(c.Delegation)
 		if err != nil {
@@ -124,6 +128,21 @@ func (c consent) take(m *membership) error {
 	return m.accept(e)
 }
 
+// renewal returns what signs the next delegation, nil where the wallet is elsewhere. The
+// wallet's file is read when it is needed: its key is not kept in memory for months.
+func (c consent) renewal(m *membership) func(time.Time) (proofs.Envelope, error) {
+	if c.Keypair == "" {
+		return nil
+	}
+	return func(now time.Time) (proofs.Envelope, error) {
+		wallet, err := chain.ReadKeypair(c.Keypair)
+		if err != nil {
+			return proofs.Envelope{}, fmt.Errorf("--keypair: %w", err)
+		}
+		return worker.SignDelegation(m.network.ID(), wallet, worker.Delegation(chain.PublicOf(wallet), c.Payout, m.worker(), now, c.Days))
+	}
+}
+
 // serves reports whether the delegation that is there is as wanted, for a while.
 func (m *membership) serves(want proofs.Delegation) bool {
 	e, err := m.folder.Delegation()
@@ -131,13 +150,21 @@ func (m *membership) serves(want proofs.Delegation) bool {
 		return false
 	}
 	had, err := proofs.ParseDelegation(m.network.ID(), e.Signer, e.Body)
-	return err == nil && had.Provider == want.Provider && had.Payout == want.Payout &&
-		time.Until(time.Unix(had.Expires, 0)) > min(renewWithin, time.Duration(want.Expires-want.Issued)*time.Second/2)
+	return err == nil && had.Provider == want.Provider && had.Payout == want.Payout && time.Now().Before(worker.RenewAt(had))
 }
 
+// accept keeps a delegation that somebody brought here. A folder that works for one
+// provider takes none of another unless it is told to by name.
 func (m *membership) accept(e proofs.Envelope) error {
 	if err := worker.CheckDelegation(m.network.ID(), m.worker(), e); err != nil {
 		return err
 	}
-	return m.folder.SetDelegation(e)
+	provider, err := m.folder.Provider()
+	if err != nil {
+		return err
+	}
+	if !provider.IsZero() && provider != e.Signer {
+		return fmt.Errorf("take delegation: it is by wallet %s, this folder works for provider %s: give --provider %s as well to change that", e.Signer, provider, e.Signer)
+	}
+	return errors.Join(m.folder.SetProvider(e.Signer), m.folder.SetDelegation(e))
 }

@@ -1,10 +1,14 @@
 package main
 
 import (
+	"context"
 	"errors"
-	"io/fs"
+	"fmt"
+	"time"
 
 	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/chain/rpc"
+	"github.com/ionet-settlement/ionet/client"
 	"github.com/ionet-settlement/ionet/worker"
 )
 
@@ -13,13 +17,20 @@ type runCmd struct {
 	Server string `required:"" env:"IONET_SERVER" placeholder:"URL" help:"URL of the service."`
 	consent
 	devices
-	SpoolMiB int64 `name:"spool-mib" default:"64" range:"1..1048576" placeholder:"N" help:"Bound of the spool in MiB; when it is full no new statement is made."`
+	SpoolMiB int64    `name:"spool-mib" default:"64" env:"IONET_SPOOL_MIB" range:"1..1048576" placeholder:"N" help:"Bound of the spool in MiB; when it is full no new statement is made."`
+	RPC      []string `name:"rpc" env:"IONET_RPC" placeholder:"URL" help:"RPC of the cluster: the service's beacons are checked against it before they are signed. Repeat for more endpoints."`
 }
 
 // Help shows examples below the flags.
 func (c *runCmd) Help() string {
-	return `Examples:
+	return `With --provider, and after init --provider, it waits until that wallet has signed. A beacon that --rpc contradicts
+is not signed: the service is asked again. While no endpoint answers, a beacon is signed on the service's word after
+three samples, and that is said.
+
+Examples:
   ionet-worker run --server https://ionetd.example
+  ionet-worker run --server https://ionetd.example --provider 9aB...
+  ionet-worker run --server https://ionetd.example --rpc https://rpc.example
   ionet-worker run --server https://ionetd.example --dir /var/lib/ionet-worker --keypair wallet.json
   ionet-worker run --server http://127.0.0.1:8080 --keypair wallet.json --simulate 2 --seed 1`
 }
@@ -38,18 +49,28 @@ func (c *runCmd) Run(s *stage) (err error) {
 	if err := c.take(m); err != nil {
 		return err
 	}
-	delegation, err := m.folder.Delegation()
-	if errors.Is(err, fs.ErrNotExist) {
-		return errors.New("start worker: no wallet has delegated to this host: run ionet-worker init, or give --keypair <wallet file>")
+	s.print("worker %s", m.worker())
+	s.print("network %s %s", m.network.Name, ionet.Key(m.network.ID()))
+	cluster, err := c.cluster(s, m)
+	if err != nil {
+		return err
+	}
+	delegation, err := c.await(s, m)
+	if errors.Is(err, context.Canceled) {
+		s.print("stopped")
+		return nil
 	}
 	if err != nil {
 		return err
 	}
-	s.print("worker %s", m.worker())
-	s.print("network %s %s", m.network.Name, ionet.Key(m.network.ID()))
+	// The loop has a pace of its own, which spreads many hosts: no call repeats itself.
+	api, err := client.New(client.Config{Server: c.Server, Network: m.network.ID(), Attempts: 1})
+	if err != nil {
+		return err
+	}
 	w, err := worker.New(s.ctx, worker.Config{
-		API: m.api, Network: m.network, Key: m.key, Delegation: delegation, Sampler: sampler, Folder: m.folder,
-		SpoolBytes: c.SpoolMiB << 20, Logger: s.log,
+		API: api, Network: m.network, Key: m.key, Delegation: delegation, Sampler: sampler, Folder: m.folder,
+		Renew: c.renewal(m), Chain: cluster, SpoolBytes: c.SpoolMiB << 20, Logger: s.log,
 		Events: func(e worker.Event) { s.print("%s", e) },
 	})
 	if err != nil {
@@ -61,4 +82,25 @@ func (c *runCmd) Run(s *stage) (err error) {
 	}
 	s.print("stopped")
 	return nil
+}
+
+// cluster opens the endpoints of --rpc, nil for none. One of another cluster is a mistake;
+// one that does not answer holds nothing up.
+func (c *runCmd) cluster(s *stage, m *membership) (*rpc.Client, error) {
+	if len(c.RPC) == 0 {
+		return nil, nil
+	}
+	cluster, err := rpc.New(rpc.Config{Endpoints: c.RPC, Cluster: m.network.Cluster, Timeout: 5 * time.Second, Rounds: 1})
+	if err != nil {
+		return nil, fmt.Errorf("--rpc: %w", err)
+	}
+	err = cluster.CheckCluster(s.ctx)
+	var other *rpc.ClusterError
+	if errors.As(err, &other) {
+		return nil, fmt.Errorf("--rpc: %w", err)
+	}
+	if err != nil {
+		s.print("trouble: --rpc: %v", err)
+	}
+	return cluster, nil
 }
