@@ -108,6 +108,7 @@ func (w *Worker) tellTime(service int64, asked, answered time.Duration) error {
 // showSkew reports how far the host's wall clock is off. Nothing hangs on it but what a
 // person reads in other programs' logs.
 func (w *Worker) showSkew(skew, slack time.Duration) {
+	w.metrics.skew.Set(skew.Seconds())
 	if skew.Abs() < slack {
 		skew = 0
 	}

@@ -42,6 +42,7 @@ type Event struct {
 	Amount ionet.Amount
 	Tokens string // Amount in whole tokens
 	Text   string
+	Rule   string // of a refusal: the problem's kind
 }
 
 // String returns the event as one line.

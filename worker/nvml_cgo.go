@@ -6,7 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/NVIDIA/go-nvml/pkg/nvml"
 
@@ -14,141 +16,288 @@ import (
 	"github.com/ionet-settlement/ionet/proofs"
 )
 
-// nvmlSampler reads the GPUs through NVIDIA's management library.
-type nvmlSampler struct {
-	lib nvml.Interface
+// How long NVML is waited for. A driver that starts a GPU may take half a minute for
+// it; after that an answer takes milliseconds.
+const (
+	startPatience = time.Minute     // to open the library, and for a GPU's first answer
+	patience      = 5 * time.Second // for a GPU that has answered before
+)
 
-	mu  sync.Mutex // NVML is asked by one goroutine at a time
-	gpu map[ionet.UUID]nvml.Device
+// nvmlSampler reads the GPUs through NVIDIA's management library.
+//
+// A call into a driver that hangs can't be taken back. So each call is made by a
+// goroutine that is left behind when it does not come back in time, and whom it was
+// about is asked nothing more until it does: one GPU that hangs costs no other one
+// its reading, and no goroutines pile up.
+type nvmlSampler struct {
+	lib  nvml.Interface
+	line line // to the library itself
+
+	mu    sync.Mutex // guards what follows; never held during a call
+	slots []slot     // by NVML's index
+	known map[ionet.UUID]proofs.InventoryDevice
+	taken bool // an inventory was taken
+}
+
+// slot is a place where NVML says that there is a GPU.
+type slot struct {
+	line   line
+	handle nvml.Device // nil: the GPU there doesn't answer
+	uuid   ionet.UUID  // that it told last; zeros: it never did
+	why    string      // why it doesn't answer
 }
 
 // NewNVML opens the driver's management library. An error says what is missing.
 func NewNVML() (Sampler, error) { return newNVML(nvml.New()) }
 
 func newNVML(lib nvml.Interface) (*nvmlSampler, error) {
-	switch ret := lib.Init(); ret {
-	case nvml.SUCCESS:
-		return &nvmlSampler{lib: lib, gpu: map[ionet.UUID]nvml.Device{}}, nil
-	case nvml.ERROR_LIBRARY_NOT_FOUND:
-		return nil, errors.New("open NVML: libnvidia-ml.so.1 is not on this host: install the NVIDIA driver (in a container, pass the GPUs in), or make devices up with --simulate")
-	case nvml.ERROR_DRIVER_NOT_LOADED:
-		return nil, errors.New("open NVML: the NVIDIA kernel driver is not loaded: try `nvidia-smi`, or load it with `modprobe nvidia`")
-	case nvml.ERROR_NO_PERMISSION:
-		return nil, errors.New("open NVML: no permission for the NVIDIA devices: run as a user who may read /dev/nvidia*")
-	default:
-		return nil, fmt.Errorf("open NVML: %s", lib.ErrorString(ret))
+	s := &nvmlSampler{lib: lib, line: newLine(), known: map[ionet.UUID]proofs.InventoryDevice{}}
+	ret, err := ask(context.Background(), s.line, startPatience, lib.Init)
+	if err != nil {
+		return nil, fmt.Errorf("open NVML: %w: if nvidia-smi hangs too, the driver does: reboot the host", err)
 	}
+	return s, opened(ret)
+}
+
+// opened says what a person can do where NVML did not open.
+func opened(ret nvml.Return) error {
+	switch ret {
+	case nvml.SUCCESS:
+		return nil
+	case nvml.ERROR_LIBRARY_NOT_FOUND:
+		return errors.New("open NVML: libnvidia-ml.so.1 is not on this host: install the NVIDIA driver (in a container, pass the GPUs in), or make devices up with --simulate")
+	case nvml.ERROR_DRIVER_NOT_LOADED:
+		return errors.New("open NVML: the NVIDIA kernel driver is not loaded: try `nvidia-smi`, or load it with `modprobe nvidia`")
+	case nvml.ERROR_NO_PERMISSION:
+		return errors.New("open NVML: no permission for the NVIDIA devices: run as a user who may read /dev/nvidia*")
+	case nvml.ERROR_LIB_RM_VERSION_MISMATCH:
+		return fmt.Errorf("open NVML: %w: the library and the kernel module are of two driver versions; if it stays so, reload the module or reboot", ErrDriverChanged)
+	}
+	return fmt.Errorf("open NVML: %s", ret.Error())
 }
 
 // Simulated reports false.
 func (s *nvmlSampler) Simulated() bool { return false }
 
-// Inventory asks NVML for all GPUs. One that doesn't tell its UUID can't be named and
-// is left out; anything else that a GPU doesn't tell is "unknown" or 0.
-func (s *nvmlSampler) Inventory(context.Context) ([]proofs.InventoryDevice, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	count, ret := s.lib.DeviceGetCount()
-	if ret != nvml.SUCCESS {
-		return nil, fmt.Errorf("count GPUs: %s", s.lib.ErrorString(ret))
-	}
-	driver, ret := s.lib.SystemGetDriverVersion()
-	if ret != nvml.SUCCESS {
-		driver = ""
-	}
-	var list []proofs.InventoryDevice
-	gpus := map[ionet.UUID]nvml.Device{}
-	for i := range count {
-		gpu, ret := s.lib.DeviceGetHandleByIndex(i)
-		if ret != nvml.SUCCESS {
-			continue // lost, or in reset; it is not in the inventory until it answers
+// Inventory asks NVML for all GPUs. One that never told its UUID can't be named and is
+// left out; one that did, and that NVML still counts, stays in the list as it was
+// told last. When nothing answers NVML is opened anew, for the driver may have been
+// loaded anew.
+func (s *nvmlSampler) Inventory(ctx context.Context) ([]proofs.InventoryDevice, error) {
+	list, answered, err := s.enumerate(ctx)
+	if answered == 0 && ctx.Err() == nil && !s.hangs() {
+		if err := s.reopen(ctx); err != nil {
+			return nil, err
 		}
-		d, ok := describe(gpu)
-		if !ok {
-			continue
-		}
-		d.Driver, d.MIG, d.ECC = driver, proofs.ModeUntold, proofs.ModeUntold
-		gpus[d.UUID] = gpu
-		list = append(list, d)
+		list, _, err = s.enumerate(ctx)
 	}
-	s.gpu = gpus
-	return list, nil
+	return list, err
 }
 
-func describe(gpu nvml.Device) (d proofs.InventoryDevice, ok bool) {
-	text, ret := gpu.GetUUID()
-	if ret != nvml.SUCCESS {
-		return d, false
-	}
-	id, err := ionet.ParseUUID(text)
+// hangs reports whether a call is out: then NVML is not closed beneath it.
+func (s *nvmlSampler) hangs() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.line.busy() || slices.ContainsFunc(s.slots, func(p slot) bool { return p.line.busy() })
+}
+
+func (s *nvmlSampler) reopen(ctx context.Context) error {
+	ret, err := ask(ctx, s.line, startPatience, func() nvml.Return {
+		s.lib.Shutdown() // of a driver that is gone this fails, and opening goes on
+		return s.lib.Init()
+	})
 	if err != nil {
-		return d, false
+		return fmt.Errorf("open NVML again: %w", err)
 	}
-	d.UUID = id
-	if name, ret := gpu.GetName(); ret == nvml.SUCCESS {
-		d.Name = name
-	}
-	if memory, ret := gpu.GetMemoryInfo(); ret == nvml.SUCCESS {
-		d.MemoryMiB = uint32(memory.Total >> 20)
-	}
-	if pci, ret := gpu.GetPciInfo(); ret == nvml.SUCCESS {
-		d.PCI = fmt.Sprintf("%08X:%02X:%02X.0", pci.Domain, pci.Bus, pci.Device)
-	}
-	if major, minor, ret := gpu.GetCudaComputeCapability(); ret == nvml.SUCCESS {
-		d.CCMajor, d.CCMinor = uint8(major), uint8(minor)
-	}
-	return d, true
+	return opened(ret)
 }
 
-// Sample reads each GPU of the last Inventory.
-func (s *nvmlSampler) Sample(context.Context) ([]Reading, error) {
+// census is what NVML says of the whole host.
+type census struct {
+	count  int
+	ret    nvml.Return
+	driver string
+}
+
+// enumerate asks for each GPU's description and returns those that it can name, and
+// how many answered.
+func (s *nvmlSampler) enumerate(ctx context.Context) (list []proofs.InventoryDevice, answered int, err error) {
+	all, err := ask(ctx, s.line, patience, func() (c census) {
+		c.count, c.ret = s.lib.DeviceGetCount()
+		if driver, ret := s.lib.SystemGetDriverVersion(); ret == nvml.SUCCESS {
+			c.driver = driver
+		}
+		return c
+	})
+	switch {
+	case err != nil:
+		return nil, 0, fmt.Errorf("count GPUs: %w", err)
+	case all.ret == nvml.ERROR_LIB_RM_VERSION_MISMATCH:
+		return nil, 0, fmt.Errorf("count GPUs: %w", ErrDriverChanged)
+	case all.ret != nvml.SUCCESS:
+		return nil, 0, fmt.Errorf("count GPUs: %s", all.ret.Error())
+	}
+	slots := s.seats(all.count)
+	told := atOnce(slots, func(i int, p slot) described { return s.describe(ctx, i, p, all.driver) })
+	if ctx.Err() != nil {
+		return nil, 0, ctx.Err()
+	}
+	list, answered = s.seat(told)
+	return list, answered, nil
+}
+
+// seats makes as many slots as NVML counts GPUs.
+func (s *nvmlSampler) seats(count int) []slot {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.gpu) == 0 {
-		return nil, errors.New("read GPUs: no inventory was taken")
+	s.slots = s.slots[:min(len(s.slots), max(count, 0))]
+	for len(s.slots) < count {
+		s.slots = append(s.slots, slot{line: newLine()})
 	}
-	list := make([]Reading, 0, len(s.gpu))
-	for id, gpu := range s.gpu {
-		list = append(list, Reading{Device: id, UptimeDevice: readGPU(gpu)})
-	}
-	return list, nil
+	return slices.Clone(s.slots)
 }
 
-// readGPU reads one GPU. Memory is what every GPU tells: one that doesn't is gone.
-// Multi-instance GPUs and some boards tell no utilization, temperature or power.
-func readGPU(gpu nvml.Device) proofs.UptimeDevice {
-	memory, ret := gpu.GetMemoryInfo()
-	if ret != nvml.SUCCESS {
-		return proofs.UptimeDevice{Status: proofs.DeviceGone}
+// atOnce does f for all slots, each in a goroutine.
+func atOnce[T any](slots []slot, f func(index int, p slot) T) []T {
+	results := make([]T, len(slots))
+	var all sync.WaitGroup
+	for i, p := range slots {
+		all.Go(func() { results[i] = f(i, p) })
 	}
-	d := proofs.UptimeDevice{
-		Utilization: proofs.NoUtilization, Temperature: proofs.NoTemperature, PowerW: proofs.NoPower,
-		SMMHz: proofs.NoClock, MemoryMHz: proofs.NoClock, ECCErrors: proofs.NoECCErrors, Processes: proofs.NoProcesses,
-		MemoryMiB: uint32(memory.Used >> 20),
+	all.Wait()
+	return results
+}
+
+// described is what came back from one slot.
+type described struct {
+	handle nvml.Device
+	device proofs.InventoryDevice
+	why    string // it did not answer
+}
+
+func (s *nvmlSampler) describe(ctx context.Context, index int, p slot, driver string) described {
+	wait := patience
+	if p.uuid == (ionet.UUID{}) {
+		wait = startPatience
 	}
-	load, ret := gpu.GetUtilizationRates()
-	if lost(ret) {
-		return proofs.UptimeDevice{Status: proofs.DeviceGone}
-	}
-	if ret == nvml.SUCCESS && load.Gpu <= 100 {
-		d.Utilization = uint8(load.Gpu)
-	}
-	celsius, ret := gpu.GetTemperature(nvml.TEMPERATURE_GPU)
-	if ret == nvml.SUCCESS && celsius <= 1000 {
-		d.Temperature = int16(celsius)
-	}
-	milliwatts, ret := gpu.GetPowerUsage()
-	if ret == nvml.SUCCESS && milliwatts/1000 < proofs.NoPower {
-		d.PowerW = uint16(milliwatts / 1000)
+	d, err := ask(ctx, p.line, wait, func() (d described) {
+		handle, ret := s.lib.DeviceGetHandleByIndex(index)
+		if ret != nvml.SUCCESS {
+			d.why = "NVML gives no handle of it: " + ret.Error()
+			return d
+		}
+		d.handle = handle
+		d.device, d.why = describeGPU(handle, s.has)
+		d.device.Driver = driver
+		return d
+	})
+	if err != nil {
+		d.why = err.Error()
 	}
 	return d
 }
 
-// lost reports whether NVML says that the GPU is not there any more.
-func lost(ret nvml.Return) bool {
-	switch ret {
-	case nvml.ERROR_GPU_IS_LOST, nvml.ERROR_RESET_REQUIRED, nvml.ERROR_UNINITIALIZED, nvml.ERROR_DRIVER_NOT_LOADED:
-		return true
+// has reports whether the driver's library has that function: a call of one that an
+// old library lacks would end the process.
+func (s *nvmlSampler) has(symbol string) bool {
+	return s.lib.Extensions().LookupSymbol(symbol) == nil
+}
+
+// seat keeps what the slots told and lists the devices that can be named.
+func (s *nvmlSampler) seat(told []described) (list []proofs.InventoryDevice, answered int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.taken = true
+	here := map[ionet.UUID]bool{}
+	for i, d := range told {
+		p := &s.slots[i]
+		p.handle, p.why = d.handle, d.why
+		if d.why != "" {
+			p.handle = nil
+			continue
+		}
+		p.uuid = d.device.UUID
+		s.known[p.uuid], here[p.uuid] = d.device, true
+		list = append(list, d.device)
+		answered++
 	}
-	return false
+	for i := range s.slots {
+		p := &s.slots[i]
+		if p.handle != nil {
+			continue
+		}
+		if here[p.uuid] {
+			p.uuid = ionet.UUID{} // its GPU answers from another index now
+		}
+		if device, known := s.known[p.uuid]; known {
+			here[p.uuid] = true
+			list = append(list, device)
+		}
+	}
+	return list, answered
+}
+
+// Sample reads each GPU of the last Inventory.
+func (s *nvmlSampler) Sample(ctx context.Context) ([]Reading, error) {
+	s.mu.Lock()
+	taken, slots := s.taken, slices.Clone(s.slots)
+	s.mu.Unlock()
+	if !taken {
+		return nil, errors.New("read GPUs: no inventory was taken")
+	}
+	list := atOnce(slots, func(i int, p slot) Reading { return s.read(ctx, i, p) })
+	return list, ctx.Err()
+}
+
+func (s *nvmlSampler) read(ctx context.Context, index int, p slot) Reading {
+	r := Reading{Device: p.uuid, Index: index, UptimeDevice: proofs.UptimeDevice{Status: proofs.DeviceGone}, Trouble: p.why}
+	if p.handle == nil {
+		return r
+	}
+	got, err := ask(ctx, p.line, patience, func() Reading {
+		d, why := readGPU(p.handle, s.has)
+		return Reading{Device: r.Device, Index: index, UptimeDevice: d, Trouble: why}
+	})
+	if err != nil {
+		r.Trouble = err.Error()
+		return r
+	}
+	return got
+}
+
+// line lets one call through at a time.
+type line chan struct{}
+
+func newLine() line { return make(line, 1) }
+
+func (l line) busy() bool { return len(l) == 1 }
+
+// errHangs reports a call into the driver that did not come back in time, now or
+// before.
+var errHangs = errors.New("the driver does not come back from a call")
+
+// ask makes a call and waits for it for that long. A call that is still out then
+// goes on, and keeps the line.
+func ask[T any](ctx context.Context, l line, wait time.Duration, call func() T) (answer T, err error) {
+	select {
+	case l <- struct{}{}:
+	default:
+		return answer, errHangs
+	}
+	done := make(chan T, 1)
+	go func() {
+		v := call()
+		<-l
+		done <- v
+	}()
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case v := <-done:
+		return v, nil
+	case <-timer.C:
+		return answer, errHangs
+	case <-ctx.Done():
+		return answer, ctx.Err()
+	}
 }

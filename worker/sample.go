@@ -32,15 +32,19 @@ func (w *Worker) Read(ctx context.Context) error {
 	if epoch, sample, ok := w.clock.At(w.host.at(read.at)); !ok || now != (moment{epoch, sample}) || !w.spool.read.before(now) {
 		return nil
 	}
+	w.tellTroubles(readings, err)
+	unread := err
 	if err != nil {
-		// The host is up and its devices are not: the statement says so.
-		w.emit(Event{Kind: EventTrouble, Text: "devices are reported as gone: " + err.Error()})
+		readings = nil // the host is up and its devices are not: the statement says so
 	} else if now.epoch != w.spool.read.epoch {
 		if err := w.takeInventory(list); err != nil {
 			return err
 		}
 	}
-	return w.keep(now, read, readings)
+	if err := w.keep(now, read, readings); err != nil || !errors.Is(unread, ErrDriverChanged) {
+		return err
+	}
+	return unread // the sample is kept; only a new process can read the next one
 }
 
 // keep puts a reading into the spool.
@@ -66,6 +70,9 @@ func (w *Worker) keep(now moment, read stamp, readings []Reading) error {
 	if errors.Is(err, ErrSpoolFull) {
 		w.emit(Event{Kind: EventSkipped, Epoch: now.epoch, Sample: now.sample, Text: err.Error()})
 		return w.spool.SkipTo(now.epoch, now.sample)
+	}
+	if err == nil {
+		w.metrics.took(u.Devices)
 	}
 	return err
 }
@@ -152,5 +159,9 @@ func (w *Worker) signReading(u proofs.Uptime, b client.Beacon) error {
 	if err != nil {
 		return err
 	}
-	return w.spool.AddStatement(proofs.Sign(w.cfg.Network.ID(), proofs.KindUptime, w.cfg.Key, body))
+	err = w.spool.AddStatement(proofs.Sign(w.cfg.Network.ID(), proofs.KindUptime, w.cfg.Key, body))
+	if err == nil {
+		w.metrics.signed.Inc()
+	}
+	return err
 }

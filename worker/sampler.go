@@ -3,6 +3,7 @@ package worker
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,9 +12,15 @@ import (
 	"github.com/ionet-settlement/ionet/proofs"
 )
 
-// Sampler reads the host's GPUs. There are two: NVML, and the simulation.
+// ErrDriverChanged reports that another driver version was loaded than the one whose
+// library this process has open. Only a new process opens the new library.
+var ErrDriverChanged = errors.New("the NVIDIA driver was changed under this process: start it again")
+
+// Sampler reads the host's GPUs. There are two: NVML, and the simulation. One
+// goroutine uses it.
 type Sampler interface {
-	// Inventory lists the devices. It may be called again to see what changed.
+	// Inventory lists the devices. It may be called again to see what changed. A
+	// device that was there before and does not answer now may stay in the list.
 	Inventory(ctx context.Context) ([]proofs.InventoryDevice, error)
 	// Sample reads every device now. One that is missing from the result, or that
 	// has Status DeviceGone, is reported as gone; an error means that nothing could
@@ -25,7 +32,9 @@ type Sampler interface {
 
 // Reading is what a device tells at one moment.
 type Reading struct {
-	Device ionet.UUID
+	Device  ionet.UUID // zeros: what is there never told
+	Index   int        // by which the driver knows it
+	Trouble string     // why it is gone, for a person
 	proofs.UptimeDevice
 }
 

@@ -109,6 +109,7 @@ func (w *Worker) checkStatement(it *item, in bool) error {
 	case in || it.ack == nil && it.refused != "":
 		return nil
 	case it.ack == nil:
+		e.Rule = client.EpochClosed
 		e.Kind, e.Text = EventRefused, fmt.Sprintf("it came after epoch %d was closed", it.at.epoch)
 	default:
 		path, err := w.cfg.Folder.keepEvidence("omission-"+it.id.String(), it.e, *it.ack)

@@ -195,7 +195,7 @@ func (w *Worker) refused(it *item, p *client.Problem) error {
 		w.held, w.heldSince = fmt.Errorf("%s refused: %w", it.e.Kind, p), w.head.Epoch
 		return nil
 	}
-	w.emit(Event{Kind: EventRefused, Epoch: it.at.epoch, Sample: it.at.sample, ID: it.id, Text: p.Error()})
+	w.emit(Event{Kind: EventRefused, Epoch: it.at.epoch, Sample: it.at.sample, ID: it.id, Text: p.Error(), Rule: p.Kind()})
 	return w.spool.Refuse(it.id, p.Kind())
 }
 

@@ -55,6 +55,7 @@ type Worker struct {
 	host      hostClock
 	skew      time.Duration     // the service's clock less the host's wall clock, where that matters
 	delegated proofs.Delegation // cfg.Delegation, read
+	troubles  map[string]string // devices that are gone, and why
 	ended     bool              // the delegation in force ended, and that was said
 
 	// Of the goroutine that talks to the service. Times are the boot clock's.
@@ -72,6 +73,8 @@ type Worker struct {
 	held        error       // why the registration was refused
 	heldSince   uint64      // epoch of that
 	shown       sync.Mutex
+
+	metrics *metrics
 }
 
 // New opens the spool, checks the delegation and takes the inventory. It does not
@@ -87,6 +90,7 @@ func New(ctx context.Context, cfg Config) (*Worker, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	w := &Worker{cfg: cfg, clock: cfg.Network.Clock(), self: ionet.Key(cfg.Key.Public().(ed25519.PublicKey))}
+	w.metrics = newMetrics(w)
 	w.host = hostClock{boot: cfg.Boot, up: cfg.Up}
 	if cfg.Up == nil {
 		w.host.boot, w.host.up = bootClock()
@@ -121,6 +125,7 @@ func (w *Worker) Close() error { return w.spool.Close() }
 func (w *Worker) emit(e Event) {
 	w.shown.Lock()
 	defer w.shown.Unlock()
+	w.metrics.observe(w.clock, e)
 	w.cfg.Events(e)
 }
 
@@ -170,6 +175,7 @@ func (w *Worker) Call(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	w.metrics.called(trouble)
 	w.pace.took(trouble, w.host.up(), w.sampleTime())
 	if trouble == nil {
 		trouble = w.held
