@@ -26,9 +26,13 @@ type told struct {
 // RecordNVML is NewNVML that writes each answer of NVML to w as a line of JSON.
 // Recorded returns the error of a line that could not be written.
 func RecordNVML(w io.Writer) (s Sampler, recorded func() error, err error) {
-	r := &recorder{Interface: nvml.New(), to: json.NewEncoder(w)}
+	r := newRecorder(nvml.New(), w)
 	s, err = newNVML(r)
 	return s, r.failure, err
+}
+
+func newRecorder(lib nvml.Interface, w io.Writer) *recorder {
+	return &recorder{Interface: lib, to: json.NewEncoder(w)}
 }
 
 // recorder stands between the sampler and NVML.
