@@ -5,19 +5,26 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/proofs"
 )
 
-// Limits of one body of statements.
+// Limits of a body of statements. The service reads and answers MaxStatements or
+// MaxBody bytes at a time; a body of no more is refused as a whole where it is torn.
 const (
 	MaxStatements = 1000
 	MaxBody       = 1 << 20
+	MaxStream     = 64 << 20 // bytes of a body, uncompressed
 )
 
-// StatementsMediaType is the Content-Type of a body of statements.
-const StatementsMediaType = "application/octet-stream"
+// StatementsMediaType is the Content-Type of a body of statements, LinesMediaType
+// that of an answer with one Result a line, for senders that accept it.
+const (
+	StatementsMediaType = "application/octet-stream"
+	LinesMediaType      = "application/x-ndjson"
+)
 
 // NetworkFile returns the network file and its exact bytes, whose hash is the
 // network id. A caller that knows the id compares: the service is not trusted.
@@ -63,9 +70,11 @@ type Presented struct {
 	Ack       *proofs.Envelope
 }
 
-// Submit hands in at most MaxStatements statements of at most MaxBody bytes together
-// and returns a result for each, in their order. A refused statement is a result
-// with a Problem, not an error.
+// Submit hands in statements, of MaxStream bytes at most, and returns a result for
+// each, in their order. A refused statement is a result with a Problem, not an error;
+// where the service could not take all, the rest are results with a Problem that says
+// Busy and has RetryAfter. With an error come the results of the first statements that
+// the service answered before, if any.
 func (c *Client) Submit(ctx context.Context, list []Presented) ([]Result, error) {
 	if c.cfg.Network.IsZero() {
 		return nil, errors.New("submit statements: the client has no network id")
@@ -77,8 +86,10 @@ func (c *Client) Submit(ctx context.Context, list []Presented) ([]Result, error)
 			body = p.Ack.Append(body)
 		}
 	}
-	var out Results
-	err := c.json(ctx, call{method: http.MethodPost, path: "/v1/statements", media: StatementsMediaType, body: body}, &out)
+	if len(body) > MaxStream {
+		return nil, fmt.Errorf("submit statements: %d statements have %d bytes, at most %d are taken", len(list), len(body), MaxStream)
+	}
+	out, err := c.submit(ctx, body, len(list))
 	var p *Problem
 	if len(list) == 1 && errors.As(err, &p) && p.ours() && p.Status < 500 && p.Status != http.StatusTooManyRequests {
 		return []Result{{ID: list[0].Statement.ID(), Status: Refused, Problem: p}}, nil
@@ -86,7 +97,7 @@ func (c *Client) Submit(ctx context.Context, list []Presented) ([]Result, error)
 	if err != nil {
 		return nil, err
 	}
-	if len(out.Results) != len(list) {
+	if len(out.Results) != len(list) && (out.Problem == nil || len(out.Results) > len(list)) {
 		return nil, fmt.Errorf("submit statements: %d results for %d statements", len(out.Results), len(list))
 	}
 	for i, r := range out.Results {
@@ -94,7 +105,29 @@ func (c *Client) Submit(ctx context.Context, list []Presented) ([]Result, error)
 			return nil, fmt.Errorf("submit statements: result %d is of %s, not of %s", i, r.ID, id)
 		}
 	}
+	if out.Problem != nil {
+		return out.Results, fmt.Errorf("submit statements: %w", out.Problem)
+	}
 	return out.Results, nil
+}
+
+// answerPerStatement is more bytes than the answer to one statement has.
+const answerPerStatement = 8 << 10
+
+// submit sends a body of n statements, compressed where that is worth it.
+func (c *Client) submit(ctx context.Context, body []byte, n int) (out Results, err error) {
+	r := call{
+		method: http.MethodPost, path: "/v1/statements", media: StatementsMediaType,
+		limit: maxAnswer + int64(n)*answerPerStatement, timeout: c.cfg.Timeout + time.Duration(n)*time.Millisecond,
+	}
+	r.body, r.coding = c.zip.compress(body)
+	err = c.json(ctx, r, &out)
+	if p := (*Problem)(nil); r.coding != "" && errors.As(err, &p) && p.Status == http.StatusUnsupportedMediaType {
+		c.zip.refused.Store(true)
+		r.body, r.coding = body, ""
+		err = c.json(ctx, r, &out)
+	}
+	return out, err
 }
 
 // Worker returns what the service has of a worker, or a *Problem UnknownWorker.

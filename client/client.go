@@ -2,11 +2,13 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"mime"
 	"net/http"
 	"net/url"
@@ -27,7 +29,8 @@ type Config struct {
 	Pause     time.Duration     // before the second attempt, then doubled; 200 ms when zero
 }
 
-// Limits of answers in bytes, and of how long a Retry-After can hold a call.
+// Limits of answers in bytes, and of how long a Retry-After can hold a call: with a
+// longer one the call ends at once, and its *Problem tells the caller.
 const (
 	maxAnswer     = 64 << 20
 	maxFile       = 1 << 30
@@ -40,6 +43,7 @@ type Client struct {
 	base   string
 	server string // scheme and host of base
 	http   *http.Client
+	zip    *compressor
 }
 
 // New returns a client; it opens no connection yet.
@@ -67,7 +71,7 @@ func New(cfg Config) (*Client, error) {
 		}
 	}
 	return &Client{
-		cfg: cfg, base: strings.TrimSuffix(cfg.Server, "/"), server: u.Scheme + "://" + u.Host, http: &http.Client{Transport: cfg.Transport},
+		cfg: cfg, base: strings.TrimSuffix(cfg.Server, "/"), server: u.Scheme + "://" + u.Host, http: &http.Client{Transport: cfg.Transport}, zip: &compressor{},
 	}, nil
 }
 
@@ -89,8 +93,10 @@ func (c *Client) ForNetwork(id ionet.Hash) *Client {
 type call struct {
 	method, path string
 	media        string // of body
+	coding       string // Content-Encoding
 	body         []byte
 	limit        int64
+	timeout      time.Duration // of one attempt; that of the configuration when zero
 }
 
 // errUnknown is an outcome that the service did not tell: the call may be repeated.
@@ -111,10 +117,10 @@ func (c *Client) do(ctx context.Context, r call) ([]byte, error) {
 		if err == nil || !errors.As(err, &unknown) {
 			return body, err
 		}
-		if attempt >= c.cfg.Attempts || ctx.Err() != nil {
+		if attempt >= c.cfg.Attempts || unknown.after > maxRetryAfter || ctx.Err() != nil {
 			return nil, fmt.Errorf("%s %s: %w", r.method, r.path, unknown.cause)
 		}
-		wait := time.NewTimer(max(pause, unknown.after))
+		wait := time.NewTimer(spread(max(pause, unknown.after)))
 		select {
 		case <-wait.C:
 		case <-ctx.Done():
@@ -125,8 +131,14 @@ func (c *Client) do(ctx context.Context, r call) ([]byte, error) {
 	}
 }
 
+// spread lengthens a wait by up to a quarter: callers that were turned away together
+// do not come back together.
+func spread(d time.Duration) time.Duration {
+	return d + rand.N(d/4+1)
+}
+
 func (c *Client) once(ctx context.Context, r call) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(r.timeout, c.cfg.Timeout))
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, r.method, c.base+r.path, bytes.NewReader(r.body))
 	if err != nil {
@@ -135,6 +147,9 @@ func (c *Client) once(ctx context.Context, r call) ([]byte, error) {
 	req.Header.Set("Accept", "application/json, "+ProblemMediaType+", */*")
 	if r.media != "" {
 		req.Header.Set("Content-Type", r.media)
+	}
+	if r.coding != "" {
+		req.Header.Set("Content-Encoding", r.coding)
 	}
 	if !c.cfg.Network.IsZero() {
 		req.Header.Set(NetworkHeader, NetworkText(c.cfg.Network))
@@ -177,14 +192,23 @@ func refusal(resp *http.Response, body []byte) error {
 		// Not the service itself: a balancer or another program at this address.
 		p = &Problem{Type: "about:blank", Status: resp.StatusCode, Title: resp.Status, Detail: "the service's address answers " + resp.Status}
 	}
-	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s >= 0 {
-		p.RetryAfter = time.Duration(s) * time.Second
+	if d, ok := retryAfter(resp.Header.Get("Retry-After"), time.Now()); ok {
+		p.RetryAfter = d
 	}
 	switch resp.StatusCode {
 	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return &errUnknown{cause: p, after: min(p.RetryAfter, maxRetryAfter)}
+		return &errUnknown{cause: p, after: p.RetryAfter}
 	}
 	return p
+}
+
+// retryAfter reads the header, which has seconds or, from some balancers, a date.
+func retryAfter(header string, now time.Time) (time.Duration, bool) {
+	if s, err := strconv.ParseUint(header, 10, 32); err == nil {
+		return time.Duration(s) * time.Second, true
+	}
+	at, err := http.ParseTime(header)
+	return max(at.Sub(now), 0), err == nil
 }
 
 // get reads a JSON answer into out.

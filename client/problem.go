@@ -1,6 +1,7 @@
 package client
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -40,7 +41,10 @@ const (
 	EpochClosed        = "epoch-closed"
 	FutureSample       = "future-sample"
 	BodyTooLarge       = "body-too-large"
+	SlowBody           = "slow-body"
 	TooManyStatements  = "too-many-statements"
+	TooManyRefused     = "too-many-refused"
+	RateLimited        = "rate-limited"
 	WrongMediaType     = "wrong-media-type"
 	InvalidParameter   = "invalid-parameter"
 	NotFound           = "not-found"
@@ -86,8 +90,30 @@ type Problem struct {
 	// Message repeats Detail where wallets ask, which know no other word for it.
 	Message string `json:"message,omitempty" doc:"The detail again, for wallets"`
 
-	// RetryAfter is how long the service asks to wait, 0 where it does not say.
-	RetryAfter time.Duration `json:"-"`
+	// RetryAfter is how long the service asks to wait, 0 where it does not say; seconds
+	// on the wire.
+	RetryAfter time.Duration `json:"retry_after,omitempty" doc:"Seconds after which asking again may help"`
+}
+
+// wireProblem is a Problem without its methods.
+type wireProblem Problem
+
+// MarshalJSON has RetryAfter in whole seconds.
+func (p Problem) MarshalJSON() ([]byte, error) {
+	p.RetryAfter = (p.RetryAfter + time.Second - 1) / time.Second
+	return json.Marshal(wireProblem(p))
+}
+
+// UnmarshalJSON has RetryAfter in whole seconds; more than a year of them are a year.
+func (p *Problem) UnmarshalJSON(b []byte) error {
+	var w wireProblem
+	if err := json.Unmarshal(b, &w); err != nil {
+		return err
+	}
+	const year = 365 * 24 * 3600
+	w.RetryAfter = min(max(w.RetryAfter, 0), year) * time.Second
+	*p = Problem(w)
+	return nil
 }
 
 // Error returns the detail and the type.

@@ -66,6 +66,7 @@ type Result struct {
 // have no result of their own.
 type Results struct {
 	Results []Result `json:"results"`
+	Problem *Problem `json:"problem,omitempty" doc:"Why the service read no further; absent where it read all"`
 }
 
 // WorkerStatus is what the service has of a worker.

@@ -243,7 +243,7 @@ func TestDoors(t *testing.T) {
 		{"a kind for later", statement(h.sign(proofs.KindOffer, "host", []byte("x"))), 422, client.UnknownKind, `offer`},
 		{"half an envelope", request{method: "POST", path: "/v1/statements", media: client.StatementsMediaType, body: good.Append(nil)[:50]}, 400, client.MalformedEnvelope, `envelope 0`},
 		{"no envelope", request{method: "POST", path: "/v1/statements", media: client.StatementsMediaType}, 400, client.MalformedEnvelope, `no envelope`},
-		{"too large a body", request{method: "POST", path: "/v1/statements", media: client.StatementsMediaType, body: make([]byte, client.MaxBody+1)}, 413, client.BodyTooLarge, `1048576 bytes`},
+		{"too large a body", request{method: "POST", path: "/v1/statements", media: client.StatementsMediaType, body: make([]byte, client.MaxStream+1)}, 413, client.BodyTooLarge, `67108864 bytes`},
 		{"other media type", request{method: "POST", path: "/v1/statements", media: "application/json", body: []byte("{}")}, 415, client.WrongMediaType, `Content-Type`},
 		{"malformed JSON", asJSON("/v1/claims", `{"wallet":`), 400, client.MalformedJSON, `.`},
 		{"missing field", asJSON("/v1/claims", `{}`), 400, client.MalformedJSON, `wallet`},

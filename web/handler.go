@@ -30,13 +30,14 @@ type handler struct {
 	now     func() time.Time
 	clock   ionet.Clock
 	heavy   chan struct{} // held by requests that read a whole epoch
+	gates   *gates
 
 	outgoing payoutsCache
 }
 
 // Handler returns the service's HTTP side.
 func Handler(cfg Config) http.Handler {
-	h := &handler{service: cfg.Service, folder: cfg.Files, log: cfg.Logger, now: cfg.Now, clock: cfg.Service.Network().Clock(), heavy: make(chan struct{}, maxHeavy)}
+	h := &handler{service: cfg.Service, folder: cfg.Files, log: cfg.Logger, now: cfg.Now, clock: cfg.Service.Network().Clock(), heavy: make(chan struct{}, maxHeavy), gates: newGates()}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -48,9 +49,20 @@ func wireProblem(p *settlement.Problem) *problem {
 	}
 	w := newProblem(p.Status, p.Type, p.Title, p.Field, detail)
 	if p.Retry > 0 {
-		w.headers = http.Header{"Retry-After": {strconv.Itoa(max(1, int(math.Ceil(p.Retry.Seconds()))))}}
+		w.retry(p.Retry)
 	}
 	return w
+}
+
+// retry says when asking again may help, to whoever reads the header and whoever
+// reads the body alone. Both count whole seconds.
+func (p *problem) retry(d time.Duration) {
+	seconds := max(1, int64(math.Ceil(d.Seconds())))
+	p.RetryAfter = time.Duration(seconds) * time.Second
+	if p.headers == nil {
+		p.headers = http.Header{}
+	}
+	p.headers.Set("Retry-After", strconv.FormatInt(seconds, 10))
 }
 
 // asProblem turns an error of the settlement into an answer. What an outsider

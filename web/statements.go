@@ -1,42 +1,111 @@
 package web
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"mime"
 	"net/http"
+	"time"
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/client"
-	"github.com/ionet-settlement/ionet/proofs"
 	"github.com/ionet-settlement/ionet/settlement"
 )
 
-// statements takes envelopes back to back. An ack directly after a statement
-// presents the one that the service once gave for it.
+// maxNoise is how many statements of one stream may be no statement at all, or signed
+// by nobody: it is read no further.
+const maxNoise = 1000
+
+// statements takes envelopes back to back, however many come, and answers them in
+// their order. An ack directly after a statement presents the one that the service
+// once gave for it.
+//
+// They are read, handed in and answered a chunk at a time: what is acked is stored,
+// and what a torn connection leaves unanswered is sent again. A body of one chunk is
+// refused as a whole where it can't be read or nothing of it can be taken; in a longer
+// one that becomes known when answers are on their way, so the rest is answered with
+// problems, or the stream ends with one.
 func (h *handler) statements(w http.ResponseWriter, r *http.Request) {
-	submitted, p := h.readStatements(w, r)
+	in, p := h.openStream(w, r)
 	if p != nil {
 		p.write(w)
 		return
 	}
-	results, err := h.service.Submit(r.Context(), submitted)
+	defer in.close()
+	list, p := in.next()
+	if p != nil {
+		p.write(w)
+		return
+	}
+	results, err := h.service.Submit(r.Context(), list)
 	if err != nil {
 		h.unavailable(err).write(w)
 		return
 	}
-	if len(results) == 1 && results[0].Problem != nil {
+	if in.done() && len(results) == 1 && results[0].Problem != nil {
 		wireProblem(results[0].Problem).write(w)
 		return
 	}
-	out := client.Results{Results: make([]client.Result, len(results))}
-	for i, res := range results {
-		out.Results[i] = wireResult(res)
+	t := taking{h: h, in: in, out: newAnswers(w, r, !in.done())}
+	t.answer(results)
+	t.rest(r)
+	t.out.end(t.problem)
+}
+
+// taking is a stream whose answers have begun.
+type taking struct {
+	h       *handler
+	in      *stream
+	out     *answers
+	failed  *problem // the service takes nothing more of it; the rest is answered with this
+	problem *problem // why it was not read to its end
+	noise   int
+}
+
+func (t *taking) answer(results []settlement.Result) {
+	for _, res := range results {
+		t.out.add(wireResult(res))
+		if res.Problem != nil && isNoise(res.Problem.Type) {
+			t.noise++
+		}
 	}
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(out) // the connection may be gone: the sender asks again
+	t.out.flush()
+}
+
+// rest takes the chunks after the first.
+func (t *taking) rest(r *http.Request) {
+	for t.problem == nil && r.Context().Err() == nil {
+		if t.noise > maxNoise {
+			t.problem = newProblem(http.StatusUnprocessableEntity, client.TooManyRefused, "Too much of the stream is refused", "body",
+				fmt.Sprintf("body: more than %d statements of the stream are malformed or carry no valid signature: the rest was not read", maxNoise))
+			return
+		}
+		var list []settlement.Submitted
+		if list, t.problem = t.in.next(); len(list) == 0 {
+			return
+		}
+		if t.failed == nil {
+			results, err := t.h.service.Submit(r.Context(), list)
+			if err == nil {
+				t.answer(results)
+				continue
+			}
+			t.failed = t.h.unavailable(err)
+		}
+		for i := range list {
+			t.out.add(client.Result{ID: list[i].Envelope.ID(), Status: client.Refused, Problem: &t.failed.Problem})
+		}
+		t.out.flush()
+	}
+}
+
+// isNoise reports whether a refusal says that nobody signed this for us.
+func isNoise(kind string) bool {
+	switch kind {
+	case settlement.ProblemMalformedEnvelope, settlement.ProblemMalformedStatement, settlement.ProblemUnknownKind,
+		settlement.ProblemWrongSignature, settlement.ProblemWrongNetwork, settlement.ProblemWeakKey:
+		return true
+	}
+	return false
 }
 
 // unavailable answers a submission that the service could not take: nobody is
@@ -44,7 +113,8 @@ func (h *handler) statements(w http.ResponseWriter, r *http.Request) {
 func (h *handler) unavailable(err error) *problem {
 	p := asProblem(h.log, err)
 	if p.Kind() == client.Internal {
-		p.Status, p.headers = http.StatusServiceUnavailable, http.Header{"Retry-After": {"1"}}
+		p.Status = http.StatusServiceUnavailable
+		p.retry(busyRetry)
 	}
 	return p
 }
@@ -60,8 +130,8 @@ func wireResult(r settlement.Result) client.Result {
 	return w
 }
 
-// readStatements checks what concerns the request as a whole.
-func (h *handler) readStatements(w http.ResponseWriter, r *http.Request) ([]settlement.Submitted, *problem) {
+// openStream checks what concerns the request as a whole.
+func (h *handler) openStream(w http.ResponseWriter, r *http.Request) (*stream, *problem) {
 	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != client.StatementsMediaType {
 		return nil, newProblem(http.StatusUnsupportedMediaType, client.WrongMediaType, "The Content-Type is not accepted", "Content-Type",
 			"Content-Type must be "+client.StatementsMediaType)
@@ -71,45 +141,16 @@ func (h *handler) readStatements(w http.ResponseWriter, r *http.Request) ([]sett
 		return nil, wireProblem(settlement.NewProblem(settlement.ProblemWrongNetwork, client.NetworkHeader,
 			"header %s is %q, this service settles network %s", client.NetworkHeader, r.Header.Get(client.NetworkHeader), client.NetworkText(h.service.Network().ID())))
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, client.MaxBody))
-	var large *http.MaxBytesError
-	if errors.As(err, &large) {
-		return nil, wireProblem(settlement.NewProblem(settlement.ProblemBodyTooLarge, "body", "the body has more than %d bytes", large.Limit))
+	conn := http.NewResponseController(w)
+	begin := func() {
+		// Where the connection knows no deadlines the server's own hold.
+		_ = conn.SetReadDeadline(time.Now().Add(chunkWait))
+		_ = conn.SetWriteDeadline(time.Now().Add(2 * chunkWait))
 	}
-	if err != nil {
-		return nil, wireProblem(settlement.NewProblem(settlement.ProblemMalformedEnvelope, "body", "the body ended early: %v", err))
+	begin()
+	b, p := h.gates.openBody(r)
+	if p != nil {
+		return nil, p
 	}
-	submitted, err := parseStatements(body)
-	if err != nil {
-		return nil, wireProblem(settlement.NewProblem(settlement.ProblemMalformedEnvelope, "body", "%v", err))
-	}
-	if len(submitted) > client.MaxStatements {
-		return nil, wireProblem(settlement.NewProblem(settlement.ProblemTooManyStatements, "body",
-			"the body has %d statements, at most %d are taken at once", len(submitted), client.MaxStatements))
-	}
-	return submitted, nil
-}
-
-// parseStatements splits a body into statements, each with the ack that follows it.
-func parseStatements(body []byte) ([]settlement.Submitted, error) {
-	var list []settlement.Submitted
-	for n := 0; len(body) > 0; n++ {
-		e, rest, err := proofs.ParseEnvelope(body)
-		if err != nil {
-			return nil, fmt.Errorf("envelope %d: %w", n, err)
-		}
-		body = rest
-		if e.Kind != proofs.KindAck {
-			list = append(list, settlement.Submitted{Envelope: e})
-			continue
-		}
-		if len(list) == 0 || list[len(list)-1].Ack != nil {
-			return nil, fmt.Errorf("envelope %d is an ack that follows no statement", n)
-		}
-		list[len(list)-1].Ack = &e
-	}
-	if len(list) == 0 {
-		return nil, errors.New("the body holds no envelope")
-	}
-	return list, nil
+	return &stream{body: b, gates: h.gates, begin: begin, first: true}, nil
 }

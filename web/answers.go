@@ -1,0 +1,91 @@
+package web
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/ionet-settlement/ionet/client"
+)
+
+// answers writes the results of statements as they come: one JSON object, or one
+// object a line where the sender asks for client.LinesMediaType. Where the connection
+// is gone nobody is left to tell: the sender asks again.
+type answers struct {
+	w     *bufio.Writer
+	to    http.ResponseWriter
+	lines bool
+	n     int
+}
+
+// newAnswers begins the answer. One that is of several chunks goes out while the
+// request still comes in.
+func newAnswers(w http.ResponseWriter, r *http.Request, long bool) *answers {
+	a := &answers{w: bufio.NewWriterSize(w, 16<<10), to: w, lines: asksForLines(r)}
+	if long {
+		_ = http.NewResponseController(w).EnableFullDuplex() // HTTP/2 has it always
+	}
+	media := "application/json"
+	if a.lines {
+		media = client.LinesMediaType
+	}
+	w.Header().Set("Content-Type", media)
+	if !a.lines {
+		_, _ = io.WriteString(a.w, `{"results":[`)
+	}
+	return a
+}
+
+func asksForLines(r *http.Request) bool {
+	for _, accept := range r.Header.Values("Accept") {
+		for media := range strings.SplitSeq(accept, ",") {
+			media, _, _ = strings.Cut(media, ";")
+			if strings.TrimSpace(media) == client.LinesMediaType {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (a *answers) add(r client.Result) {
+	b, err := json.Marshal(r)
+	if err != nil {
+		panic(err) // its fields can't fail
+	}
+	if !a.lines && a.n > 0 {
+		_ = a.w.WriteByte(',')
+	}
+	a.n++
+	_, _ = a.w.Write(append(b, '\n'))
+}
+
+// flush hands out what was added.
+func (a *answers) flush() {
+	if a.w.Flush() == nil {
+		_ = http.NewResponseController(a.to).Flush()
+	}
+}
+
+// end ends the answer. The problem says why the rest of the stream was not read.
+func (a *answers) end(p *problem) {
+	tail := struct {
+		Problem *client.Problem `json:"problem"`
+	}{}
+	var b []byte
+	if p != nil {
+		tail.Problem = &p.Problem
+		b, _ = json.Marshal(tail)
+	}
+	switch {
+	case a.lines && p != nil:
+		_, _ = a.w.Write(append(b, '\n'))
+	case !a.lines && p != nil:
+		_, _ = a.w.Write(append([]byte("],"), b[1:]...))
+	case !a.lines:
+		_, _ = io.WriteString(a.w, "]}\n")
+	}
+	_ = a.w.Flush()
+}
