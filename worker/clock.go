@@ -18,14 +18,24 @@ import (
 // clock's until the service tells the time, then the service's. Each reading is stamped
 // with the boot clock and signed only after the service told the time later in the same
 // boot: then the time at which it was read follows exactly, whatever the wall clock was
-// when it was put down.
+// when it was put down. What the service told is kept for the processes of that boot.
 type hostClock struct {
 	boot   ionet.Key // name of this boot of the host
 	up     func() time.Duration
 	offset time.Duration // Unix time less the boot clock
+	from   origin        // of the offset
 	told   bool          // the service told the time in this process
 	proven time.Duration // boot clock when it did last
 }
+
+// origin says where an offset is from.
+type origin byte
+
+const (
+	fromWall    origin = iota // the wall clock when the process began
+	fromService               // the service told the time in this boot
+	invented                  // the wall clock is known to be wrong
+)
 
 func (h *hostClock) at(up time.Duration) time.Time { return time.Unix(0, int64(h.offset+up)) }
 
@@ -42,35 +52,41 @@ func processClock() (boot ionet.Key, up func() time.Duration) {
 // stamp says when a reading was made. It is kept in the reading's fields of beacon and
 // previous statement, which are not known yet:
 //
-//	beacon slot = milliseconds of the boot clock · beacon hash = boot · previous[0] = vouched
+//	beacon slot = milliseconds of the boot clock · beacon hash = boot · previous[0] = origin
 type stamp struct {
-	boot    ionet.Key // zeros: not told
-	at      time.Duration
-	vouched bool // the service had told that process the time before
+	boot ionet.Key
+	at   time.Duration
+	from origin
 }
 
 func (s stamp) put(u *proofs.Uptime) {
-	u.BeaconSlot, u.BeaconHash, u.Previous = uint64(s.at.Milliseconds()), s.boot, ionet.Hash{}
-	if s.vouched {
-		u.Previous[0] = 1
-	}
+	u.BeaconSlot, u.BeaconHash, u.Previous = uint64(s.at.Milliseconds()), s.boot, ionet.Hash{byte(s.from)}
 }
 
 func stampOf(u proofs.Uptime) stamp {
-	return stamp{boot: u.BeaconHash, at: time.Duration(u.BeaconSlot) * time.Millisecond, vouched: u.Previous[0] == 1}
+	return stamp{boot: u.BeaconHash, at: time.Duration(u.BeaconSlot) * time.Millisecond, from: origin(u.Previous[0])}
 }
 
-// startClock begins with the wall clock. One that shows a time before the last sample
-// that was read is wrong, or was: readings then go on from that sample, until the service
-// tells the time and they are put in their places.
-func (w *Worker) startClock() {
+// startClock begins with what the service told in this boot, else with the wall clock. One
+// that shows a time before the last sample that was read is wrong, or was: readings then
+// go on from that sample, until the service tells the time and they are put in their places.
+func (w *Worker) startClock() error {
 	up := w.host.up()
+	boot, offset, err := w.cfg.Folder.clock()
+	if err != nil {
+		return err
+	}
+	if boot == w.host.boot {
+		w.host.offset, w.host.from = offset, fromService
+		return nil
+	}
 	w.host.offset = time.Duration(w.cfg.Now().UnixNano()) - up
 	read := w.spool.read
 	if epoch, sample, ok := w.clock.At(w.host.at(up)); read.epoch > 0 && (!ok || (moment{epoch, sample}).before(read)) {
 		end := w.clock.SampleStart(read.epoch, read.sample) + w.clock.SampleSeconds()
-		w.host.offset = time.Duration(end)*time.Second - up
+		w.host.offset, w.host.from = time.Duration(end)*time.Second-up, invented
 	}
+	return nil
 }
 
 // skewThatMatters is the difference between two clocks that a slow request does
@@ -86,7 +102,8 @@ func (w *Worker) tellTime(service int64, asked, answered time.Duration) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	h := &w.host
-	if (said - middle - h.offset).Abs() >= slack {
+	changed := (said - middle - h.offset).Abs() >= slack
+	if changed {
 		h.offset = said - middle
 	}
 	w.showSkew(said-middle-wall, slack)
@@ -97,7 +114,14 @@ func (w *Worker) tellTime(service int64, asked, answered time.Duration) error {
 	for _, m := range lost {
 		w.emit(Event{Kind: EventSkipped, Epoch: m.epoch, Sample: m.sample, Text: "when it was read is not known: the host's clock was wrong, or stood still"})
 	}
-	h.told, h.proven = true, asked
+	if changed || h.from != fromService {
+		// If we stop before this line, the next process of this boot begins with the wall
+		// clock, and its readings are put in their places as these were.
+		if err := w.cfg.Folder.setClock(h.boot, h.offset); err != nil {
+			return err
+		}
+	}
+	h.from, h.told, h.proven = fromService, true, asked
 	epoch, sample, ok := w.clock.At(h.now())
 	if !ok {
 		return nil
@@ -131,25 +155,33 @@ func (w *Worker) placing(slack time.Duration) func(proofs.Uptime) (m moment, ok 
 	sample := time.Duration(w.clock.SampleSeconds()) * time.Second
 	slack = max(slack, sample/4)
 	h := w.host // as it was before this telling, but for the offset
+	// What was read in earlier boots was read before this one began, and after what was
+	// signed or vouched for before.
+	began, sure := h.at(0).Add(slack), w.spool.signed
 	return func(u proofs.Uptime) (moment, bool) {
 		m, s := momentIn(u), stampOf(u)
+		if s.from == fromService && s.boot != h.boot {
+			sure = sure.later(m) // readings come in the order in which they were made
+		}
 		if h.settled(u) {
 			return m, true
 		}
 		if s.boot != h.boot {
-			// Of an earlier boot. A clock that no service vouched for then is believed
-			// when it is found right now.
-			ok := s.vouched || s.boot.IsZero() || w.skew.Abs() < slack
-			return m, ok
+			// Of an earlier boot. A wall clock that no service vouched for then is believed
+			// when that is possible.
+			start := time.Unix(w.clock.SampleStart(m.epoch, m.sample), 0)
+			return m, s.from == fromService || s.from == fromWall && sure.before(m) && start.Before(began)
 		}
 		t, start := h.at(s.at), time.Unix(w.clock.SampleStart(m.epoch, m.sample), 0)
-		if t.After(start.Add(-slack)) && t.Before(start.Add(sample+slack)) {
+		// Samples are read when they begin: one that is told to have been read a little
+		// earlier is still of its sample.
+		if t.After(start.Add(-slack)) && t.Before(start.Add(sample)) {
 			return m, true
 		}
 		// A clock that the service vouched for went wrong by itself: the host stood still
 		// where the boot clock doesn't count, such as a machine that was paused. Whether
 		// this was read before or after is not known.
 		epoch, at, ok := w.clock.At(t)
-		return moment{epoch, at}, ok && !s.vouched
+		return moment{epoch, at}, ok && s.from != fromService
 	}
 }

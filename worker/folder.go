@@ -2,12 +2,14 @@ package worker
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/proofs"
@@ -24,6 +26,7 @@ var ErrLocked = errors.New("another process works in this folder: one key may si
 //	delegation      envelope of the provider's delegation
 //	delegation.txt  a delegation's text that waits for the wallet's signature
 //	spool           statements that are not sealed yet
+//	clock           boot [32] ‖ milliseconds u64: Unix time less that boot's clock, as the service told
 //	evidence/       statements and acks that the service broke its word on
 //	lock            held while a process works here
 type Folder struct {
@@ -123,6 +126,23 @@ func (f *Folder) Provider() (ionet.Key, error) {
 // SetProvider keeps the wallet whose delegations this host takes.
 func (f *Folder) SetProvider(wallet ionet.Key) error {
 	return f.write("provider", []byte(wallet.String()+"\n"))
+}
+
+// clock returns what the service told of the time in a boot of this host; zeros where it
+// told nothing.
+func (f *Folder) clock() (boot ionet.Key, offset time.Duration, err error) {
+	b, err := os.ReadFile(filepath.Join(f.dir, "clock"))
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(b) != len(boot)+8 {
+		return ionet.Key{}, 0, nil
+	}
+	if err != nil {
+		return ionet.Key{}, 0, fmt.Errorf("read the time of this boot: %w", err)
+	}
+	return ionet.Key(b[:32]), time.Duration(binary.LittleEndian.Uint64(b[32:])) * time.Millisecond, nil
+}
+
+func (f *Folder) setClock(boot ionet.Key, offset time.Duration) error {
+	return f.write("clock", binary.LittleEndian.AppendUint64(boot[:], uint64(offset.Milliseconds())))
 }
 
 // Delegation returns the provider's delegation, or fs.ErrNotExist.

@@ -81,7 +81,7 @@ func (w *Worker) keep(now moment, read stamp, readings []Reading) error {
 func (w *Worker) due() (moment, stamp, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	read := stamp{boot: w.host.boot, at: w.host.up().Truncate(time.Millisecond), vouched: w.host.told}
+	read := stamp{boot: w.host.boot, at: w.host.up().Truncate(time.Millisecond), from: w.host.from}
 	epoch, sample, ok := w.clock.At(w.host.at(read.at))
 	now := moment{epoch, sample}
 	return now, read, ok && w.spool.read.before(now)

@@ -97,7 +97,8 @@ type stage struct {
 	dir     string
 	sampler Sampler
 	skew    time.Duration // of the host's wall clock
-	booted  int64         // Unix time at which the host's boot clock began
+	boots   byte          // how often the host was booted
+	booted  int64         // Unix time at which its boot clock began
 	folder  *Folder
 	w       *Worker
 	mu      sync.Mutex
@@ -128,6 +129,12 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 // spoken to it.
 func newStage(t *testing.T) *stage {
 	t.Helper()
+	return newStageOf(t, stageSamples, stagePolicy)
+}
+
+// newStageOf is newStage with that many samples in an epoch, and a policy.
+func newStageOf(t *testing.T, samples uint16, policy string) *stage {
+	t.Helper()
 	node, err := handNode()
 	must(t, err)
 	s := &stage{t: t, node: node, wire: &wire{}, url: pgtest.NewURL(t), key: testKey(1), wallet: testKey(2), dir: t.TempDir(), start: handTime.Load() + stageSample, booted: handTime.Load() - 1000}
@@ -140,7 +147,7 @@ func newStage(t *testing.T) *stage {
 	t.Cleanup(s.chain.Close)
 	s.net, err = genesis.Prepare(t.Context(), genesis.Config{
 		Dir: t.TempDir(), Name: "worker", Cluster: ionet.Key(node.GenesisHash()), Start: time.Unix(s.start, 0), Schedule: schedule,
-		EpochSeconds: stageSamples * stageSample, Samples: stageSamples, PayLanes: 1, ClaimLanes: 1, Policy: []byte(stagePolicy),
+		EpochSeconds: uint32(samples) * stageSample, Samples: samples, PayLanes: 1, ClaimLanes: 1, Policy: []byte(policy),
 	})
 	must(t, err)
 	s.store, err = publish.NewFolder(t.TempDir())
@@ -224,7 +231,7 @@ func (s *stage) tryOpenWorker() error {
 	s.w, err = New(s.t.Context(), Config{
 		API: api, Network: s.net.Network, Key: s.key, Delegation: e, Sampler: s.sampler, Folder: f,
 		Now:  func() time.Time { return handNow().Add(s.skew) },
-		Boot: ionet.Key(ionet.HashOf([]byte(fmt.Sprint("boot ", s.booted)))), Up: func() time.Duration { return time.Duration(handTime.Load()-s.booted) * time.Second },
+		Boot: ionet.Key{1, s.boots}, Up: func() time.Duration { return time.Duration(handTime.Load()-s.booted) * time.Second },
 		Events: func(e Event) {
 			s.mu.Lock()
 			defer s.mu.Unlock()

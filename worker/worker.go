@@ -108,8 +108,11 @@ func New(ctx context.Context, cfg Config) (*Worker, error) {
 	if w.spool.cut > 0 {
 		w.emit(Event{Kind: EventSpool, Text: fmt.Sprintf("removed %d bytes of a record that a crash cut off", w.spool.cut)})
 	}
-	w.startClock()
-	list, err := inventoryOf(ctx, cfg.Sampler)
+	err = w.startClock()
+	var list []proofs.InventoryDevice
+	if err == nil {
+		list, err = inventoryOf(ctx, cfg.Sampler)
+	}
 	if err == nil {
 		err = w.takeInventory(list)
 	}
