@@ -168,9 +168,10 @@ type DeviceEpoch struct {
 
 // Rule is a row of the table of rules.
 type Rule struct {
-	Rule uint16 `json:"rule"`
-	Name string `json:"name"`
-	Text string `json:"text"`
+	Rule     uint16 `json:"rule" doc:"0 is accepted"`
+	Name     string `json:"name"`
+	Text     string `json:"text" doc:"For a person"`
+	Evidence string `json:"evidence" doc:"A verdict's evidence is the hash of these statements' ids; proofs/FORMAT.md section 7"`
 }
 
 // Rules is the table.

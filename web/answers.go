@@ -25,7 +25,10 @@ type answers struct {
 func newAnswers(w http.ResponseWriter, r *http.Request, long bool) *answers {
 	a := &answers{w: bufio.NewWriterSize(w, 16<<10), to: w, lines: asksForLines(r)}
 	if long {
-		_ = http.NewResponseController(w).EnableFullDuplex() // HTTP/2 has it always
+		// HTTP/2 has it always. In HTTP/1 a connection whose request was not read to its
+		// end is of no more use, and we can't say so later.
+		_ = http.NewResponseController(w).EnableFullDuplex()
+		w.Header().Set("Connection", "close")
 	}
 	media := "application/json"
 	if a.lines {

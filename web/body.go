@@ -177,7 +177,7 @@ func (b *body) broken(err error) *problem {
 	switch {
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return newProblem(http.StatusRequestTimeout, client.SlowBody, "The request came too slowly", "body",
-			fmt.Sprintf("the body came too slowly: %d statements, or the last of them, must come within %s", client.MaxStatements, chunkWait))
+			fmt.Sprintf("the body came too slowly: send %d statements, or the last of them, faster, or fewer at once", client.MaxStatements))
 	case errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded):
 		return newProblem(http.StatusUnsupportedMediaType, client.WrongMediaType, "The Content-Encoding is not accepted", "Content-Encoding",
 			fmt.Sprintf("body: its zstd window is larger than %d bytes, or than that of the body's first frame", largeWindow))

@@ -359,8 +359,14 @@ func TestRoundTrip(t *testing.T) {
 	if w.LastStatement != up.ID() || w.Devices != 1 || w.Inventory != inventory.ID() {
 		t.Errorf("worker is %+v", w)
 	}
-	if rules, err := c.Rules(ctx); err != nil || len(rules) != len(proofs.Rules()) {
+	rules, err := c.Rules(ctx)
+	if err != nil || len(rules) != len(proofs.Rules()) {
 		t.Errorf("%d rules, %v", len(rules), err)
+	}
+	for i, r := range rules {
+		if rule := proofs.Rule(i); r.Rule != uint16(i) || r.Name != rule.Name() || r.Text != rule.Text() || r.Evidence != rule.Evidence() || r.Evidence == "" {
+			t.Errorf("rule %d is %+v", i, r)
+		}
 	}
 	if p, err := c.Provider(ctx, w.Payee); err != nil || !p.Earned.IsZero() || p.Decimals != 8 {
 		t.Errorf("provider is %+v, %v", p, err)

@@ -1,9 +1,11 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
+	"reflect"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -21,6 +23,9 @@ type Config struct {
 	Files   string       // folder of the published store
 	Logger  *slog.Logger // discards when nil
 	Now     func() time.Time
+
+	// BodyWait is how long a thousand statements may take to come; 30 s when zero.
+	BodyWait time.Duration
 }
 
 type handler struct {
@@ -32,12 +37,14 @@ type handler struct {
 	heavy   chan struct{} // held by requests that read a whole epoch
 	gates   *gates
 
+	bodyWait time.Duration
+
 	outgoing payoutsCache
 }
 
 // Handler returns the service's HTTP side.
 func Handler(cfg Config) http.Handler {
-	h := &handler{service: cfg.Service, folder: cfg.Files, log: cfg.Logger, now: cfg.Now, clock: cfg.Service.Network().Clock(), heavy: make(chan struct{}, maxHeavy), gates: newGates()}
+	h := &handler{service: cfg.Service, folder: cfg.Files, log: cfg.Logger, now: cfg.Now, clock: cfg.Service.Network().Clock(), heavy: make(chan struct{}, maxHeavy), gates: newGates(), bodyWait: cmp.Or(cfg.BodyWait, defaultBodyWait)}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
@@ -67,6 +74,7 @@ func apiConfig() huma.Config {
 	cfg.DocsPath = ""     // its page loads scripts from elsewhere
 	cfg.SchemasPath = ""  // one document: /openapi.json
 	cfg.CreateHooks = nil // no $schema field in answers
+	cfg.Components.Schemas.RegisterTypeAlias(reflect.TypeFor[problem](), reflect.TypeFor[client.Problem]())
 	cfg.Info.Description = "Proofs in, verdicts and payments out. Amounts are strings of base units, keys base58, hashes hexadecimal. Refusals are RFC 9457 problems with a stable type."
 	return cfg
 }

@@ -143,7 +143,7 @@ func (h *handler) device(ctx context.Context, in *deviceInput) (client.DeviceEpo
 func (h *handler) rules(context.Context, *nothing) (client.Rules, error) {
 	var out client.Rules
 	for _, r := range proofs.Rules() {
-		out.Rules = append(out.Rules, client.Rule{Rule: uint16(r), Name: r.Name(), Text: r.Text()})
+		out.Rules = append(out.Rules, client.Rule{Rule: uint16(r), Name: r.Name(), Text: r.Text(), Evidence: r.Evidence()})
 	}
 	return out, nil
 }

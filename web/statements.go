@@ -89,7 +89,7 @@ func (t *taking) rest(r *http.Request) {
 				t.answer(results)
 				continue
 			}
-			t.failed = t.h.unavailable(err)
+			t.failed = t.h.midway(err)
 		}
 		for i := range list {
 			t.out.add(client.Result{ID: list[i].Envelope.ID(), Status: client.Refused, Problem: &t.failed.Problem})
@@ -119,6 +119,14 @@ func (h *handler) unavailable(err error) *problem {
 	return p
 }
 
+// midway is unavailable for statements of whose fellows some were answered.
+func (h *handler) midway(err error) *problem {
+	if p := h.unavailable(err); p.Kind() != client.Internal {
+		return p
+	}
+	return busy("the service could not take the statement: send it again in a moment")
+}
+
 func wireResult(r settlement.Result) client.Result {
 	w := client.Result{ID: r.ID, Status: string(r.Status)}
 	if r.Problem != nil {
@@ -144,8 +152,8 @@ func (h *handler) openStream(w http.ResponseWriter, r *http.Request) (*stream, *
 	conn := http.NewResponseController(w)
 	begin := func() {
 		// Where the connection knows no deadlines the server's own hold.
-		_ = conn.SetReadDeadline(time.Now().Add(chunkWait))
-		_ = conn.SetWriteDeadline(time.Now().Add(2 * chunkWait))
+		_ = conn.SetReadDeadline(time.Now().Add(h.bodyWait))
+		_ = conn.SetWriteDeadline(time.Now().Add(h.bodyWait + defaultBodyWait))
 	}
 	begin()
 	b, p := h.gates.openBody(r)

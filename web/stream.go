@@ -11,15 +11,19 @@ import (
 	"github.com/ionet-settlement/ionet/settlement"
 )
 
-// chunkWait is how long a chunk of statements may take to come, and to be taken off
-// our hands; busyRetry after what time we ask to come again when we can't take more.
+// defaultBodyWait is how long a chunk of statements may take to come; busyRetry after
+// what time we ask to come again when we can't take more.
 const (
-	chunkWait = 30 * time.Second
-	busyRetry = time.Second
+	defaultBodyWait = 30 * time.Second
+	busyRetry       = time.Second
 )
 
-// firstRead is how large a chunk's memory is at first; it doubles as bytes come.
+// firstRead is how large a chunk's memory is at first. It doubles as bytes come, so that who
+// sends little holds little.
 const firstRead = 4 << 10
+
+// fullChunk is room for a chunk and the envelope that makes it full.
+const fullChunk = client.MaxBody + 1<<17
 
 // envelopeHead is what an envelope has before its body; FORMAT.md, section 3.
 const envelopeHead = 1 + 32 + 64 + 2
@@ -28,17 +32,18 @@ const envelopeHead = 1 + 32 + 64 + 2
 type stream struct {
 	body  *body
 	gates *gates
-	begin func() // a chunk begins: its time runs
-	buf   []byte // read and not yet handed on
-	held  int    // taken of the gates' budget for buf
-	out   int    // and for the chunk that was handed on last
-	ended bool   // nothing comes after buf
-	first bool   // no chunk was handed on yet
-	count int    // envelopes handed on
+	begin func()   // a chunk begins: its time runs
+	buf   []byte   // read and not yet handed on
+	held  int      // taken of the gates' budget for buf
+	out   int      // and for the chunk that was handed on last
+	ended bool     // nothing comes after buf
+	first bool     // no chunk was handed on yet
+	count int      // envelopes handed on
+	late  *problem // why nothing comes after the chunk that was handed on last
 }
 
 // done reports whether all was handed on.
-func (s *stream) done() bool { return s.ended && len(s.buf) == 0 }
+func (s *stream) done() bool { return s.ended && len(s.buf) == 0 && s.late == nil }
 
 func (s *stream) close() {
 	s.gates.give(s.held + s.out)
@@ -55,6 +60,9 @@ func (s *stream) next() ([]settlement.Submitted, *problem) {
 	s.begin()
 	s.gates.give(s.out)
 	s.out = 0
+	if s.late != nil {
+		return nil, s.late
+	}
 	c := chunk{s: s}
 	p := c.fill()
 	if p != nil && s.first {
@@ -70,8 +78,9 @@ func (s *stream) next() ([]settlement.Submitted, *problem) {
 	rest := s.buf[c.end:]
 	s.out, s.held, s.buf = s.held, 0, nil
 	if len(rest) > 0 && p == nil {
-		p = s.grow(len(rest))
-		s.buf = append(s.buf, rest...)
+		if s.late = s.grow(len(rest)); s.late == nil {
+			s.buf = append(s.buf, rest...)
+		}
 	}
 	return list, p
 }
@@ -81,7 +90,7 @@ func (s *stream) grow(n int) *problem {
 	if len(s.buf)+n <= cap(s.buf) {
 		return nil
 	}
-	size := max(2*cap(s.buf), len(s.buf)+n, firstRead)
+	size := max(min(2*cap(s.buf), fullChunk), len(s.buf)+n, firstRead)
 	if !s.gates.take(size - s.held) {
 		return busy("too many statements are coming in: send them again in a moment")
 	}
