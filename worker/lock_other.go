@@ -12,6 +12,15 @@ import (
 // keepsLock: the lock is the file itself.
 const keepsLock = false
 
+// isLocked reports whether the lock at path is there.
+func isLocked(path string) (bool, error) {
+	_, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // lockFile takes the lock at path, by a file that must not exist. After a crash it
 // has to be removed by hand.
 func lockFile(path string) (*os.File, error) {

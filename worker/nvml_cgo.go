@@ -54,7 +54,7 @@ func newNVML(lib nvml.Interface) (*nvmlSampler, error) {
 	s := &nvmlSampler{lib: lib, line: newLine(), known: map[ionet.UUID]proofs.InventoryDevice{}}
 	ret, err := ask(context.Background(), s.line, startPatience, lib.Init)
 	if err != nil {
-		return nil, fmt.Errorf("open NVML: %w: if nvidia-smi hangs too, the driver does: reboot the host", err)
+		return nil, &DriverError{What: err.Error(), Fix: "see whether `nvidia-smi` hangs too, and reboot the host"}
 	}
 	return s, opened(ret)
 }
@@ -65,15 +65,15 @@ func opened(ret nvml.Return) error {
 	case nvml.SUCCESS:
 		return nil
 	case nvml.ERROR_LIBRARY_NOT_FOUND:
-		return errors.New("open NVML: libnvidia-ml.so.1 is not on this host: install the NVIDIA driver (in a container, pass the GPUs in), or make devices up with --simulate")
+		return &DriverError{What: "libnvidia-ml.so.1 is not on this host", Fix: "install the NVIDIA driver (in a container, pass the GPUs in), or make devices up with --simulate"}
 	case nvml.ERROR_DRIVER_NOT_LOADED:
-		return errors.New("open NVML: the NVIDIA kernel driver is not loaded: try `nvidia-smi`, or load it with `modprobe nvidia`")
+		return &DriverError{What: "the NVIDIA kernel driver is not loaded", Fix: "try `nvidia-smi`, or load it with `modprobe nvidia`"}
 	case nvml.ERROR_NO_PERMISSION:
-		return errors.New("open NVML: no permission for the NVIDIA devices: run as a user who may read /dev/nvidia*")
+		return &DriverError{What: "no permission for the NVIDIA devices", Fix: "run as a user who may read and write /dev/nvidia*"}
 	case nvml.ERROR_LIB_RM_VERSION_MISMATCH:
-		return fmt.Errorf("open NVML: %w: the library and the kernel module are of two driver versions; if it stays so, reload the module or reboot", ErrDriverChanged)
+		return &DriverError{What: "the library and the kernel module are of two driver versions", Fix: "start the worker again; if it stays so, reload the module or reboot", Err: ErrDriverChanged}
 	}
-	return fmt.Errorf("open NVML: %s", ret.Error())
+	return &DriverError{What: ret.Error(), Fix: "see whether `nvidia-smi` works on this host"}
 }
 
 // Simulated reports false.

@@ -2,12 +2,9 @@
 
 package worker
 
-import (
-	"errors"
-	"io"
-)
+import "io"
 
-var errNoNVML = errors.New("read GPUs: this binary was built without cgo and has no NVML: build it on Linux with a C compiler (CGO_ENABLED=1), or make devices up with --simulate")
+var errNoNVML = &DriverError{What: "this binary was built without cgo and has none", Fix: "build it on Linux with a C compiler (CGO_ENABLED=1), or make devices up with --simulate"}
 
 // NewNVML says that this build cannot read GPUs: NVML is a C library.
 func NewNVML() (Sampler, error) { return nil, errNoNVML }

@@ -16,6 +16,15 @@ import (
 // library this process has open. Only a new process opens the new library.
 var ErrDriverChanged = errors.New("the NVIDIA driver was changed under this process: start it again")
 
+// DriverError says why the GPUs can't be read, and what a person can do about it.
+type DriverError struct {
+	What, Fix string
+	Err       error // ErrDriverChanged, or nil
+}
+
+func (e *DriverError) Error() string { return "open NVML: " + e.What + ": " + e.Fix }
+func (e *DriverError) Unwrap() error { return e.Err }
+
 // Sampler reads the host's GPUs. There are two: NVML, and the simulation. One
 // goroutine uses it.
 type Sampler interface {

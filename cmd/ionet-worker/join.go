@@ -81,9 +81,9 @@ func hostKey(path string) (ed25519.PrivateKey, error) {
 
 // consent are the flags by which the provider's delegation comes in.
 type consent struct {
-	Provider   ionet.Key `placeholder:"KEY" help:"The provider's wallet: only its delegations are taken. It can sign in a browser, or the text that init prints."`
+	Provider   ionet.Key `env:"IONET_PROVIDER" placeholder:"KEY" help:"The provider's wallet: only its delegations are taken. It can sign in a browser, or the text that init prints."`
 	Keypair    string    `env:"IONET_KEYPAIR" placeholder:"FILE" help:"The provider's wallet file: signs the delegation here."`
-	Payout     ionet.Key `placeholder:"KEY" help:"Wallet that is paid; the provider's own by default."`
+	Payout     ionet.Key `env:"IONET_PAYOUT" placeholder:"KEY" help:"Wallet that is paid; the provider's own by default."`
 	Days       int       `default:"365" range:"1..400" placeholder:"N" help:"How many days the delegation runs."`
 	Delegation string    `placeholder:"FILE" help:"A delegation that was signed elsewhere."`
 }

@@ -29,12 +29,14 @@ Examples:
   ionet-worker run  --server https://ionetd.example
   ionet-worker run  --server https://ionetd.example --keypair wallet.json
   ionet-worker run  --server http://127.0.0.1:8080 --keypair wallet.json --simulate 2 --seed 1
-  ionet-worker status`
+  ionet-worker status
+  ionet-worker doctor --server https://ionetd.example`
 
 type commands struct {
 	Init   initCmd   `cmd:"" help:"Make the host key, show the devices, get the provider's delegation."`
 	Run    runCmd    `cmd:"" help:"Prove the devices until stopped; does init's part where a wallet file is given."`
-	Status statusCmd `cmd:"" help:"Show key, delegation, spool and what the service has of this worker."`
+	Status statusCmd `cmd:"" help:"Show key, delegation, devices, spool, and what the service has of this worker and paid for it."`
+	Doctor doctorCmd `cmd:"" help:"Look at all that a worker needs, and say how to mend what is wrong."`
 }
 
 // folder is the flag of all commands.

@@ -18,6 +18,7 @@ type runCmd struct {
 	consent
 	devices
 	SpoolMiB int64    `name:"spool-mib" default:"64" env:"IONET_SPOOL_MIB" range:"1..1048576" placeholder:"N" help:"Bound of the spool in MiB; when it is full no new statement is made."`
+	Metrics  string   `env:"IONET_METRICS" placeholder:"ADDR" help:"Serve Prometheus metrics at this address, as 127.0.0.1:9464, under /metrics."`
 	RPC      []string `name:"rpc" env:"IONET_RPC" placeholder:"URL" help:"RPC of the cluster: the service's beacons are checked against it before they are signed. Repeat for more endpoints."`
 }
 
@@ -51,6 +52,9 @@ func (c *runCmd) Run(s *stage) (err error) {
 	}
 	s.print("worker %s", m.worker())
 	s.print("network %s %s", m.network.Name, ionet.Key(m.network.ID()))
+	if sampler.Simulated() {
+		s.print("%s", simulatedWarning)
+	}
 	cluster, err := c.cluster(s, m)
 	if err != nil {
 		return err
@@ -77,6 +81,11 @@ func (c *runCmd) Run(s *stage) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.Close()) }()
+	stop, err := s.serveMetrics(c.Metrics, w.Metrics())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stop()) }()
 	if err := w.Run(s.ctx); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/chain"
 	"github.com/ionet-settlement/ionet/client"
+	"github.com/ionet-settlement/ionet/proofs"
 	"github.com/ionet-settlement/ionet/worker"
 )
 
@@ -41,6 +42,7 @@ func (c *statusCmd) Run(s *stage) error {
 	if err != nil {
 		return err
 	}
+	showSpooled(s, sp)
 	s.print("spool %d statements of unsealed epochs, %d not acked, %d refused, %d readings wait for a beacon, %d bytes", sp.Unsealed, sp.Unacked, sp.Refused, sp.Readings, sp.Bytes)
 	if sp.Epoch > 0 {
 		s.print("last sample read: epoch %d sample %d", sp.Epoch, sp.Sample)
@@ -49,6 +51,23 @@ func (c *statusCmd) Run(s *stage) error {
 		return nil
 	}
 	return c.ask(s, m)
+}
+
+// simulatedWarning is shown wherever devices are made up.
+const simulatedWarning = "SIMULATED DEVICES: they are made up, their inventory says so, and most networks pay nothing for them"
+
+// showSpooled prints the devices as the last sample saw them.
+func showSpooled(s *stage, sp worker.SpoolStatus) {
+	if sp.Simulated {
+		s.print("%s", simulatedWarning)
+	}
+	for i, d := range sp.Devices {
+		if sp.States == nil {
+			s.print("device %s", worker.DeviceLine(d))
+			continue
+		}
+		s.print("device %s: %s", worker.DeviceLine(d), worker.ReadingLine(sp.States[i]))
+	}
 }
 
 // ask prints the service's view.
@@ -72,6 +91,55 @@ func (c *statusCmd) ask(s *stage, m *membership) error {
 		return err
 	}
 	s.print("service: last statement of epoch %d sample %d, inventory %.12s", w.LastEpoch, w.LastSample, w.Inventory)
+	return c.earned(s, m, api, w.Provider, head)
+}
+
+// lastEpochs is how many sealed epochs' earnings status shows.
+const lastEpochs = 6
+
+// earned prints what this worker's devices earned in the epochs that were sealed last.
+func (c *statusCmd) earned(s *stage, m *membership, api *client.Client, provider ionet.Key, head client.Head) error {
+	if head.Sealed == 0 {
+		s.print("earned: no epoch is sealed yet")
+		return nil
+	}
+	from := uint64(1)
+	if head.Sealed > lastEpochs {
+		from = head.Sealed - lastEpochs + 1
+	}
+	type sum struct {
+		amount           ionet.Amount
+		accepted, judged int
+	}
+	sums := map[uint64]*sum{}
+	for page, err := range api.Earnings(s.ctx, client.EarningsAsk{Wallet: provider, From: from, To: head.Sealed}) {
+		if err != nil {
+			return fmt.Errorf("ask for earnings: %w", err)
+		}
+		for _, r := range page.Rows {
+			if r.Worker != m.worker() {
+				continue
+			}
+			if sums[r.Epoch] == nil {
+				sums[r.Epoch] = &sum{}
+			}
+			of := sums[r.Epoch]
+			of.judged++
+			if proofs.Rule(r.Rule) == proofs.Accepted {
+				of.accepted++
+			}
+			if of.amount, err = of.amount.Add(r.Amount); err != nil {
+				return fmt.Errorf("add up earnings of epoch %d: %w", r.Epoch, err)
+			}
+		}
+	}
+	for epoch := head.Sealed; epoch >= from; epoch-- {
+		if of := sums[epoch]; of != nil {
+			s.print("earned: epoch %d: %s IO, %d of %d devices accepted", epoch, of.amount.Tokens(m.network.Decimals), of.accepted, of.judged)
+		} else {
+			s.print("earned: epoch %d: no device of this host was registered for it", epoch)
+		}
+	}
 	return nil
 }
 
