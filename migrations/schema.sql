@@ -204,7 +204,10 @@ CREATE TABLE inventories (
     devices integer NOT NULL,
     arrival_epoch bigint NOT NULL,
     arrival_sample integer NOT NULL,
+    number integer NOT NULL,
+    worker_number integer NOT NULL,
     CONSTRAINT inventories_pkey PRIMARY KEY (id),
+    CONSTRAINT inventory_number_is_one_inventorys UNIQUE (number),
     CONSTRAINT inventory_has_devices CHECK (((devices >= 1) AND (devices <= 64)))
 );
 CREATE INDEX inventories_by_arrival ON inventories USING btree (arrival_epoch);
@@ -282,6 +285,14 @@ CREATE TABLE network (
     CONSTRAINT network_pkey PRIMARY KEY (one),
     CONSTRAINT network_id_is_32_bytes CHECK ((octet_length(id) = 32)),
     CONSTRAINT network_is_one CHECK (one)
+);
+
+CREATE TABLE numbers (
+    one boolean NOT NULL DEFAULT true,
+    worker integer NOT NULL,
+    inventory integer NOT NULL,
+    CONSTRAINT numbers_pkey PRIMARY KEY (one),
+    CONSTRAINT numbers_is_one CHECK (one)
 );
 
 CREATE TABLE payments (
@@ -448,7 +459,6 @@ CREATE TABLE statements (
     id bytea NOT NULL,
     kind smallint NOT NULL,
     signer bytea NOT NULL,
-    sample integer NOT NULL,
     signature bytea NOT NULL,
     body bytea NOT NULL,
     arrival_epoch bigint NOT NULL,
@@ -458,7 +468,6 @@ CREATE TABLE statements (
     CONSTRAINT signer_is_32_bytes CHECK ((octet_length(signer) = 32)),
     CONSTRAINT statement_id_is_32_bytes CHECK ((octet_length(id) = 32))
 );
-CREATE INDEX statements_by_signer ON statements USING btree (signer, kind, epoch, sample);
 
 CREATE TABLE unlock_requests (
     id bytea NOT NULL,
@@ -470,6 +479,27 @@ CREATE TABLE unlock_requests (
     CONSTRAINT unlock_request_id_is_16_bytes CHECK ((octet_length(id) = 16))
 );
 CREATE UNIQUE INDEX one_open_unlock_request ON unlock_requests USING btree (category) WHERE (done_at IS NULL);
+
+CREATE TABLE uptimes (
+    ring smallint NOT NULL,
+    sample smallint NOT NULL,
+    epoch integer NOT NULL,
+    worker integer NOT NULL,
+    inventory integer NOT NULL,
+    arrival_epoch integer NOT NULL,
+    arrival_sample smallint NOT NULL,
+    half smallint NOT NULL,
+    beacon_slot bigint NOT NULL,
+    signed bytea NOT NULL,
+    CONSTRAINT uptimes_pkey PRIMARY KEY (ring, epoch, worker, sample, half),
+    CONSTRAINT ring_is_that_of_the_epoch CHECK ((ring = (epoch % 4))),
+    CONSTRAINT signed_holds_a_device CHECK ((octet_length(signed) > 100)),
+    CONSTRAINT uptime_sample_not_negative CHECK ((sample >= 0))
+) PARTITION BY LIST (ring);
+CREATE TABLE uptimes_0 PARTITION OF uptimes FOR VALUES IN ('0');
+CREATE TABLE uptimes_1 PARTITION OF uptimes FOR VALUES IN ('1');
+CREATE TABLE uptimes_2 PARTITION OF uptimes FOR VALUES IN ('2');
+CREATE TABLE uptimes_3 PARTITION OF uptimes FOR VALUES IN ('3');
 
 CREATE TABLE verdicts (
     epoch bigint NOT NULL,
@@ -511,7 +541,12 @@ CREATE INDEX withdrawals_due ON withdrawals USING btree (created_at) WHERE (stat
 CREATE TABLE workers (
     key bytea NOT NULL,
     heard bigint NOT NULL,
+    number integer NOT NULL,
+    last_sample smallint NOT NULL DEFAULT 0,
+    last_statement bytea,
     CONSTRAINT workers_pkey PRIMARY KEY (key),
+    CONSTRAINT worker_number_is_one_workers UNIQUE (number),
+    CONSTRAINT last_statement_is_32_bytes CHECK ((octet_length(last_statement) = 32)),
     CONSTRAINT worker_is_32_bytes CHECK ((octet_length(key) = 32))
 );
 CREATE INDEX workers_by_heard ON workers USING btree (heard);

@@ -177,7 +177,7 @@ func TestAttackDelegatingSomebodyElsesWorker(t *testing.T) {
 	grab := thief.delegate(func(d *proofs.Delegation) { d.Workers = []ionet.Key{one.worker()} })
 	b.accept(grab)
 	// His own key's inventory under it: the delegation does not name that key.
-	stolen := proofs.Inventory{Delegation: grab.ID(), Devices: []proofs.InventoryDevice{{UUID: uuidOf("gpu 1"), Name: "NVIDIA H100 80GB HBM3", PCI: "0", Driver: "1"}}}
+	stolen := proofs.Inventory{Delegation: grab.ID(), Devices: []proofs.InventoryDevice{{UUID: uuidOf("gpu 1"), Name: "NVIDIA H100 80GB HBM3", PCI: "0", Driver: "1", VBIOS: "1"}}}
 	body, err := stolen.Encode()
 	if err != nil {
 		t.Fatal(err)

@@ -210,7 +210,7 @@ func scanBeacons(into map[uint64]proofs.Beacon) func(pgx.Rows) error {
 func (s *Service) checkBeacons(ctx context.Context, items []*item) error {
 	var slots []int64
 	for _, it := range items {
-		if u, ok := it.body.(proofs.Uptime); ok && it.problem == nil && !it.stored {
+		if u, ok := it.body.(*proofs.Uptime); ok && it.problem == nil && !it.stored {
 			slots = append(slots, int64(u.BeaconSlot))
 		}
 	}
@@ -227,7 +227,7 @@ func (s *Service) checkBeacons(ctx context.Context, items []*item) error {
 	}
 	l := lookups{s: s, done: map[uint64]lookup{}, samples: map[sampleOf]proofs.Beacon{}}
 	for _, it := range items {
-		u, ok := it.body.(proofs.Uptime)
+		u, ok := it.body.(*proofs.Uptime)
 		if !ok || it.problem != nil || it.stored {
 			continue
 		}
@@ -248,7 +248,7 @@ func (s *Service) checkBeacons(ctx context.Context, items []*item) error {
 }
 
 // checkBeacon compares the beacon that u names with the block of that slot.
-func (s *Service) checkBeacon(u proofs.Uptime, b proofs.Beacon) *Problem {
+func (s *Service) checkBeacon(u *proofs.Uptime, b proofs.Beacon) *Problem {
 	if b.Hash != u.BeaconHash {
 		return NewProblem(ProblemForeignBeacon, "body.beacon_hash", "the block of slot %d is %s, the statement says %s", u.BeaconSlot, b.Hash, u.BeaconHash)
 	}
@@ -275,7 +275,7 @@ type lookup struct {
 // block returns the block whose slot u names, read from the chain where it is
 // near the one that we hand out for the sample: an honest worker names none far
 // from it, and so an outsider can't make us read the whole chain.
-func (l *lookups) block(ctx context.Context, u proofs.Uptime) (proofs.Beacon, *Problem, error) {
+func (l *lookups) block(ctx context.Context, u *proofs.Uptime) (proofs.Beacon, *Problem, error) {
 	slot := u.BeaconSlot
 	if d, ok := l.done[slot]; ok {
 		return d.beacon, d.problem, nil

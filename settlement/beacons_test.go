@@ -129,7 +129,7 @@ func TestLookupsAreBounded(t *testing.T) {
 	b.toSample(1, 5)
 	l := lookups{s: b.Service, done: map[uint64]lookup{}, samples: map[sampleOf]proofs.Beacon{}}
 	for n := range uint64(maxLookups + 3) {
-		_, p, err := l.block(t.Context(), proofs.Uptime{Epoch: 1, Sample: 5, BeaconSlot: b.node.Slot() - 1 - n})
+		_, p, err := l.block(t.Context(), &proofs.Uptime{Epoch: 1, Sample: 5, BeaconSlot: b.node.Slot() - 1 - n})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -191,8 +191,10 @@ func (s *Service) publishEpoch(ctx context.Context, e *epochRow) error {
 	var marked bool
 	err = s.asLeader(ctx, func(tx pgx.Tx, _ int64) error {
 		tag, err := tx.Exec(ctx, markPublished, int64(e.epoch), memo.Verdicts[:], len(verdicts), sum.Int64(), unissued.Int64(), memo.String())
-		marked = tag.RowsAffected() == 1
-		return err
+		if marked = tag.RowsAffected() == 1; err != nil || !marked {
+			return err
+		}
+		return leave(ctx, tx, e.epoch) // the book has them
 	})
 	if err == nil && marked {
 		s.emit(Event{Kind: EventPublished, Epoch: e.epoch, Amount: sum, Emission: e.emission, Count: len(verdicts), Statements: countUptimes(book.Inputs), Detail: proofs.BookRoot(memo.Inputs, memo.Verdicts).String()})

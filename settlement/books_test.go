@@ -103,6 +103,12 @@ func newBooks(t testing.TB) *books {
 
 func newBooksUnder(t testing.TB, policy string) *books {
 	t.Helper()
+	return newBooksOn(t, policy, pgtest.NewURL(t))
+}
+
+// newBooksOn makes one on a migrated database.
+func newBooksOn(t testing.TB, policy, url string) *books {
+	t.Helper()
 	node, err := handNode()
 	if err != nil {
 		t.Fatal(err)
@@ -114,7 +120,7 @@ func newBooksUnder(t testing.TB, policy string) *books {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &books{t: t, node: node, url: pgtest.NewURL(t), first: handTime.Load() + testSample}
+	b := &books{t: t, node: node, url: url, first: handTime.Load() + testSample}
 	b.net, err = genesis.Prepare(t.Context(), genesis.Config{
 		Dir: t.TempDir(), Name: "books", Cluster: ionet.Key(node.GenesisHash()), Start: time.Unix(b.first, 0), Schedule: schedule,
 		EpochSeconds: testSamples * testSample, Samples: testSamples, PayLanes: 1, ClaimLanes: 1, Policy: []byte(policy),
@@ -280,10 +286,33 @@ func (b *books) refuse(kind string, s Submitted) *Problem {
 	if r.Status != Refused || r.Problem == nil || r.Problem.Type != kind {
 		b.t.Fatalf("%s is %s (%v), want refused as %s", s.Envelope.Kind, r.Status, r.Problem, kind)
 	}
-	if n := b.count(`SELECT count(*) FROM statements WHERE id = $1`, r.ID[:]); n != 0 {
+	if b.count(`SELECT count(*) FROM statements WHERE id = $1`, r.ID[:]) != 0 || b.hasUptime(r.ID) {
 		b.t.Fatalf("the refused %s is stored", s.Envelope.Kind)
 	}
 	return r.Problem
+}
+
+// uptimes returns all uptime statements of the table.
+func (b *books) uptimes() map[ionet.Hash]uptimeRow {
+	b.t.Helper()
+	rows, err := b.pool.Query(b.t.Context(), `SELECT `+uptimeColumns+` FROM uptimes u`+uptimeNames)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	all := map[ionet.Hash]uptimeRow{}
+	err = scanUptimes(rows, func(r *uptimeRow) error {
+		all[r.id] = *r
+		return nil
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return all
+}
+
+func (b *books) hasUptime(id ionet.Hash) bool {
+	_, ok := b.uptimes()[id]
+	return ok
 }
 
 func (b *books) register(hosts ...*host) {

@@ -176,7 +176,7 @@ func TestSubmitDiesAtEachStep(t *testing.T) {
 				}
 				next.checkAck(all[i], r)
 			}
-			if got := next.count(`SELECT (SELECT count(*) FROM statements) + (SELECT count(*) FROM inventories) + (SELECT count(*) FROM delegations)`); got != 5 {
+			if got := next.count(`SELECT (SELECT count(*) FROM statements) + (SELECT count(*) FROM uptimes) + (SELECT count(*) FROM inventories) + (SELECT count(*) FROM delegations)`); got != 5 {
 				t.Errorf("after step %d, %s, %s: %d rows, want 5", n, step, f, got)
 			}
 		}

@@ -257,9 +257,7 @@ SELECT i.id, i.delegation, i.devices, d.provider, d.payee
 FROM inventories i JOIN delegations d ON d.id = i.delegation
 WHERE i.worker = $1 ORDER BY i.arrival_epoch DESC, i.arrival_sample DESC, i.id DESC LIMIT 1`
 
-const selectLastUptime = `
-SELECT id, epoch, sample FROM statements
-WHERE signer = $1 AND kind = $2 ORDER BY epoch DESC, sample DESC, id DESC LIMIT 1`
+const selectLastBooked = `SELECT last_statement, heard, last_sample FROM workers WHERE key = $1 AND last_statement IS NOT NULL`
 
 // WorkerStatus returns what this service has of a worker, or an unknown-worker
 // Problem.
@@ -275,16 +273,34 @@ func (s *Service) WorkerStatus(ctx context.Context, worker ionet.Key) (WorkerSta
 	}
 	w.Inventory, w.Delegation = ionet.Hash(inventory), ionet.Hash(delegation)
 	w.Provider, w.Payee = ionet.Key(provider), ionet.Key(payee)
-	var last []byte
-	var epoch int64
-	var sample int32
-	err = s.front.QueryRow(ctx, selectLastUptime, worker[:], int16(proofs.KindUptime)).Scan(&last, &epoch, &sample)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return w, nil
-	}
-	if err != nil {
+	if err := s.lastStatement(ctx, &w); err != nil {
 		return WorkerStatus{}, fmt.Errorf("read the last statement of worker %s: %w", worker, err)
 	}
-	w.LastStatement, w.LastEpoch, w.LastSample = ionet.Hash(last), uint64(epoch), uint16(sample)
 	return w, nil
+}
+
+// lastStatement finds the worker's last one in the table, or else in a sealed book.
+func (s *Service) lastStatement(ctx context.Context, w *WorkerStatus) error {
+	rows, err := s.front.Query(ctx, selectLastUptime, w.Worker[:], int64(s.arrival().Epoch)+1)
+	if err != nil {
+		return err
+	}
+	err = scanUptimes(rows, func(r *uptimeRow) error {
+		w.LastStatement, w.LastEpoch, w.LastSample = r.id, r.at.epoch, r.at.sample
+		return nil
+	})
+	if err != nil || !w.LastStatement.IsZero() {
+		return err
+	}
+	var last []byte
+	var epoch int64
+	var sample int16
+	err = s.front.QueryRow(ctx, selectLastBooked, w.Worker[:]).Scan(&last, &epoch, &sample)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err == nil {
+		w.LastStatement, w.LastEpoch, w.LastSample = ionet.Hash(last), uint64(epoch), uint16(sample)
+	}
+	return err
 }

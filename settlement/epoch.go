@@ -187,7 +187,10 @@ const markSealed = `
 UPDATE epochs SET state = 'sealed', signature = $2, slot = $3, inputs = NULL
 WHERE epoch = $1 AND state = 'published'`
 
-const markHeard = `UPDATE workers SET heard = greatest(heard, $1) WHERE key = ANY ($2::bytea[])`
+const markHeard = `
+UPDATE workers w SET heard = $1, last_sample = t.sample, last_statement = t.id
+FROM unnest($2::bytea[], $3::smallint[], $4::bytea[]) AS t (key, sample, id)
+WHERE w.key = t.key AND w.heard <= $1`
 
 // seal does what a final book asks for. The debts, the bindings and the state
 // become true together with the lane's new position, or not at all.
@@ -214,13 +217,7 @@ func (s *Service) seal(ctx context.Context, tx pgx.Tx, book *proofs.Book, conten
 	if err := sealPrices(ctx, tx, book.Inputs); err != nil {
 		return err
 	}
-	var heard set[ionet.Key]
-	for i := range book.Inputs.Statements {
-		if e := &book.Inputs.Statements[i].Envelope; e.Kind == proofs.KindUptime {
-			heard.add(e.Signer)
-		}
-	}
-	if _, err := tx.Exec(ctx, markHeard, int64(k), byteas(heard)); err != nil {
+	if err := markWorkers(ctx, tx, book.Inputs); err != nil {
 		return fmt.Errorf("mark who was heard: %w", err)
 	}
 	var sig []byte
@@ -233,6 +230,40 @@ func (s *Service) seal(ctx context.Context, tx pgx.Tx, book *proofs.Book, conten
 	if err == nil && tag.RowsAffected() != 1 {
 		err = fmt.Errorf("epoch %d is not published", k)
 	}
+	return err
+}
+
+// markWorkers notes who was heard in the epoch, and each one's last statement.
+func markWorkers(ctx context.Context, tx pgx.Tx, in *proofs.Inputs) error {
+	type statement struct {
+		sample uint16
+		id     ionet.Hash
+	}
+	last := map[ionet.Key]statement{}
+	for i := range in.Statements {
+		e := &in.Statements[i].Envelope
+		if e.Kind != proofs.KindUptime {
+			continue
+		}
+		u, err := proofs.ParseUptime(e.Body)
+		if err != nil {
+			return err
+		}
+		if l, ok := last[e.Signer]; !ok || u.Sample >= l.sample {
+			last[e.Signer] = statement{u.Sample, e.ID()}
+		}
+	}
+	keys := make([][]byte, 0, len(last))
+	for key := range last {
+		keys = append(keys, key[:])
+	}
+	slices.SortFunc(keys, bytes.Compare) // one order for all who lock these rows
+	samples, ids := make([]int16, len(keys)), make([][]byte, len(keys))
+	for i, key := range keys {
+		l := last[ionet.Key(key)]
+		samples[i], ids[i] = int16(l.sample), l.id[:]
+	}
+	_, err := tx.Exec(ctx, markHeard, int64(in.Epoch), keys, samples, ids)
 	return err
 }
 

@@ -113,10 +113,6 @@ type gathering struct {
 	ids     set[ionet.Hash] // statements without an epoch
 }
 
-const selectEpochUptimes = `
-SELECT kind, signer, signature, body, arrival_epoch, arrival_sample
-FROM statements WHERE epoch = $1 AND kind = $2`
-
 const selectRegistered = `
 SELECT kind, signer, signature, body, arrival_epoch, arrival_sample
 FROM statements WHERE epoch = 0 AND id = ANY ($1::bytea[])`
@@ -140,7 +136,7 @@ const selectAllBindings = `SELECT uuid, worker, since, last FROM bindings ORDER 
 
 func (g *gathering) run(ctx context.Context) error {
 	k := int64(g.in.Epoch)
-	if err := g.statements(ctx, selectEpochUptimes, k, int16(proofs.KindUptime)); err != nil {
+	if err := g.uptimes(ctx); err != nil {
 		return fmt.Errorf("uptime statements: %w", err)
 	}
 	if err := g.price(ctx); err != nil {
@@ -175,6 +171,21 @@ func (g *gathering) take() set[ionet.Hash] {
 	return ids
 }
 
+// uptimes adds the epoch's uptime statements to the inputs, and what they name.
+func (g *gathering) uptimes(ctx context.Context) error {
+	rows, err := g.tx.Query(ctx, selectEpochUptimes, ringOf(g.in.Epoch), int64(g.in.Epoch))
+	if err != nil {
+		return err
+	}
+	return scanUptimes(rows, func(r *uptimeRow) error {
+		g.in.Statements = append(g.in.Statements, r.statement)
+		g.workers.add(r.at.worker)
+		g.slots.add(r.slot)
+		g.ids.add(r.inventory)
+		return nil
+	})
+}
+
 // statements adds the rows of a query to the inputs, and what they name to ids.
 func (g *gathering) statements(ctx context.Context, sql string, args ...any) error {
 	rows, err := g.tx.Query(ctx, sql, args...)
@@ -196,22 +207,14 @@ func (g *gathering) statements(ctx context.Context, sql string, args ...any) err
 }
 
 func (g *gathering) follow(e *proofs.Envelope) error {
-	switch e.Kind {
-	case proofs.KindUptime:
-		u, err := proofs.ParseUptime(e.Body)
-		if err != nil {
-			return err
-		}
-		g.workers.add(e.Signer)
-		g.slots.add(u.BeaconSlot)
-		g.ids.add(u.Inventory)
-	case proofs.KindInventory:
-		v, err := proofs.ParseInventory(e.Body)
-		if err != nil {
-			return err
-		}
-		g.ids.add(v.Delegation)
+	if e.Kind != proofs.KindInventory {
+		return nil
 	}
+	v, err := proofs.ParseInventory(e.Body)
+	if err != nil {
+		return err
+	}
+	g.ids.add(v.Delegation)
 	return nil
 }
 

@@ -113,7 +113,7 @@ func TestRegistrationsHaveABudget(t *testing.T) {
 	if all[3].Status != Accepted {
 		t.Errorf("uptime of a known worker is %s: %v", all[3].Status, all[3].Problem)
 	}
-	if n := b.count(`SELECT count(*) FROM statements`); n != 3 {
+	if n := b.count(`SELECT (SELECT count(*) FROM statements) + (SELECT count(*) FROM uptimes)`); n != 3 {
 		t.Errorf("%d statements are stored, want 3", n)
 	}
 	acked := b.submit(Submitted{late.delegation, ptr(b.ack(late.delegation, proofs.Arrival{Epoch: 1}))})

@@ -165,21 +165,26 @@ func (s *Service) announcedFile(ctx context.Context, change proofs.PolicyChange)
 const findPolicyFile = `UPDATE policies SET file = $2 WHERE hash = $1 AND file = ''`
 
 // importStatements stores the book's statements, what they say and the beacons
-// that they name, and closes intake for the epoch.
+// that they name, and closes intake for the epoch. Uptime statements are in the book,
+// and in the table no more.
 func (s *Service) importStatements(ctx context.Context, tx pgx.Tx, in *proofs.Inputs) error {
-	items := make([]*item, len(in.Statements))
-	for i, st := range in.Statements {
+	items := make([]*item, 0, len(in.Statements))
+	for _, st := range in.Statements {
+		if st.Envelope.Kind == proofs.KindUptime {
+			continue
+		}
 		body, problem := s.parse(&st.Envelope)
 		if problem != nil {
 			return fmt.Errorf("statement %s: %w", st.Envelope.ID(), problem)
 		}
-		items[i] = &item{envelope: st.Envelope, id: st.Envelope.ID(), body: body, arrival: st.Arrival}
+		it := &item{envelope: st.Envelope, id: st.Envelope.ID(), body: body, arrival: st.Arrival}
 		if change, ok := body.(proofs.PolicyChange); ok {
 			var err error
-			if items[i].file, err = s.announcedFile(ctx, change); err != nil {
+			if it.file, err = s.announcedFile(ctx, change); err != nil {
 				return err
 			}
 		}
+		items = append(items, it)
 	}
 	slices.SortFunc(items, compareItems)
 	var epochs, arrivedEpochs []int64
@@ -204,7 +209,8 @@ func (s *Service) importStatements(ctx context.Context, tx pgx.Tx, in *proofs.In
 	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 		return fmt.Errorf("store %d statements: %w", len(items), err)
 	}
-	return nil
+	s.intake.facts.forget() // revocations of earlier epochs may be among them
+	return leave(ctx, tx, in.Epoch)
 }
 
 func (s *Service) queueImportedBeacons(b *pgx.Batch, beacons []proofs.Beacon) {

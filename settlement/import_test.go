@@ -44,9 +44,9 @@ func TestImportEpochs(t *testing.T) {
 		`SELECT array_agg(s::text ORDER BY epoch, id)::text FROM statements s`,
 		`SELECT array_agg(b::text ORDER BY uuid)::text FROM bindings b`,
 		`SELECT array_agg(b::text ORDER BY slot)::text FROM beacons b`,
-		`SELECT array_agg(w::text ORDER BY key)::text FROM workers w`,
+		`SELECT array_agg(row(key, heard, last_sample, last_statement)::text ORDER BY key)::text FROM workers w`,
 		`SELECT array_agg(d::text ORDER BY id)::text FROM delegations d`,
-		`SELECT array_agg(i::text ORDER BY id)::text FROM inventories i`,
+		`SELECT array_agg(row(i.id, i.worker, w.key, delegation, simulated, devices, arrival_epoch, arrival_sample)::text ORDER BY id)::text FROM inventories i JOIN workers w ON w.number = i.worker_number`,
 		`SELECT array_agg(i::text ORDER BY inventory, uuid)::text FROM inventory_devices i`,
 		`SELECT array_agg(r::text ORDER BY id)::text FROM revocations r`,
 		`SELECT array_agg(r::text ORDER BY id)::text FROM releases r`,
@@ -115,7 +115,7 @@ func TestImportNeedsTheBook(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "put that file back") {
 				t.Errorf("import: %v, want a sentence that names %s", err, name)
 			}
-			if n := other.count(`SELECT (SELECT count(*) FROM epochs) + (SELECT count(*) FROM statements)`); n != 0 {
+			if n := other.count(`SELECT (SELECT count(*) FROM epochs) + (SELECT count(*) FROM statements) + (SELECT count(*) FROM uptimes)`); n != 0 {
 				t.Error("a failed import left rows")
 			}
 		})

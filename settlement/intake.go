@@ -3,6 +3,7 @@ package settlement
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"sync/atomic"
 
@@ -20,12 +21,17 @@ const cachedKeys = 1 << 14
 
 // intake is what Submit and the epochs' closing hold in memory.
 type intake struct {
-	verifier *proofs.Verifier
-	schedule *emissions.Schedule
-	beacons  beaconCache
-	opened   atomic.Int64 // Unix nanoseconds: since when workers can present what this database lacks
-	budget   int64        // registryBudget
-	current  atomic.Bool  // the epoch lane, as last read, is where the database has it
+	verifier  *proofs.Verifier
+	schedule  *emissions.Schedule
+	beacons   beaconCache
+	facts     *facts
+	verifying stage // batch.go
+	storing   stage
+	admission admission // limits.go
+	buckets   buckets
+	opened    atomic.Int64 // Unix nanoseconds: since when workers can present what this database lacks
+	budget    int64        // registryBudget
+	current   atomic.Bool  // the epoch lane, as last read, is where the database has it
 }
 
 // openIntake prepares verification and the emission schedule of the network.
@@ -35,7 +41,11 @@ func (s *Service) openIntake(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("prepare the emission schedule: %w", err)
 	}
-	s.intake = &intake{verifier: proofs.NewVerifier(n.ID(), cachedKeys), schedule: schedule, budget: registryBudget}
+	if n.Samples > math.MaxInt16 {
+		return fmt.Errorf("an epoch of this network has %d samples, more than %d", n.Samples, math.MaxInt16)
+	}
+	s.intake = &intake{verifier: proofs.NewVerifier(n.ID(), cachedKeys), schedule: schedule, facts: newFacts(), budget: registryBudget}
+	s.openStages()
 	s.intake.opened.Store(s.now().UnixNano())
 	s.intake.beacons.reading = make(chan struct{}, maxReading)
 	return nil
@@ -76,20 +86,67 @@ const MaxSubmitted = 1000
 //
 // An accepted statement is committed before its ack is made. It is then in its
 // epoch's book: intake holds the row that a freeze changes. Where an error is
-// returned nothing may have been stored, or all of it; the caller submits again.
+// returned nothing may have been stored, or a part, or all of it; the caller submits
+// again. A Problem as error is of the request as a whole: nothing of it was looked at.
+// Submit may be called by very many at once: they share batches. It goes on for a while
+// when ctx ends, because submitted is in use until it returns.
 func (s *Service) Submit(ctx context.Context, submitted []Submitted) ([]Result, error) {
 	if len(submitted) > MaxSubmitted {
 		return nil, NewProblem(ProblemTooManyStatements, "", "a request holds at most %d statements, this one %d", MaxSubmitted, len(submitted))
 	}
+	release, p := s.intake.admission.enter(submitted)
+	if p != nil {
+		s.metrics.statements.WithLabelValues(p.Type).Add(float64(len(submitted)))
+		return nil, p
+	}
+	defer release()
 	items := s.open(submitted)
 	fresh := distinct(items)
-	known, err := s.lookUp(ctx, fresh)
+	quick, others := s.split(fresh)
+	left, err := s.storeTogether(quick)
 	if err != nil {
 		return nil, fmt.Errorf("submit: %w", err)
 	}
+	if err := s.submitAlone(ctx, append(others, left...)); err != nil {
+		return nil, fmt.Errorf("submit: %w", err)
+	}
+	s.report(fresh)
+	return s.answers(items), nil
+}
+
+// split returns those uptime statements that may go the short way; it is for nobody
+// who knows better what they are than they say themselves, by an ack or by what comes
+// with them.
+func (s *Service) split(fresh []*item) (quick, others []*item) {
+	if !s.intake.current.Load() {
+		return nil, fresh
+	}
+	for _, it := range fresh {
+		switch {
+		case !it.isUptime():
+			return nil, fresh
+		case it.acked:
+			others = append(others, it)
+		default:
+			quick = append(quick, it)
+		}
+	}
+	return quick, others
+}
+
+// submitAlone takes the statements of one request the long way, on which each reason to
+// refuse one is found.
+func (s *Service) submitAlone(ctx context.Context, fresh []*item) error {
+	if len(fresh) == 0 {
+		return nil
+	}
+	known, err := s.lookUp(ctx, fresh)
+	if err != nil {
+		return err
+	}
 	// Which key a price must have depends on what the chain sealed before.
 	if err := s.checkCurrent(ctx, pricesIn(fresh), false); err != nil {
-		return nil, fmt.Errorf("submit: %w", err)
+		return err
 	}
 	for _, it := range inKindOrder(fresh) {
 		if !it.stored && it.problem == nil {
@@ -102,19 +159,31 @@ func (s *Service) Submit(ctx context.Context, submitted []Submitted) ([]Result, 
 	// What was current once may be an older copy now. A price draws for later epochs
 	// too: each that its observer's key brings makes us look again.
 	if err := s.checkCurrent(ctx, pricesIn(fresh), true); err != nil {
-		return nil, fmt.Errorf("submit: %w", err)
+		return err
 	}
 	if err := s.checkCurrent(ctx, fresh, false); err != nil {
-		return nil, fmt.Errorf("submit: %w", err)
+		return err
 	}
 	if err := s.checkBeacons(ctx, fresh); err != nil {
-		return nil, fmt.Errorf("submit: %w", err)
+		return err
 	}
 	if err := s.store(ctx, fresh); err != nil {
-		return nil, fmt.Errorf("submit: %w", err)
+		return err
 	}
-	s.report(fresh)
-	return s.answers(items), nil
+	s.forgetRevoked(fresh)
+	return nil
+}
+
+// forgetRevoked forgets what a revocation changes at once: one that was acked in an
+// earlier epoch, and came again. Any other counts from the next epoch on, for which
+// everything is read anew.
+func (s *Service) forgetRevoked(items []*item) {
+	for _, it := range items {
+		if it.envelope.Kind == proofs.KindRevocation && it.inserted && it.acked {
+			s.intake.facts.forget()
+			return
+		}
+	}
 }
 
 // isFresh reports whether an item passed so far and is not stored yet.
@@ -229,7 +298,7 @@ func (s *Service) store(ctx context.Context, items []*item) error {
 	}
 	if !open {
 		for _, it := range passed {
-			it.problem = NewProblem(ProblemBusy, "", "an epoch is being closed: send the statement again in a moment").after(closingWait)
+			it.problem = beingClosed()
 		}
 		return nil
 	}

@@ -13,7 +13,7 @@ import (
 type item struct {
 	envelope proofs.Envelope
 	id       ionet.Hash
-	body     any            // proofs.Delegation, .Revocation, .Release, .Inventory, .Uptime, .Price or .PolicyChange
+	body     any            // proofs.Delegation, .Revocation, .Release, .Inventory, .Price or .PolicyChange, or *proofs.Uptime
 	arrival  proofs.Arrival // the stored one where stored or inserted by another
 	acked    bool           // arrival is that of an ack of ours
 	stored   bool           // it was here before this request
@@ -22,12 +22,33 @@ type item struct {
 	file     []byte         // of a policy change: the policy
 	problem  *Problem
 	first    *item // the same statement earlier in the request; it is the one that is worked on
+
+	// Of what is worked on together with other requests; batch.go.
+	fact  *fact
+	block *proofs.Beacon // of its slot, as the table has it
+	ack   *proofs.Envelope
+	err   error
+	done  *countdown
+}
+
+// uptime is the body of an item of that kind.
+func (it *item) uptime() *proofs.Uptime { return it.body.(*proofs.Uptime) }
+
+// slot is the sample of its worker that an uptime statement is of.
+func (it *item) slot() workerSample {
+	u := it.uptime()
+	return workerSample{it.envelope.Signer, u.Epoch, u.Sample}
+}
+
+func (it *item) isUptime() bool {
+	_, ok := it.body.(*proofs.Uptime)
+	return ok
 }
 
 // epoch is the one that the statement is of, 0 for kinds that have none.
 func (it *item) epoch() uint64 {
 	switch b := it.body.(type) {
-	case proofs.Uptime:
+	case *proofs.Uptime:
 		return b.Epoch
 	case proofs.Price:
 		return b.Epoch
@@ -39,40 +60,34 @@ func (it *item) epoch() uint64 {
 // is frozen.
 func (it *item) ofEpoch() bool {
 	switch it.body.(type) {
-	case proofs.Uptime, proofs.Price:
+	case *proofs.Uptime, proofs.Price:
 		return true
 	}
 	return false
 }
 
 func (it *item) sample() uint16 {
-	if u, ok := it.body.(proofs.Uptime); ok {
+	if u, ok := it.body.(*proofs.Uptime); ok {
 		return u.Sample
 	}
 	return 0
 }
 
-// open parses the statements, verifies their signatures together, and gives each
-// its arrival. What it refuses has a problem.
+// open parses the statements and gives each its arrival, verifies their signatures
+// together, and takes the acks that are presented. What it refuses has a problem.
 func (s *Service) open(submitted []Submitted) []*item {
-	items := make([]*item, len(submitted))
-	now := s.arrival()
-	var envelopes []proofs.Envelope
-	var signed []*item
-	for i, sub := range submitted {
-		it := &item{envelope: sub.Envelope, id: sub.Envelope.ID(), arrival: now}
+	items, signed := make([]*item, len(submitted)), make([]*item, 0, len(submitted))
+	all, now := make([]item, len(submitted)), s.arrival()
+	for i := range submitted {
+		it := &all[i]
+		it.envelope, it.id, it.arrival = submitted[i].Envelope, submitted[i].Envelope.ID(), now
 		items[i] = it
-		it.body, it.problem = s.parse(&it.envelope)
-		if it.problem != nil {
-			continue
-		}
-		envelopes, signed = append(envelopes, it.envelope), append(signed, it)
-	}
-	for i, err := range s.intake.verifier.Verify(envelopes) {
-		if err != nil {
-			signed[i].problem = NewProblem(ProblemWrongSignature, "signature", "the signature of the %s does not verify for its signer %s on this network", envelopes[i].Kind, envelopes[i].Signer)
+		if it.body, it.problem = s.parse(&it.envelope); it.problem == nil {
+			signed = append(signed, it)
 		}
 	}
+	s.verify(signed)
+	s.limit(signed)
 	for i, sub := range submitted {
 		if it := items[i]; it.problem == nil && sub.Ack != nil {
 			it.problem = s.takeAck(it, sub.Ack)
@@ -120,31 +135,40 @@ func inKindOrder(items []*item) []*item {
 // answers makes the results; what has no problem is committed.
 func (s *Service) answers(items []*item) []Result {
 	results := make([]Result, len(items))
-	together := map[proofs.Arrival][]int{} // what one signature can answer
+	counts := map[string]int{}
+	var unacked []*item
+	var first, last *item // of what is acked
 	for i, it := range items {
 		if f := it.first; f != nil { // a second copy
-			it.problem, it.arrival = f.problem, f.arrival
+			it.problem, it.arrival, it.ack = f.problem, f.arrival, f.ack
 		}
 		results[i] = Result{ID: it.id, Status: Refused, Problem: it.problem}
 		if it.problem != nil {
-			s.metrics.statements.WithLabelValues(it.problem.Type).Inc()
+			counts[it.problem.Type]++
 			continue
 		}
 		results[i].Status = Duplicate
 		if it.inserted {
 			results[i].Status = Accepted
 		}
-		s.metrics.statements.WithLabelValues(string(results[i].Status)).Inc()
-		s.recall.remember(s.now(), ackedStatement{it.epoch(), it.id})
-		together[it.arrival] = append(together[it.arrival], i)
-	}
-	for arrival, list := range together {
-		ids := make([]ionet.Hash, len(list))
-		for j, i := range list {
-			ids[j] = items[i].id
+		counts[string(results[i].Status)]++
+		if last = it; first == nil {
+			first = it
 		}
-		for j, ack := range proofs.SignAcks(s.cfg.Network.ID(), s.cfg.Keys.Service, arrival, ids) {
-			results[list[j]].Ack = ack
+		if it.ack == nil {
+			unacked = append(unacked, it)
+		}
+	}
+	for result, n := range counts {
+		s.metrics.statements.WithLabelValues(result).Add(float64(n))
+	}
+	if first != nil {
+		s.recall.remember(s.now(), first.recalled(), last.recalled())
+	}
+	s.ackAll(unacked)
+	for i, it := range items {
+		if it.problem == nil {
+			results[i].Ack = *it.ack
 		}
 	}
 	return results
@@ -168,7 +192,7 @@ func (s *Service) report(items []*item) {
 			s.emit(Event{Kind: EventDelegation, Payee: b.Payout, Count: len(b.Workers)})
 		case proofs.Inventory:
 			s.emit(Event{Kind: EventInventory, Worker: it.envelope.Signer, Count: len(b.Devices)})
-		case proofs.Uptime:
+		case *proofs.Uptime:
 			if uptimes[b.Epoch] == 0 {
 				epochs = append(epochs, b.Epoch)
 			}
@@ -196,7 +220,9 @@ func (s *Service) parse(e *proofs.Envelope) (body any, p *Problem) {
 	case proofs.KindInventory:
 		body, err = proofs.ParseInventory(e.Body)
 	case proofs.KindUptime:
-		body, err = proofs.ParseUptime(e.Body)
+		var u proofs.Uptime
+		u, err = proofs.ParseUptime(e.Body)
+		body = &u
 	case proofs.KindPrice:
 		body, err = proofs.ParsePrice(e.Body)
 	case proofs.KindPolicy:

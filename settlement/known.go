@@ -59,16 +59,15 @@ type names struct {
 	inventories [][]byte
 	workers     [][]byte
 	uuids       [][]byte
-	// of uptime statements, one element each
-	signers []([]byte)
-	at      []int64
-	samples []int32
+	uptimes     slots // of uptime statements, one element each
 }
 
 func namesIn(items []*item) names {
 	var n names
 	for _, it := range items {
-		n.epochs, n.ids = append(n.epochs, int64(it.epoch())), append(n.ids, it.id[:])
+		if !it.isUptime() {
+			n.epochs, n.ids = append(n.epochs, int64(it.epoch())), append(n.ids, it.id[:])
+		}
 		signer := it.envelope.Signer[:]
 		switch b := it.body.(type) {
 		case proofs.Revocation:
@@ -81,11 +80,11 @@ func namesIn(items []*item) names {
 			for i := range b.Devices {
 				n.uuids = append(n.uuids, b.Devices[i].UUID[:])
 			}
-		case proofs.Uptime:
+		case *proofs.Uptime:
 			n.inventories = append(n.inventories, b.Inventory[:])
 			n.delegations = append(n.delegations, b.Delegation[:])
 			n.workers = append(n.workers, signer)
-			n.signers, n.at, n.samples = append(n.signers, signer), append(n.at, int64(b.Epoch)), append(n.samples, int32(b.Sample))
+			n.uptimes.add(it.slot())
 		}
 	}
 	return n
@@ -115,12 +114,6 @@ WHERE i.worker = ANY ($1::bytea[])`
 
 const selectBindings = `SELECT uuid, worker FROM bindings WHERE uuid = ANY ($1::bytea[])`
 
-const selectUptimes = `
-SELECT s.signer, s.epoch, s.sample, count(*)
-FROM (SELECT DISTINCT * FROM unnest($1::bytea[], $2::bigint[], $3::integer[]) AS t (signer, epoch, sample)) t
-JOIN statements s ON s.signer = t.signer AND s.kind = $4 AND s.epoch = t.epoch AND s.sample = t.sample
-GROUP BY s.signer, s.epoch, s.sample`
-
 // lookUp reads all that the items name in one round trip, and marks those that
 // are stored already.
 func (s *Service) lookUp(ctx context.Context, items []*item) (*known, error) {
@@ -129,16 +122,23 @@ func (s *Service) lookUp(ctx context.Context, items []*item) (*known, error) {
 		providers: map[workerProvider]bool{}, bindings: map[ionet.UUID]ionet.Key{}, uptimes: map[workerSample]int{},
 		policies: map[uint64]*emissions.Policy{}, undecided: map[uint64]*Problem{}, prices: map[observation]standing{},
 	}
-	n := namesIn(items)
-	if len(n.ids) == 0 {
+	if len(items) == 0 {
 		return k, nil
 	}
+	n := namesIn(items)
 	var b pgx.Batch
-	stored := map[ionet.Hash]proofs.Arrival{}
+	stored, at := map[ionet.Hash]proofs.Arrival{}, map[workerSample][]uptimeRow{}
 	b.Queue(selectStored, n.epochs, n.ids).Query(scanArrivals(stored))
+	queueUptimesAt(&b, &n.uptimes, at)
 	k.queue(&b, n)
 	if err := s.front.SendBatch(ctx, &b).Close(); err != nil {
-		return nil, fmt.Errorf("look up what %d statements name: %w", len(n.ids), err)
+		return nil, fmt.Errorf("look up what %d statements name: %w", len(items), err)
+	}
+	for slot, rows := range at {
+		k.uptimes[slot] = len(rows)
+		for _, r := range rows {
+			stored[r.id] = r.statement.Arrival
+		}
 	}
 	var err error
 	for _, it := range items {
@@ -170,11 +170,8 @@ func (k *known) queue(b *pgx.Batch, n names) {
 	if len(n.uuids) > 0 {
 		b.Queue(selectBindings, n.uuids).Query(k.scanBindings)
 	}
-	if len(n.workers) > len(n.signers) { // releases are among them
+	if len(n.workers) > len(n.uptimes.workers) { // releases are among them
 		b.Queue(selectProviders, n.workers).Query(k.scanProviders)
-	}
-	if len(n.signers) > 0 {
-		b.Queue(selectUptimes, n.signers, n.at, n.samples, int16(proofs.KindUptime)).Query(k.scanUptimes)
 	}
 }
 
@@ -254,17 +251,6 @@ func (k *known) scanBindings(rows pgx.Rows) error {
 	return err
 }
 
-func (k *known) scanUptimes(rows pgx.Rows) error {
-	var signer []byte
-	var epoch, count int64
-	var sample int32
-	_, err := pgx.ForEachRow(rows, []any{&signer, &epoch, &sample, &count}, func() error {
-		k.uptimes[workerSample{ionet.Key(signer), uint64(epoch), uint16(sample)}] = int(count)
-		return nil
-	})
-	return err
-}
-
 // learn adds an item that passed, so that later ones of the request may name it.
 func (k *known) learn(it *item) {
 	signer := it.envelope.Signer
@@ -286,9 +272,9 @@ func (k *known) learn(it *item) {
 	case proofs.Inventory:
 		k.inventories[it.id] = inventoryRow{worker: signer, delegation: b.Delegation, devices: len(b.Devices)}
 		k.workers[signer] = true
-	case proofs.Uptime:
+	case *proofs.Uptime:
 		if !it.stored {
-			k.uptimes[workerSample{signer, b.Epoch, b.Sample}]++
+			k.uptimes[it.slot()]++
 		}
 	case proofs.Price:
 		k.prices[observation{b.Epoch, signer}] = standing{it.id, b.MicroUSD}

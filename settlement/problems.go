@@ -73,6 +73,7 @@ const (
 	ProblemWithdrawalSmall    = "withdrawal-too-small"
 	ProblemInsufficient       = "insufficient-balance"
 	ProblemNotLeader          = "not-leader"
+	ProblemRateLimited        = "rate-limited"
 	ProblemBusy               = "busy"
 )
 
@@ -130,6 +131,7 @@ var problemTypes = map[string]struct {
 	ProblemWithdrawalSmall:    {http.StatusUnprocessableEntity, "The withdrawal is too small"},
 	ProblemInsufficient:       {http.StatusConflict, "The balance does not suffice"},
 	ProblemNotLeader:          {http.StatusServiceUnavailable, "Another instance leads at the moment"},
+	ProblemRateLimited:        {http.StatusTooManyRequests, "The worker sends too much"},
 	ProblemBusy:               {http.StatusTooManyRequests, "The service is busy"},
 }
 

@@ -54,17 +54,18 @@ func TestRecallIsBounded(t *testing.T) {
 	var r recall
 	now := time.Unix(1000, 0)
 	for i := range 10_000 {
-		r.remember(now.Add(time.Duration(i)*10*time.Millisecond), ackedStatement{uint64(i), ionet.Hash{byte(i), byte(i >> 8)}})
+		a := ackedStatement{epoch: uint64(i), id: ionet.Hash{byte(i), byte(i >> 8)}}
+		r.remember(now.Add(time.Duration(i)*10*time.Millisecond), a, a)
 	}
-	epochs, ids := r.all()
-	if len(ids) != 2*recallKept || len(epochs) != len(ids) {
-		t.Errorf("remembers %d statements, want %d", len(ids), 2*recallKept)
+	list := r.all()
+	if len(list) != 2*recallKept {
+		t.Errorf("remembers %d statements, want %d", len(list), 2*recallKept)
 	}
-	if got := epochs[len(epochs)-1]; got != 9_999 {
+	if got := list[len(list)-1].epoch; got != 9_999 {
 		t.Errorf("the newest is %d, want 9999", got)
 	}
 	r.forget()
-	if _, ids := r.all(); len(ids) != 0 {
-		t.Errorf("remembers %d statements after it forgot", len(ids))
+	if list := r.all(); len(list) != 0 {
+		t.Errorf("remembers %d statements after it forgot", len(list))
 	}
 }

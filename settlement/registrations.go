@@ -32,16 +32,31 @@ FROM unnest($1::bytea[], $2::bytea[], $3::bytea[]) AS t (id, worker, uuid)
 JOIN statements s ON s.epoch = 0 AND s.id = t.id
 ON CONFLICT (id) DO NOTHING`
 
+// Numbers are given under the lock of their one row. Of two requests that register the
+// same at once, one wastes what it was given.
 const insertWorkers = `
-INSERT INTO workers (key, heard)
-SELECT DISTINCT t.key, 0 FROM unnest($1::bytea[]) AS t (key) ORDER BY t.key
+WITH fresh AS (
+    SELECT t.key, row_number() OVER (ORDER BY t.key)::integer AS n
+    FROM (SELECT DISTINCT key FROM unnest($1::bytea[]) AS t (key)) t
+    WHERE (SELECT w.number FROM workers w WHERE w.key = t.key) IS NULL),
+given AS (
+    UPDATE numbers SET worker = worker + (SELECT count(*) FROM fresh)
+    WHERE EXISTS (SELECT FROM fresh) RETURNING worker)
+INSERT INTO workers (key, heard, number)
+SELECT f.key, 0, g.worker + 1 - f.n FROM fresh f CROSS JOIN given g ORDER BY f.key
 ON CONFLICT (key) DO NOTHING`
 
 const insertInventories = `
-INSERT INTO inventories (id, worker, delegation, simulated, devices, arrival_epoch, arrival_sample)
-SELECT t.id, t.worker, t.delegation, t.simulated, t.devices, s.arrival_epoch, s.arrival_sample
-FROM unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::boolean[], $5::integer[]) AS t (id, worker, delegation, simulated, devices)
-JOIN statements s ON s.epoch = 0 AND s.id = t.id
+WITH fresh AS (
+    SELECT t.*, row_number() OVER (ORDER BY t.id)::integer AS n
+    FROM unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::boolean[], $5::integer[]) AS t (id, worker, delegation, simulated, devices)
+    WHERE (SELECT i.number FROM inventories i WHERE i.id = t.id) IS NULL),
+given AS (
+    UPDATE numbers SET inventory = inventory + (SELECT count(*) FROM fresh)
+    WHERE EXISTS (SELECT FROM fresh) RETURNING inventory)
+INSERT INTO inventories (id, worker, delegation, simulated, devices, arrival_epoch, arrival_sample, number, worker_number)
+SELECT f.id, f.worker, f.delegation, f.simulated, f.devices, s.arrival_epoch, s.arrival_sample, g.inventory + 1 - f.n, w.number
+FROM fresh f CROSS JOIN given g JOIN workers w ON w.key = f.worker JOIN statements s ON s.epoch = 0 AND s.id = f.id
 ON CONFLICT (id) DO NOTHING`
 
 const insertInventoryDevices = `

@@ -31,7 +31,7 @@ func (s *Service) judge(it *item, k *known) *Problem {
 		return s.judgeRelease(it, b, k)
 	case proofs.Inventory:
 		return s.judgeInventory(it, b, k)
-	case proofs.Uptime:
+	case *proofs.Uptime:
 		return s.judgeUptime(it, b, k)
 	case proofs.Price:
 		return s.judgePrice(it, b, k)
@@ -98,11 +98,29 @@ func (s *Service) judgeInventory(it *item, v proofs.Inventory, k *known) *Proble
 	return nil
 }
 
-func (s *Service) judgeUptime(it *item, u proofs.Uptime, k *known) *Problem {
+func (s *Service) judgeUptime(it *item, u *proofs.Uptime, k *known) *Problem {
 	worker := it.envelope.Signer
 	if !k.workers[worker] {
 		return NewProblem(ProblemUnknownWorker, "signer", "worker %s has no inventory here: send delegation and inventory first", worker)
 	}
+	if p := s.checkSample(it, u); p != nil {
+		return p
+	}
+	v, ok := k.inventories[u.Inventory]
+	if !ok {
+		return NewProblem(ProblemUnknownInventory, "body.inventory", "inventory %s is not known: send it first", u.Inventory)
+	}
+	if p := checkInventory(worker, u, v); p != nil || it.acked {
+		return p
+	}
+	if k.uptimes[it.slot()] >= perSample {
+		return tooManyOfSample(it.slot())
+	}
+	return s.checkDelegation(u, k.delegations[u.Delegation])
+}
+
+// checkSample compares the sample with the schedule and with the statement's arrival.
+func (s *Service) checkSample(it *item, u *proofs.Uptime) *Problem {
 	if u.Sample >= s.clock.Samples {
 		return NewProblem(ProblemMalformedStatement, "body.sample", "sample is %d, an epoch has samples 0..%d", u.Sample, s.clock.Samples-1)
 	}
@@ -112,21 +130,12 @@ func (s *Service) judgeUptime(it *item, u proofs.Uptime, k *known) *Problem {
 	if a := it.arrival; a.Epoch < u.Epoch || a.Epoch == u.Epoch && a.Sample < u.Sample {
 		return NewProblem(ProblemFutureSample, "body.sample", "sample %d of epoch %d has not begun: it is sample %d of epoch %d", u.Sample, u.Epoch, a.Sample, a.Epoch).after(s.until(u.Epoch, u.Sample))
 	}
-	if p := checkInventory(worker, u, k); p != nil || it.acked {
-		return p
-	}
-	if k.uptimes[workerSample{worker, u.Epoch, u.Sample}] >= perSample {
-		return NewProblem(ProblemTooManyStatements, "body.sample", "worker %s has %d statements of sample %d of epoch %d: one is right, two are equivocation, more are not kept", worker, perSample, u.Sample, u.Epoch)
-	}
-	return s.checkDelegation(u, k.delegations[u.Delegation])
+	return nil
 }
 
 // checkInventory compares an uptime statement with the inventory it names.
-func checkInventory(worker ionet.Key, u proofs.Uptime, k *known) *Problem {
-	v, ok := k.inventories[u.Inventory]
+func checkInventory(worker ionet.Key, u *proofs.Uptime, v inventoryRow) *Problem {
 	switch {
-	case !ok:
-		return NewProblem(ProblemUnknownInventory, "body.inventory", "inventory %s is not known: send it first", u.Inventory)
 	case v.worker != worker:
 		return NewProblem(ProblemUnknownInventory, "body.inventory", "inventory %s is that of worker %s, the statement is signed by %s", u.Inventory, v.worker, worker)
 	case u.Delegation != v.delegation:
@@ -139,7 +148,7 @@ func checkInventory(worker ionet.Key, u proofs.Uptime, k *known) *Problem {
 
 // checkDelegation checks that the delegation is in force in the sample:
 // FORMAT.md, section 7, rule 2 of counting.
-func (s *Service) checkDelegation(u proofs.Uptime, d delegationRow) *Problem {
+func (s *Service) checkDelegation(u *proofs.Uptime, d delegationRow) *Problem {
 	start := s.clock.SampleStart(u.Epoch, u.Sample)
 	if start < d.issued || start >= d.expires {
 		return NewProblem(ProblemDelegationExpired, "body.delegation", "delegation %s is in force from %d until %d, the sample begins at %d", u.Delegation, d.issued, d.expires, start)
@@ -166,6 +175,10 @@ const (
 	closingPause = 10 * time.Millisecond
 )
 
+func beingClosed() *Problem {
+	return NewProblem(ProblemBusy, "", "an epoch is being closed: send the statement again in a moment").after(closingWait)
+}
+
 // awaitFreeze waits while an epoch is being frozen and reports whether that is
 // over. It holds no connection meanwhile.
 func (s *Service) awaitFreeze(ctx context.Context) (bool, error) {
@@ -184,8 +197,8 @@ func (s *Service) awaitFreeze(ctx context.Context) (bool, error) {
 }
 
 const insertStatements = `
-INSERT INTO statements (epoch, id, kind, signer, sample, signature, body, arrival_epoch, arrival_sample)
-SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::smallint[], $4::bytea[], $5::integer[], $6::bytea[], $7::bytea[], $8::bigint[], $9::integer[])
+INSERT INTO statements (epoch, id, kind, signer, signature, body, arrival_epoch, arrival_sample)
+SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::smallint[], $4::bytea[], $5::bytea[], $6::bytea[], $7::bigint[], $8::integer[])
 ON CONFLICT (epoch, id) DO NOTHING
 RETURNING id`
 
@@ -218,15 +231,19 @@ func (s *Service) insert(ctx context.Context, tx pgx.Tx, items []*item) error {
 	if open, err = s.spend(ctx, tx, open); err != nil || len(open) == 0 {
 		return err
 	}
+	uptimes, others := splitUptimes(open)
 	inserted, arrivals := map[ionet.Hash]bool{}, map[ionet.Hash]proofs.Arrival{}
 	var b pgx.Batch
-	queueStatements(&b, rowsOf(open), inserted, arrivals)
-	queueRegistry(&b, open)
-	queueBeacons(&b, open)
+	queueStatements(&b, rowsOf(others), inserted, arrivals)
+	queueRegistry(&b, others)
+	queueBeacons(&b, uptimes)
 	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 		return err
 	}
-	for _, it := range open {
+	if err := s.insertUptimes(ctx, tx, uptimes); err != nil {
+		return err
+	}
+	for _, it := range others {
 		arrival, ok := arrivals[it.id]
 		if !ok {
 			return fmt.Errorf("statement %s is missing after it was stored", it.id)
@@ -234,6 +251,17 @@ func (s *Service) insert(ctx context.Context, tx pgx.Tx, items []*item) error {
 		it.inserted, it.arrival = inserted[it.id], arrival
 	}
 	return nil
+}
+
+func splitUptimes(items []*item) (uptimes, others []*item) {
+	for _, it := range items {
+		if it.isUptime() {
+			uptimes = append(uptimes, it)
+		} else {
+			others = append(others, it)
+		}
+	}
+	return uptimes, others
 }
 
 // registryBudget is how many bytes of delegations and inventories may arrive in
@@ -286,7 +314,7 @@ func isAbout(it *item, ids map[ionet.Hash]bool) bool {
 		return ids[b.Delegation]
 	case proofs.Inventory:
 		return ids[b.Delegation]
-	case proofs.Uptime:
+	case *proofs.Uptime:
 		return ids[b.Inventory] || ids[b.Delegation]
 	}
 	return false
@@ -295,7 +323,6 @@ func isAbout(it *item, ids map[ionet.Hash]bool) bool {
 // row is a statement as the table holds it.
 type row struct {
 	epoch     uint64
-	sample    uint16
 	id        ionet.Hash
 	statement proofs.Statement
 }
@@ -303,7 +330,7 @@ type row struct {
 func rowsOf(items []*item) []row {
 	rows := make([]row, len(items))
 	for i, it := range items {
-		rows[i] = row{it.epoch(), it.sample(), it.id, proofs.Statement{Arrival: it.arrival, Envelope: it.envelope}}
+		rows[i] = row{it.epoch(), it.id, proofs.Statement{Arrival: it.arrival, Envelope: it.envelope}}
 	}
 	return rows
 }
@@ -312,17 +339,17 @@ func rowsOf(items []*item) []row {
 // arrivals are filled when the batch is read.
 func queueStatements(b *pgx.Batch, rows []row, inserted map[ionet.Hash]bool, arrivals map[ionet.Hash]proofs.Arrival) {
 	n := len(rows)
-	epochs, kinds, samples := make([]int64, n), make([]int16, n), make([]int32, n)
+	epochs, kinds := make([]int64, n), make([]int16, n)
 	ids, signers, signatures, bodies := make([][]byte, n), make([][]byte, n), make([][]byte, n), make([][]byte, n)
 	arrivedEpochs, arrivedSamples := make([]int64, n), make([]int32, n)
 	for i := range rows {
 		r := &rows[i]
 		e := &r.statement.Envelope
-		epochs[i], samples[i], ids[i], kinds[i] = int64(r.epoch), int32(r.sample), r.id[:], int16(e.Kind)
+		epochs[i], ids[i], kinds[i] = int64(r.epoch), r.id[:], int16(e.Kind)
 		signers[i], signatures[i], bodies[i] = e.Signer[:], e.Signature[:], e.Body
 		arrivedEpochs[i], arrivedSamples[i] = int64(r.statement.Arrival.Epoch), int32(r.statement.Arrival.Sample)
 	}
-	b.Queue(insertStatements, epochs, ids, kinds, signers, samples, signatures, bodies, arrivedEpochs, arrivedSamples).Query(func(rows pgx.Rows) error {
+	b.Queue(insertStatements, epochs, ids, kinds, signers, signatures, bodies, arrivedEpochs, arrivedSamples).Query(func(rows pgx.Rows) error {
 		var id []byte
 		_, err := pgx.ForEachRow(rows, []any{&id}, func() error {
 			inserted[ionet.Hash(id)] = true

@@ -275,6 +275,7 @@ func (s *Service) begin(session [16]byte) {
 	s.session.Store(&session)
 	s.intake.opened.Store(s.now().UnixNano())
 	s.intake.current.Store(false)
+	s.intake.facts.forget()
 }
 
 // draw returns 16 random bytes. crypto/rand ends the program rather than fail; another

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -167,11 +168,14 @@ func TestOmission(t *testing.T) {
 		t.Fatalf("only %d statements so far", n)
 	}
 	lost := s.w.spool.uptimes(1)[2]
-	// Deleted, it would be noticed and asked for again: so it is hidden from the book alone.
-	tag, err := s.pool.Exec(t.Context(), `UPDATE statements SET kind = 0 WHERE id = $1`, lost.id[:])
-	must(t, err)
-	if tag.RowsAffected() != 1 {
-		t.Fatalf("hid %d statements", tag.RowsAffected())
+	// Deleted now, it would be noticed and asked for again: so it goes in the moment in
+	// which its epoch is frozen.
+	for _, sql := range []string{
+		`CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN DELETE FROM uptimes WHERE epoch = 1 AND sample = ` + strconv.Itoa(int(lost.at.sample)) + `; RETURN NEW; END $$`,
+		`CREATE TRIGGER lose BEFORE UPDATE ON intake FOR EACH ROW EXECUTE FUNCTION lose()`,
+	} {
+		_, err := s.pool.Exec(t.Context(), sql)
+		must(t, err)
 	}
 	s.live(2, 4)
 	s.sealed(1)

@@ -177,8 +177,8 @@ func (s *stage) flipStatement(t *testing.T, ctx context.Context) {
 	db := s.connect(t, ctx)
 	var epoch uint64
 	err := db.QueryRow(ctx, `
-		UPDATE statements SET signature = set_byte(signature, 40, get_byte(signature, 40) # 1)
-		WHERE (epoch, id) = (SELECT epoch, id FROM statements WHERE kind = 17 ORDER BY epoch DESC, sample LIMIT 1)
+		UPDATE uptimes SET signed = set_byte(signed, 40, get_byte(signed, 40) # 1)
+		WHERE (ring, epoch, worker, sample, half) = (SELECT ring, epoch, worker, sample, half FROM uptimes ORDER BY epoch DESC, sample LIMIT 1)
 		RETURNING epoch`).Scan(&epoch)
 	must(t, err)
 	must(t, s.sealed(ctx, epoch))

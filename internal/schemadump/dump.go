@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -22,6 +23,7 @@ type table struct {
 	with        string // storage parameters
 	columns     []string
 	constraints []string // all but foreign keys
+	parts       []string // of a partitioned table: the SQL that makes its partitions
 }
 
 // dump prints tables by name, each with its indexes, then all foreign keys: in that
@@ -72,8 +74,8 @@ func (t table) print(b *strings.Builder, indexes []string) {
 		b.WriteString("\n    " + l)
 	}
 	b.WriteString("\n)" + t.with + ";\n")
-	for _, i := range indexes {
-		b.WriteString(i + ";\n")
+	for _, l := range slices.Concat(t.parts, indexes) {
+		b.WriteString(l + ";\n")
 	}
 }
 
@@ -94,6 +96,9 @@ func readTables(ctx context.Context, tx pgx.Tx) ([]table, error) {
 			return nil, err
 		}
 		if t.constraints, err = lines(ctx, tx, constraintSQL, t.oid); err != nil {
+			return nil, err
+		}
+		if t.parts, err = lines(ctx, tx, partSQL, t.oid); err != nil {
 			return nil, err
 		}
 	}
@@ -121,16 +126,16 @@ func refuseOthers(ctx context.Context, tx pgx.Tx) error {
 		return fmt.Errorf("look for other objects: %w", err)
 	}
 	if len(others) > 0 {
-		return fmt.Errorf("print %s: schemadump knows only plain tables, indexes and constraints", strings.Join(others, ", "))
+		return fmt.Errorf("print %s: schemadump knows only plain tables, their partitions, indexes and constraints", strings.Join(others, ", "))
 	}
 	return nil
 }
 
 const tableSQL = `
 SELECT c.oid, quote_ident(c.relname),
-       coalesce(' WITH (' || array_to_string(c.reloptions, ', ') || ')', '')
+       coalesce(' PARTITION BY ' || pg_get_partkeydef(c.oid), '') || coalesce(' WITH (' || array_to_string(c.reloptions, ', ') || ')', '')
 FROM pg_class c
-WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND c.relname <> ALL ($1)
+WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relname <> ALL ($1)
 ORDER BY c.relname COLLATE "C"`
 
 // A collation is printed where it is not the type's own; NOT NULL belongs to the
@@ -156,8 +161,14 @@ FROM pg_constraint
 WHERE conrelid = $1 AND contype NOT IN ('n', 'f')
 ORDER BY array_position('{p,u,x,c}'::"char"[], contype), conname COLLATE "C"`
 
+const partSQL = `
+SELECT 'CREATE TABLE ' || quote_ident(c.relname) || ' PARTITION OF ' || quote_ident(o.relname) || ' ' || pg_get_expr(c.relpartbound, c.oid)
+FROM pg_inherits h JOIN pg_class c ON c.oid = h.inhrelid JOIN pg_class o ON o.oid = h.inhparent
+WHERE h.inhparent = $1
+ORDER BY c.relname COLLATE "C"`
+
 const indexSQL = `
-SELECT replace(pg_get_indexdef(i.indexrelid), ' ON public.', ' ON ')
+SELECT regexp_replace(pg_get_indexdef(i.indexrelid), ' ON (ONLY )?public\.', ' ON ')
 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
 WHERE i.indrelid = $1 AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid AND k.contype <> 'f')
 ORDER BY c.relname COLLATE "C"`
@@ -168,15 +179,19 @@ FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
 WHERE k.contype = 'f' AND c.relnamespace = 'public'::regnamespace AND c.relname <> ALL ($1)
 ORDER BY c.relname COLLATE "C", k.conname COLLATE "C"`
 
+// A partition is as its table is: of one that has something of its own this says nothing.
 const otherSQL = `
 SELECT what || ' ' || name FROM (
     SELECT CASE relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'S' THEN 'sequence'
-               WHEN 'f' THEN 'foreign table' WHEN 'p' THEN 'partitioned table' WHEN 'c' THEN 'composite type'
-               ELSE 'unlogged, inherited or row-secured table' END AS what, relname::text AS name
+               WHEN 'f' THEN 'foreign table' WHEN 'p' THEN 'partition that is partitioned' WHEN 'c' THEN 'composite type'
+               WHEN 'r' THEN CASE WHEN relispartition THEN 'partition of its own kind' ELSE 'unlogged, inherited or row-secured table' END END AS what, relname::text AS name
     FROM pg_class c
     WHERE relnamespace = 'public'::regnamespace
-      AND (relkind IN ('v', 'm', 'S', 'f', 'p', 'c') OR (relkind = 'r' AND (relpersistence <> 'p' OR relrowsecurity
-           OR EXISTS (SELECT FROM pg_inherits h WHERE c.oid IN (h.inhrelid, h.inhparent)))))
+      AND (relkind IN ('v', 'm', 'S', 'f', 'c') OR (relkind = 'p' AND relispartition) OR (relkind = 'r' AND (relpersistence <> 'p' OR relrowsecurity
+           OR EXISTS (SELECT FROM pg_inherits h WHERE c.oid = h.inhparent OR (c.oid = h.inhrelid AND NOT c.relispartition))
+           OR (relispartition AND (reloptions IS NOT NULL
+               OR EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND NOT EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid = i.indexrelid))
+               OR EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = c.oid AND k.contype <> 'n' AND k.conislocal AND k.conparentid = 0))))))
       AND NOT EXISTS (SELECT FROM pg_depend d JOIN pg_class o ON o.oid = d.refobjid
                       WHERE d.objid = c.oid AND d.deptype IN ('a', 'i') AND o.relname = ANY ($1))
     UNION ALL

@@ -59,6 +59,10 @@ func TestDumpPrintsEveryPart(t *testing.T) {
 		ALTER TABLE zebra DROP COLUMN gone;
 		CREATE TABLE ant (zebra bytea CONSTRAINT ant_rides_zebra REFERENCES zebra (id) ON DELETE CASCADE, n int);
 		CREATE INDEX ant_by_n ON ant (n DESC NULLS LAST) INCLUDE (zebra) WHERE n > 3;
+		CREATE TABLE herd (n int, turn int CHECK (turn > 0), PRIMARY KEY (n, turn)) PARTITION BY LIST (turn);
+		CREATE TABLE herd_2 PARTITION OF herd FOR VALUES IN (2, 4);
+		CREATE TABLE herd_1 PARTITION OF herd FOR VALUES IN (1);
+		CREATE INDEX herd_by_turn ON herd (turn);
 		CREATE UNIQUE INDEX ant_lower ON ant ((abs(n)))`)
 	want := header + `
 CREATE TABLE ant (
@@ -67,6 +71,16 @@ CREATE TABLE ant (
 );
 CREATE INDEX ant_by_n ON ant USING btree (n DESC NULLS LAST) INCLUDE (zebra) WHERE (n > 3);
 CREATE UNIQUE INDEX ant_lower ON ant USING btree (abs(n));
+
+CREATE TABLE herd (
+    n integer NOT NULL,
+    turn integer NOT NULL,
+    CONSTRAINT herd_pkey PRIMARY KEY (n, turn),
+    CONSTRAINT herd_turn_check CHECK ((turn > 0))
+) PARTITION BY LIST (turn);
+CREATE TABLE herd_1 PARTITION OF herd FOR VALUES IN (1);
+CREATE TABLE herd_2 PARTITION OF herd FOR VALUES IN (2, 4);
+CREATE INDEX herd_by_turn ON herd USING btree (turn);
 
 CREATE TABLE zebra (
     id bytea NOT NULL,
@@ -100,7 +114,11 @@ func TestDumpRefusesWhatItCannotPrint(t *testing.T) {
 		{`CREATE DOMAIN d AS int`, "type d"},
 		{`CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'`, "function f"},
 		{`CREATE UNLOGGED TABLE u (n int)`, "table u"},
-		{`CREATE TABLE p (n int) PARTITION BY RANGE (n)`, "partitioned table p"},
+		{`CREATE TABLE p (n int) PARTITION BY RANGE (n); CREATE TABLE q PARTITION OF p DEFAULT PARTITION BY RANGE (n)`, "partition that is partitioned q"},
+		{`CREATE TABLE p (n int) PARTITION BY RANGE (n); CREATE TABLE q PARTITION OF p DEFAULT; CREATE INDEX ON q (n)`, "partition of its own kind q"},
+		{`CREATE TABLE p (n int) PARTITION BY RANGE (n); CREATE TABLE q PARTITION OF p (CHECK (n > 1)) DEFAULT`, "partition of its own kind q"},
+		{`CREATE TABLE p (n int) PARTITION BY RANGE (n); CREATE TABLE q PARTITION OF p DEFAULT WITH (fillfactor = 50)`, "partition of its own kind q"},
+		{`CREATE TABLE o (n int); CREATE TABLE i () INHERITS (o)`, "table i"},
 		{`CREATE SCHEMA other`, "schema other"},
 	} {
 		t.Run(c.want, func(t *testing.T) {
