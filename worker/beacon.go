@@ -40,6 +40,8 @@ func (w *Worker) checkBeacon(ctx context.Context, u proofs.Uptime, b client.Beac
 		return fmt.Errorf("%w: the service says that the block of slot %d is %s at %d, the chain has %s at %d", errFalse, b.Slot, b.Blockhash, b.Time, block.Hash, block.Time)
 	case errors.Is(err, rpc.ErrSkipped):
 		return fmt.Errorf("%w: the service says that the block of slot %d is %s, the chain has none there", errFalse, b.Slot, b.Blockhash)
+	case errors.Is(err, rpc.ErrNotYet) && w.passed(ctx, b.Slot, start):
+		return fmt.Errorf("%w: slot %d is yet to come, and the sample is over", errFalse, b.Slot)
 	case ctx.Err() != nil:
 		return ctx.Err()
 	}
@@ -52,6 +54,13 @@ func (w *Worker) checkBeacon(ctx context.Context, u proofs.Uptime, b client.Beac
 	w.emit(Event{Kind: EventTrouble, Epoch: u.Epoch, Sample: u.Sample,
 		Text: fmt.Sprintf("the beacon of epoch %d sample %d is taken unchecked: %v", u.Epoch, u.Sample, err)})
 	return nil
+}
+
+// passed reports whether the chain has a final block that is before the slot and after the
+// sample that begins at start: endpoints that lag are no reason to call the service a liar.
+func (w *Worker) passed(ctx context.Context, slot uint64, start int64) bool {
+	newest, err := w.cfg.Chain.Newest(ctx)
+	return err == nil && newest.Slot < slot && newest.Time >= start+w.clock.SampleSeconds()
 }
 
 // refuseBeacon reports a false beacon, each once.

@@ -87,7 +87,7 @@ func (w *Worker) renew(ctx context.Context) error {
 	w.mu.Lock()
 	now, had := w.host.now(), w.delegated
 	w.mu.Unlock()
-	if up < w.renewAt || w.held == nil && now.Before(RenewAt(had)) {
+	if up < w.renewAt || w.held == nil && !w.wanting && now.Before(RenewAt(had)) {
 		return nil
 	}
 	// Many hosts have one delegation, which ends for all at once.
@@ -110,7 +110,7 @@ func (w *Worker) renew(ctx context.Context) error {
 	if err := w.cfg.Folder.SetDelegation(e); err != nil {
 		return err
 	}
-	w.cfg.Delegation, w.delegated, w.ended = e, d, false
+	w.cfg.Delegation, w.delegated, w.ended, w.wanting = e, d, false, false
 	w.emit(Event{Kind: EventDelegated, ID: e.ID(), Text: "until " + time.Unix(d.Expires, 0).UTC().Format(time.RFC3339)})
 	return nil
 }

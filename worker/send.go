@@ -195,6 +195,9 @@ func (w *Worker) refused(it *item, p *client.Problem) error {
 		w.held, w.heldSince = fmt.Errorf("%s refused: %w", it.e.Kind, p), w.head.Epoch
 		return nil
 	}
+	if k := p.Kind(); k == client.DelegationRevoked || k == client.DelegationExpired {
+		w.wanting = true
+	}
 	w.emit(Event{Kind: EventRefused, Epoch: it.at.epoch, Sample: it.at.sample, ID: it.id, Text: p.Error(), Rule: p.Kind()})
 	return w.spool.Refuse(it.id, p.Kind())
 }

@@ -79,23 +79,25 @@ match = ["NVIDIA H100 80GB HBM3"]
 
 // stage is a network with one host.
 type stage struct {
-	t      *testing.T
-	node   *localnet.Node
-	chain  *rpc.Client
-	net    *genesis.Prepared
-	store  *publish.Folder
-	url    string // of the database
-	pool   *pgxpool.Pool
-	svc    *settlement.Service
-	server *httptest.Server
-	web    atomic.Pointer[http.Handler]
-	wire   *wire
-	start  int64
+	t       *testing.T
+	node    *localnet.Node
+	chain   *rpc.Client
+	net     *genesis.Prepared
+	store   *publish.Folder
+	url     string // of the database
+	pool    *pgxpool.Pool
+	svc     *settlement.Service
+	server  *httptest.Server
+	web     atomic.Pointer[http.Handler]
+	between atomic.Pointer[between]
+	wire    *wire
+	start   int64
 
 	key     ed25519.PrivateKey
 	wallet  ed25519.PrivateKey
 	dir     string
 	sampler Sampler
+	rpc     *rpc.Client   // the host's own way to the chain
 	skew    time.Duration // of the host's wall clock
 	boots   byte          // how often the host was booted
 	booted  int64         // Unix time at which its boot clock began
@@ -103,6 +105,21 @@ type stage struct {
 	w       *Worker
 	mu      sync.Mutex
 	events  []Event
+}
+
+// between stands before the service: it may answer in its place.
+type between func(rw http.ResponseWriter, r *http.Request, service http.Handler)
+
+// stand puts f before the service, nil takes it away.
+func (s *stage) stand(f between) { s.between.Store(&f) }
+
+func (s *stage) serve(rw http.ResponseWriter, r *http.Request) {
+	service := *s.web.Load()
+	if f := s.between.Load(); f != nil && *f != nil {
+		(*f)(rw, r, service)
+		return
+	}
+	service.ServeHTTP(rw, r)
 }
 
 // wire is the host's way to the service.
@@ -155,7 +172,7 @@ func newStageOf(t *testing.T, samples uint16, policy string) *stage {
 	s.whileSlotsPass(func() error {
 		return genesis.Run(t.Context(), s.net, genesis.Options{Chain: s.chain, Store: s.store, Airdrop: true, Poll: time.Millisecond})
 	})
-	s.server = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { (*s.web.Load()).ServeHTTP(rw, r) }))
+	s.server = httptest.NewServer(http.HandlerFunc(s.serve))
 	t.Cleanup(s.server.Close)
 	s.pool = pgtest.Open(t, s.url)
 	s.restartService()
@@ -208,12 +225,23 @@ func (s *stage) openWorker() {
 }
 
 func (s *stage) tryOpenWorker() error {
-	f, err := OpenFolder(s.dir)
+	w, f, err := s.workerIn(s.dir, s.sampler)
 	if err != nil {
 		return err
 	}
+	s.w, s.folder = w, f
+	s.t.Cleanup(s.closeWorker)
+	return nil
+}
+
+// workerIn starts a worker on a folder, which it makes where it is not there.
+func (s *stage) workerIn(dir string, sampler Sampler) (*Worker, *Folder, error) {
+	f, err := OpenFolder(dir)
+	if err != nil {
+		return nil, nil, err
+	}
 	if err := f.Join(s.net.NetworkFile); err != nil {
-		return errors.Join(err, f.Close())
+		return nil, nil, errors.Join(err, f.Close())
 	}
 	e, err := f.Delegation()
 	if errors.Is(err, os.ErrNotExist) {
@@ -223,13 +251,12 @@ func (s *stage) tryOpenWorker() error {
 		}
 	}
 	if err != nil {
-		return errors.Join(err, f.Close())
+		return nil, nil, errors.Join(err, f.Close())
 	}
 	api, err := client.New(client.Config{Server: s.server.URL, Network: s.net.Network.ID(), Transport: s.wire, Attempts: 1})
 	must(s.t, err)
-	s.folder = f
-	s.w, err = New(s.t.Context(), Config{
-		API: api, Network: s.net.Network, Key: s.key, Delegation: e, Sampler: s.sampler, Folder: f,
+	w, err := New(s.t.Context(), Config{
+		API: api, Network: s.net.Network, Key: s.key, Delegation: e, Sampler: sampler, Folder: f, Chain: s.rpc,
 		Now:  func() time.Time { return handNow().Add(s.skew) },
 		Boot: ionet.Key{1, s.boots}, Up: func() time.Duration { return time.Duration(handTime.Load()-s.booted) * time.Second },
 		Events: func(e Event) {
@@ -239,10 +266,9 @@ func (s *stage) tryOpenWorker() error {
 		},
 	})
 	if err != nil {
-		return errors.Join(err, f.Close())
+		return nil, nil, errors.Join(err, f.Close())
 	}
-	s.t.Cleanup(s.closeWorker)
-	return nil
+	return w, f, nil
 }
 
 func (s *stage) closeWorker() {

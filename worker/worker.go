@@ -72,6 +72,7 @@ type Worker struct {
 	waiting     string      // the trouble that was reported last
 	held        error       // why the registration was refused
 	heldSince   uint64      // epoch of that
+	wanting     bool        // a statement was refused because of its delegation
 	shown       sync.Mutex
 
 	metrics *metrics
