@@ -128,7 +128,7 @@ func (f *Folder) CheckSpool(network ionet.Hash, worker ionet.Key, limit int64) F
 	says := fmt.Sprintf("%d statements of unsealed epochs, %d not acked, %d readings wait for a beacon, %d of %d KiB", sp.Unsealed, sp.Unacked, sp.Readings, sp.Bytes>>10, limit>>10)
 	more := "see why the service does not take or seal them; --spool-mib makes more room"
 	switch {
-	case sp.Bytes+1<<14 > limit:
+	case sp.Bytes+1<<13 > limit:
 		list.fail("spool", more, "it is full, nothing new is signed: %s", says)
 	case sp.Bytes > limit/5*4:
 		list.warn("spool", more, "it is nearly full: %s", says)

@@ -68,7 +68,7 @@ func checkKnown(ctx context.Context, f *Findings, api *client.Client, worker ion
 	case client.IsProblem(err, client.UnknownWorker):
 		f.warn("registered", "start the worker: its first statement registers it", "the service does not know worker %s yet", worker)
 	case err != nil:
-		f.warn("registered", "", "%v", err)
+		f.warn("registered", "ask again when the service answers", "%v", err)
 	case w.LastEpoch == 0:
 		f.warn("registered", "start the worker, and see its log", "the service knows %d devices of this worker and has no sample of it", w.Devices)
 	case head.Epoch > w.LastEpoch+1:
@@ -87,7 +87,7 @@ func (f *Folder) CheckRevoked(ctx context.Context, api *client.Client, worker io
 	}
 	known, err := api.DelegationsBy(ctx, worker, e.Signer)
 	if err != nil {
-		list.warn("revoked", "", "whether the delegation was revoked is not known: %v", err)
+		list.warn("revoked", "ask again when the service answers", "whether the delegation was revoked is not known: %v", err)
 		return list
 	}
 	for _, d := range known {
