@@ -44,6 +44,46 @@ func TestReleaseNeedsOldGlibcOnly(t *testing.T) {
 	defer bin.Close()
 	checkNeeds(t, bin, floor)
 	checkBinding(t, bin)
+	checkNVML(t, path)
+}
+
+// checkNVML runs the release where a library stands in for the driver's: opening it,
+// finding its functions and calling them is real, and a call that hangs hangs in C.
+func checkNVML(t *testing.T, path string) {
+	t.Helper()
+	dir := t.TempDir()
+	build := exec.Command("cc", "-shared", "-fPIC", "-o", filepath.Join(dir, "libnvidia-ml.so.1"), filepath.Join("testdata", "fakenvml.c"))
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the stand-in: %v\n%s", err, out)
+	}
+	doctor := func(recording string, env ...string) string {
+		t.Helper()
+		cmd := exec.Command(path, "doctor", "--dir", filepath.Join(dir, "none"), "--record", filepath.Join(dir, recording))
+		cmd.Env = append(append(os.Environ(), "LD_LIBRARY_PATH="+dir), env...)
+		out, err := cmd.Output()
+		if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != 1 { // for there is no folder
+			t.Fatalf("doctor: %v\n%s", err, out)
+		}
+		return string(out)
+	}
+	out := doctor("well.jsonl")
+	wantLine(t, "two GPUs", out, `ok    nvml         NVML answers, driver 440\.33\.01, 2 GPUs$`)
+	wantLine(t, "two GPUs", out, `ok    device       GPU-00000000-\S+ Tesla V100-SXM2-32GB, 32510 MiB: 100 MiB in use, 30% busy, 50 C, 120 W$`)
+	wantLine(t, "two GPUs", out, `ok    device       GPU-00000001-\S+ Tesla V100-SXM2-32GB, 32510 MiB: 101 MiB in use, 31% busy, 51 C, 120 W$`)
+	recording, err := os.ReadFile(filepath.Join(dir, "well.jsonl"))
+	check(t, err)
+	for _, line := range []string{
+		`{"call":"dlsym","return":13,"says":".*","value":"nvmlDeviceGetMigMode"}$`,
+		`{"call":"nvmlDeviceGetPciInfo","gpu":1,"return":0,"says":"Success","value":{"Domain":1,"Bus":27,"Device":0}}$`,
+		`{"call":"nvmlDeviceGetClockInfo","gpu":0,"asked":2,"return":0,"says":"Success","value":877}$`,
+		`{"call":"nvmlDeviceGetComputeRunningProcesses","gpu":0,"return":0,"says":"Success","value":2}$`,
+		`{"call":"nvmlDeviceGetTotalEccErrors","gpu":1,"return":0,"says":"Success","value":0}$`,
+	} {
+		wantLine(t, "recording", string(recording), line)
+	}
+	out = doctor("hangs.jsonl", "FAKE_NVML_HANG=1")
+	wantLine(t, "one hangs", out, `ok    device       GPU-00000000-`)
+	wantLine(t, "one hangs", out, `fail  device       GPU-00000001-\S+ .* does not answer: the driver does not come back from a call$`)
 }
 
 func checkNeeds(t *testing.T, bin *elf.File, floor string) {
