@@ -59,8 +59,7 @@ type Worker struct {
 	ended     bool              // the delegation in force ended, and that was said
 
 	// Of the goroutine that talks to the service. Times are the boot clock's.
-	instance    client.ID // that answered last
-	known       bool      // instance is set
+	met         map[client.ID]bool // instances that have what is in the spool
 	head        client.Head
 	asked       time.Duration // when the head was asked for last
 	beaconsAt   time.Duration // before then no beacon is asked for
@@ -242,7 +241,7 @@ func (w *Worker) wait(trouble error) {
 // lookAtHead asks the service where it is, a few times in a sample.
 func (w *Worker) lookAtHead(ctx context.Context) error {
 	before := w.host.up()
-	if w.known && before > w.asked && before < w.asked+w.sampleTime()/4 {
+	if len(w.met) > 0 && before > w.asked && before < w.asked+w.sampleTime()/4 {
 		return nil
 	}
 	head, err := w.cfg.API.Head(ctx)
@@ -256,11 +255,15 @@ func (w *Worker) lookAtHead(ctx context.Context) error {
 	if err := w.tellTime(head.Time, before, w.host.up()); err != nil {
 		return err
 	}
-	if w.known && head.Instance == w.instance {
+	// Several instances on one database may answer by turns.
+	if w.met[head.Instance] {
 		return nil
 	}
 	return w.meet(ctx, head)
 }
+
+// maxMet bounds how many instances are remembered.
+const maxMet = 64
 
 // meet learns what a service that we have not spoken to has of us. What is not
 // sealed is presented to it again, with its acks.
@@ -286,9 +289,13 @@ func (w *Worker) meet(ctx context.Context, head client.Head) error {
 			acked++
 		}
 	}
-	if w.known {
+	if len(w.met) > 0 {
 		w.emit(Event{Kind: EventNewInstance, Count: acked})
 	}
-	w.instance, w.known, w.held, w.batch = head.Instance, true, nil, client.MaxStatements
+	if w.met == nil || len(w.met) >= maxMet {
+		w.met = map[client.ID]bool{}
+	}
+	w.met[head.Instance] = true
+	w.held, w.batch = nil, client.MaxStatements
 	return nil
 }
