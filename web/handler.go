@@ -65,6 +65,7 @@ func Handler(cfg Config) http.Handler {
 	mux.HandleFunc("GET /healthz", h.exact("text/plain; charset=utf-8", []byte("ok\n")))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(cfg.Service.Metrics(), promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /{$}", h.page)
+	mux.HandleFunc("GET /delegate", delegatePage())
 	mux.HandleFunc("/", h.nothing)
 	return openToWallets(h.refuseMethods(mux))
 }
