@@ -391,6 +391,28 @@ func TestNVMLVanishes(t *testing.T) {
 	}
 }
 
+// GPUs change their places while one is lost: the one that answers from another place is
+// well, whatever its old place says.
+func TestNVMLMoves(t *testing.T) {
+	lib, gpus := mockHost(t, dgxh100.New())
+	s, err := newNVML(lib)
+	must(t, err)
+	before, _, _ := look(t, s)
+	lib.DeviceGetHandleByIndexFunc = func(i int) (nvml.Device, nvml.Return) {
+		switch i {
+		case 0:
+			return nil, nvml.ERROR_GPU_IS_LOST
+		case 1:
+			return gpus[0], nvml.SUCCESS
+		}
+		return gpus[i], nvml.SUCCESS
+	}
+	list, entries, _ := look(t, s)
+	if len(list) != len(before)-1 || entries[0] != wellReading(0) || entries[1] != wellReading(2) {
+		t.Errorf("got %+v, %+v", list, entries)
+	}
+}
+
 // A GPU that was lost before the worker began is nobody by name.
 func TestNVMLLostAtStart(t *testing.T) {
 	lib, gpus := mockHost(t, dgxh100.New())
@@ -505,6 +527,32 @@ func TestNVMLHangs(t *testing.T) {
 			})
 		})
 	}
+}
+
+// All GPUs hang: NVML is not closed beneath the calls to find out whether that helps.
+func TestNVMLAllHang(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lib, gpus := mockHost(t, dgxh100.New())
+		lib.ShutdownFunc = func() nvml.Return { t.Error("NVML is closed though calls are out"); return nvml.SUCCESS }
+		s, err := newNVML(lib)
+		must(t, err)
+		before, _, _ := look(t, s)
+		release := make(chan struct{})
+		for _, g := range gpus {
+			g.GetNameFunc = func() (string, nvml.Return) { <-release; return g.Config.Name, nvml.SUCCESS }
+		}
+		for range 3 {
+			list, entries, _ := look(t, s)
+			if !slices.Equal(list, before) || slices.ContainsFunc(entries, func(d proofs.UptimeDevice) bool { return d != gone }) {
+				t.Errorf("while all hang: %+v, %+v", list, entries)
+			}
+		}
+		close(release)
+		synctest.Wait()
+		if _, entries, _ := look(t, s); entries[7] != wellReading(7) {
+			t.Errorf("after they came back: %+v", entries)
+		}
+	})
 }
 
 // NVML itself hangs: that is an error, at once from the second time on.
