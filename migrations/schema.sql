@@ -95,6 +95,7 @@ CREATE TABLE delegations (
     CONSTRAINT delegation_has_a_life CHECK ((issued < expires))
 );
 CREATE INDEX delegations_by_payee ON delegations USING btree (payee);
+CREATE INDEX delegations_by_provider ON delegations USING btree (provider);
 
 CREATE TABLE deposit_references (
     reference bytea NOT NULL,
@@ -516,6 +517,7 @@ CREATE TABLE verdicts (
     CONSTRAINT verdict_amount_not_negative CHECK ((amount >= 0))
 );
 CREATE INDEX verdicts_by_payee ON verdicts USING btree (payee, epoch);
+CREATE INDEX verdicts_by_provider ON verdicts USING btree (provider, epoch);
 CREATE INDEX verdicts_by_worker ON verdicts USING btree (worker, epoch);
 
 CREATE TABLE withdrawals (
