@@ -53,6 +53,8 @@ type commands struct {
 	Epochs   epochsCmd   `cmd:"" help:"List the latest epochs."`
 	Why      whyCmd      `cmd:"" help:"Tell why a device was paid or not, with a proof against the epoch's seal."`
 
+	Rules rulesCmd `cmd:"" help:"The rules by which devices are accepted or refused."`
+
 	Emissions emissionsCmd `cmd:"" help:"Show the emission schedule and the supply, as rows, picture or vector."`
 }
 
@@ -69,25 +71,39 @@ func (s server) client() (*client.Client, error) {
 	return api, nil
 }
 
-// busyTries is how often a statement is handed in, a second apart, while the service
-// says that it is busy: one that has just started first looks at the chain.
-const busyTries = 30
+// busyTries is how often a statement is handed in, a second apart or what the service
+// asks for, while that says that it is busy: one that has just started first looks at
+// the chain.
+const (
+	busyTries   = 30
+	longestWait = 10 * time.Second
+)
 
 // submit hands in a statement.
-func submit(s *stage, api *client.Client, e proofs.Envelope) (r client.Result, err error) {
-	for range busyTries {
+func submit(s *stage, api *client.Client, e proofs.Envelope) (client.Result, error) {
+	for tries := 1; ; tries++ {
+		var r client.Result
 		results, err := api.Submit(s.ctx, []client.Presented{{Statement: e}})
-		if err != nil {
-			return client.Result{}, err
+		if err == nil {
+			r = results[0]
 		}
-		if r = results[0]; r.Problem == nil || r.Problem.Kind() != client.Busy {
-			return r, nil
+		wait, busy := busyFor(r, err)
+		if !busy || tries == busyTries {
+			return r, err
 		}
-		if err := s.pause(time.Second); err != nil {
+		if err := s.pause(wait); err != nil {
 			return client.Result{}, err
 		}
 	}
-	return r, nil
+}
+
+// busyFor returns how long a service wants to be left alone that says it is busy.
+func busyFor(r client.Result, err error) (time.Duration, bool) {
+	p := r.Problem
+	if err != nil && !errors.As(err, &p) || p == nil || p.Kind() != client.Busy || p.RetryAfter > longestWait {
+		return 0, false
+	}
+	return max(p.RetryAfter, time.Second), true
 }
 
 // openRPC opens the endpoints of --rpc.

@@ -147,6 +147,19 @@ func (w *town) refuses(args []string, want string) {
 	}
 }
 
+// envelopeIn reads a file that holds one signed statement.
+func (w *town) envelopeIn(file string) proofs.Envelope {
+	w.t.Helper()
+	b, err := os.ReadFile(file)
+	w.check(err)
+	e, rest, err := proofs.ParseEnvelope(b)
+	w.check(err)
+	if len(rest) > 0 || e.Verify(w.network.ID()) != nil {
+		w.t.Error("the file is not one signed statement")
+	}
+	return e
+}
+
 var gpu = ionet.UUID{0x6b, 7, 6: 0x40, 8: 0x80}
 
 // prove has the worker prove its GPU in three samples of epoch 1.
@@ -235,13 +248,7 @@ func TestProvider(t *testing.T) {
 	worker, other := public("worker").String(), public("other host").String()
 	w.says(with("delegate", "--keypair", wallet, "--worker", worker, "--worker", other, "--worker", worker, "--out", file),
 		`^io-settlement v1: delegation$`, `^Worker: `+worker+`$`, `^Worker: `+other+`$`, `^delegation [0-9a-f]{64} accepted$`, `^written to `)
-	b, err := os.ReadFile(file)
-	w.check(err)
-	delegation, rest, err := proofs.ParseEnvelope(b)
-	w.check(err)
-	if len(rest) > 0 || delegation.Verify(w.network.ID()) != nil {
-		t.Error("the file is not the signed delegation")
-	}
+	delegation := w.envelopeIn(file)
 	w.refuses(with("delegate", "--keypair", wallet, "--worker", worker, "--days", "500"), "--days: want a whole number, 1..400")
 
 	w.settle()
@@ -252,7 +259,10 @@ func TestProvider(t *testing.T) {
 	w.says(with("emissions", "--by", "epoch", "--to", "1"), `^network town: genesis 5,000,000,000, cap 5,00\d,\d{3},\d{3}\.\d+, 100 epochs from `)
 	w.says(with("epochs"), `^epoch +state +emission`, `^1 +sealed +\d+\.\d{8} +\d+\.\d{8} +\d+\.\d{8} +schedule +1 +\S{60,}`)
 	w.says(with("balance", "--wallet", payee), `earned +\d*[1-9]\d*\.\d{8} +IO`, `paid +0\.00000000 +IO`)
-	w.says(with("why", "--device", gpu.String(), "--epoch", "1"), `rule 0 accepted: `, `3 samples, weight 30000, \d+\.\d{8} IO to `+payee, `^proven against [0-9a-f]{64}`)
+	w.says(with("why", "--device", gpu.String(), "--epoch", "1"), `rule 0 accepted: `, `3 samples, weight 30000, \d+\.\d{8} IO to `+payee, `^  evidence [0-9a-f]{64}: hash of the ids of the device's samples$`, `^proven against [0-9a-f]{64}`)
+	w.says(with("earnings", "--provider", payee), `^wallet `+payee+`, epochs 1 to 1, amounts in IO$`, `^1 +1 +1 +\d*[1-9]\d*\.\d{8}$`, `^0 accepted +1 +1 `, `^earned \d*[1-9]\d*\.\d{8} IO$`)
+	w.says(with("earnings", "--provider", payee, "--csv"), `^1,`+gpu.String()+`,`+worker+`,`+payee+`,`+payee+`,0,accepted,3,30000,\d+\.\d{8},\d+$`)
+	w.says(with("earnings", "--provider", public("nobody").String()), `^no device of wallet \S+ has a verdict in the sealed epochs from 1 to 1$`)
 	w.refuses(with("why", "--device", (ionet.UUID{9}).String(), "--epoch", "1"), client.UnknownDevice)
 
 	w.says([]string{"account", "open", "--keypair", poor, "--rpc", w.rpc, "--mint", w.network.Mint.String(), "--airdrop"}, `is open$`)

@@ -164,6 +164,7 @@ func (c *whyCmd) explain(s *stage, network *ionet.Network, d client.DeviceEpoch)
 		}
 		s.print("epoch %d, %s, worker %s", c.Epoch, v.Verdict.Device, v.Verdict.Worker)
 		s.print("  rule %d %s: %s", v.Verdict.Rule, v.Verdict.Name, v.Verdict.Text)
+		s.print("  evidence %s: %s", v.Verdict.Evidence, evidenceOf(v.Verdict))
 		s.print("  %d samples, weight %d, %s IO to %s", v.Verdict.Samples, v.Verdict.Weight, v.Verdict.Amount.Tokens(network.Decimals), v.Verdict.Payee)
 	}
 	if d.Epoch.Draw == emissions.DrawTarget {
@@ -175,6 +176,14 @@ func (c *whyCmd) explain(s *stage, network *ionet.Network, d client.DeviceEpoch)
 	}
 	s.print("proven against %s, sealed by transaction %s", seal.Verdicts, d.Epoch.Signature)
 	return nil
+}
+
+// evidenceOf says of what statements a verdict's evidence is the hash.
+func evidenceOf(v client.Verdict) string {
+	if r := proofs.Rule(v.Rule); r.Known() {
+		return "hash of the ids of " + r.Evidence()
+	}
+	return "of a rule that this build does not know"
 }
 
 // whyDrawn says what the draw by target did to what was issued.
