@@ -46,6 +46,7 @@ var documented = map[string]proof{
 	"ionetd serve --dir keys --store published --rpc <url> --database <url> --listen 0.0.0.0:8080": {help: true},
 	"ionet keygen --out wallet.json":                                                                      {help: true},
 	"ionet-worker run --server https://<service> --keypair wallet.json":                                   {help: true},
+	"ionet earnings --server https://<service> --provider <wallet> --csv":                                 {help: true},
 	"ionet claim --server https://<service> --keypair wallet.json":                                        {help: true},
 	"ionet claim --server https://<service> --pay-url":                                                    {test: "cmd/ionet TestSolanaPay"},
 	"ionetd payouts --dir keys --store published --rpc <url> --database <url>":                            {test: "cmd/ionetd TestServe"},
