@@ -274,3 +274,42 @@ func TestStatusTellsDevices(t *testing.T) {
 		}
 	}
 }
+
+// What the service says that the last epochs brought is what their books say.
+func TestLastEarned(t *testing.T) {
+	s := newStage(t)
+	s.openWorker()
+	api, err := client.New(client.Config{Server: s.server.URL, Network: s.net.Network.ID(), Attempts: 1})
+	must(t, err)
+	provider, self := public(s.wallet), public(s.key)
+	if list, err := LastEarned(t.Context(), api, provider, self, 0, 6); err != nil || list != nil {
+		t.Errorf("before a seal: %v, %v", list, err)
+	}
+	s.live(3, 4)
+	var want []EpochEarned
+	for _, epoch := range []uint64{2, 1} {
+		e := EpochEarned{Epoch: epoch}
+		for _, v := range s.sealed(epoch).Verdicts {
+			e.Devices++
+			e.Accepted++
+			e.Amount, err = e.Amount.Add(v.Amount)
+			must(t, err)
+		}
+		want = append(want, e)
+	}
+	if want[0].Devices != 2 || want[0].Amount.IsZero() {
+		t.Fatalf("the books say %+v", want)
+	}
+	for n, w := range map[int][]EpochEarned{6: want, 1: want[:1]} {
+		list, err := LastEarned(t.Context(), api, provider, self, 2, n)
+		must(t, err)
+		if !slices.Equal(list, w) {
+			t.Errorf("of %d epochs: got %+v, want %+v", n, list, w)
+		}
+	}
+	list, err := LastEarned(t.Context(), api, provider, public(testKey(9)), 2, 6)
+	must(t, err)
+	if !slices.Equal(list, []EpochEarned{{Epoch: 2}, {Epoch: 1}}) {
+		t.Errorf("another worker of the provider: %+v", list)
+	}
+}

@@ -58,7 +58,8 @@ func TestSimulationIsPlausible(t *testing.T) {
 		at = at.Add(time.Second)
 		for _, r := range sampled(t, s) {
 			low, high = min(low, r.Utilization), max(high, r.Utilization)
-			if r.Utilization > 100 || r.MemoryMiB > list[0].MemoryMiB || r.Temperature < 30 || r.Temperature > 80 || r.PowerW > 700 {
+			if r.Utilization > 100 || r.MemoryMiB > list[0].MemoryMiB || r.Temperature < 30 || r.Temperature > 80 || r.PowerW > 700 ||
+				r.SMMHz < 345 || r.SMMHz > 1980 || r.MemoryMHz != 2619 || r.ECCErrors != 0 || r.Processes < 1 || r.Processes > 3 {
 				t.Fatalf("at %s: %+v", at, r)
 			}
 		}

@@ -12,15 +12,18 @@ import (
 
 // simulatedModels are what a simulated host may have; the seed picks one.
 var simulatedModels = []struct {
-	name    string
-	memory  uint32 // MiB
-	major   uint8
-	minor   uint8
-	idle, w uint16 // power in W, idle and at full load
+	name      string
+	memory    uint32 // MiB
+	major     uint8
+	minor     uint8
+	idle, w   uint16 // power in W, idle and at full load
+	slow, sm  uint16 // MHz of the processors, idle and at full load
+	memoryMHz uint16
+	server    bool // has ECC and MIG, as boards for servers do
 }{
-	{"NVIDIA GeForce RTX 4090", 24564, 8, 9, 22, 450},
-	{"NVIDIA H100 80GB HBM3", 81559, 9, 0, 72, 700},
-	{"NVIDIA A100-SXM4-80GB", 81920, 8, 0, 61, 400},
+	{"NVIDIA GeForce RTX 4090", 24564, 8, 9, 22, 450, 210, 2520, 10501, false},
+	{"NVIDIA H100 80GB HBM3", 81559, 9, 0, 72, 700, 345, 1980, 2619, true},
+	{"NVIDIA A100-SXM4-80GB", 81920, 8, 0, 61, 400, 210, 1410, 1593, true},
 }
 
 // simulation is a host that does not exist. Its devices and what they show at a
@@ -56,6 +59,9 @@ func (s *simulation) Inventory(context.Context) ([]proofs.InventoryDevice, error
 			UUID: s.uuid(i), Name: m.name, MemoryMiB: m.memory, PCI: fmt.Sprintf("00000000:%02X:00.0", i+1),
 			CCMajor: m.major, CCMinor: m.minor, Driver: "570.86.15", VBIOS: "simulated", MIG: proofs.ModeUntold, ECC: proofs.ModeUntold,
 		}
+		if m.server {
+			list[i].MIG, list[i].ECC = proofs.ModeOff, proofs.ModeOn
+		}
 	}
 	return list, nil
 }
@@ -69,15 +75,26 @@ func (s *simulation) Sample(context.Context) ([]Reading, error) {
 	for i := range list {
 		id := s.uuid(i)
 		load := simulatedLoad(id, t)
-		list[i] = Reading{Device: id, UptimeDevice: proofs.UptimeDevice{
+		list[i] = Reading{Device: id, Index: i, UptimeDevice: proofs.UptimeDevice{
 			Utilization: uint8(load),
 			MemoryMiB:   uint32(uint64(m.memory) * (15 + load*7/10) / 100),
 			Temperature: int16(31 + load*45/100),
-			PowerW:      m.idle + uint16((uint64(m.w)-uint64(m.idle))*load/100),
-			SMMHz:       proofs.NoClock, MemoryMHz: proofs.NoClock, ECCErrors: proofs.NoECCErrors, Processes: proofs.NoProcesses,
+			PowerW:      partWay(m.idle, m.w, load),
+			SMMHz:       partWay(m.slow, m.sm, load),
+			MemoryMHz:   m.memoryMHz,
+			ECCErrors:   proofs.NoECCErrors,
+			Processes:   uint16(1 + load/40),
 		}}
+		if m.server {
+			list[i].ECCErrors = 0
+		}
 	}
 	return list, nil
+}
+
+// partWay is that percentage of the way from low to high.
+func partWay(low, high uint16, percent uint64) uint16 {
+	return low + uint16(uint64(high-low)*percent/100)
 }
 
 // simulatedLoad is a triangle between 15 and 95 percent with a period of 30

@@ -7,7 +7,6 @@ import (
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/chain"
 	"github.com/ionet-settlement/ionet/client"
-	"github.com/ionet-settlement/ionet/proofs"
 	"github.com/ionet-settlement/ionet/worker"
 )
 
@@ -103,42 +102,16 @@ func (c *statusCmd) earned(s *stage, m *membership, api *client.Client, provider
 		s.print("earned: no epoch is sealed yet")
 		return nil
 	}
-	from := uint64(1)
-	if head.Sealed > lastEpochs {
-		from = head.Sealed - lastEpochs + 1
+	list, err := worker.LastEarned(s.ctx, api, provider, m.worker(), head.Sealed, lastEpochs)
+	if err != nil {
+		return err
 	}
-	type sum struct {
-		amount           ionet.Amount
-		accepted, judged int
-	}
-	sums := map[uint64]*sum{}
-	for page, err := range api.Earnings(s.ctx, client.EarningsAsk{Wallet: provider, From: from, To: head.Sealed}) {
-		if err != nil {
-			return fmt.Errorf("ask for earnings: %w", err)
+	for _, e := range list {
+		if e.Devices == 0 {
+			s.print("earned: epoch %d: no device of this host was registered for it", e.Epoch)
+			continue
 		}
-		for _, r := range page.Rows {
-			if r.Worker != m.worker() {
-				continue
-			}
-			if sums[r.Epoch] == nil {
-				sums[r.Epoch] = &sum{}
-			}
-			of := sums[r.Epoch]
-			of.judged++
-			if proofs.Rule(r.Rule) == proofs.Accepted {
-				of.accepted++
-			}
-			if of.amount, err = of.amount.Add(r.Amount); err != nil {
-				return fmt.Errorf("add up earnings of epoch %d: %w", r.Epoch, err)
-			}
-		}
-	}
-	for epoch := head.Sealed; epoch >= from; epoch-- {
-		if of := sums[epoch]; of != nil {
-			s.print("earned: epoch %d: %s IO, %d of %d devices accepted", epoch, of.amount.Tokens(m.network.Decimals), of.accepted, of.judged)
-		} else {
-			s.print("earned: epoch %d: no device of this host was registered for it", epoch)
-		}
+		s.print("earned: epoch %d: %s IO, %d of %d devices accepted", e.Epoch, e.Amount.Tokens(m.network.Decimals), e.Accepted, e.Devices)
 	}
 	return nil
 }
