@@ -183,3 +183,82 @@ func TestTwoInstances(t *testing.T) {
 		t.Errorf("epoch 1 has %d statements, want %d", len(all), stageSamples)
 	}
 }
+
+// TestTwoBootsWhileAway switches the host off twice while the service is away. What the
+// service told is good for its whole boot; a clock that was right counts for what was
+// read by it; one that was hours off counts for nothing, for nobody can tell by how much.
+func TestTwoBootsWhileAway(t *testing.T) {
+	for name, c := range map[string]struct {
+		first, second time.Duration // what the wall clock is off by, in the boot that the service knows and in the next
+		want          []uint16      // samples of epoch 1 that are proven
+	}{
+		"right clocks":               {0, 0, []uint16{0, 1, 2, 3, 4, 5}},
+		"set in the boot":            {3*time.Hour + 5*time.Second, 0, []uint16{0, 1, 2, 3, 4, 5}},
+		"set back in the boot":       {-2 * time.Hour, 0, []uint16{0, 1, 2, 3, 4, 5}},
+		"a boot with a clock ahead":  {0, 4 * time.Hour, []uint16{0, 1, 2, 4, 5}},
+		"a boot with a clock behind": {0, -4 * time.Hour, []uint16{0, 1, 2, 4, 5}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t)
+			s.openWorker()
+			s.live(1, 2)
+			s.wire.down.Store(true)
+			s.skew = c.first
+			s.closeWorker()
+			s.openWorker()
+			s.live(1, 3) // sample 2
+			boot := func(skew time.Duration) {
+				s.closeWorker()
+				s.boots, s.booted, s.skew = s.boots+1, handTime.Load(), skew
+				s.openWorker()
+			}
+			boot(c.second)
+			s.live(1, 4) // sample 3
+			boot(0)
+			s.live(1, 5)
+			s.wire.down.Store(false)
+			s.live(2, 4)
+			all := s.uptimes(s.sealed(1))
+			for _, sample := range c.want {
+				if _, in := all[sample]; !in {
+					t.Errorf("sample %d is lost", sample)
+				}
+			}
+			if len(all) != len(c.want) {
+				t.Errorf("%d samples are proven, want %v", len(all), c.want)
+			}
+			if got := len(s.saw(EventSkipped)); got != stageSamples-len(c.want) {
+				t.Errorf("%d samples are told as skipped", got)
+			}
+		})
+	}
+}
+
+// TestWrongClockNewDevices boots with a clock that is hours ahead, and with other devices:
+// the inventory that it makes for the epoch that it takes for a new one must not be this
+// epoch's second one.
+func TestWrongClockNewDevices(t *testing.T) {
+	s := newStage(t)
+	made, err := NewSimulation(2, 1, handNow)
+	must(t, err)
+	devices, err := made.Inventory(t.Context())
+	must(t, err)
+	readings, err := made.Sample(t.Context())
+	must(t, err)
+	s.sampler = &host{devices: devices, readings: readings}
+	s.openWorker()
+	s.live(1, 2)
+	s.closeWorker()
+	s.boots, s.booted, s.skew = s.boots+1, handTime.Load(), 2*time.Hour
+	s.sampler = &host{devices: devices[:1], readings: readings[:1]}
+	s.openWorker()
+	s.live(3, 4)
+	first, second := s.sealed(1), s.sealed(2)
+	if n := len(s.inventories(first)); n != 1 {
+		t.Errorf("epoch 1 goes by %d inventories", n)
+	}
+	if all := s.uptimes(first); len(all) < stageSamples-1 {
+		t.Errorf("epoch 1 has %d statements", len(all))
+	}
+	s.wantRules(second, proofs.Accepted)
+}

@@ -2,7 +2,10 @@ package worker
 
 import (
 	"crypto/ed25519"
+	"encoding/json"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -147,4 +150,74 @@ func TestRevoked(t *testing.T) {
 		t.Fatalf("delegations: %v", got)
 	}
 	s.wantRules(s.sealed(4), proofs.Accepted, proofs.Accepted)
+}
+
+// TestFindDelegation has a service that lists what it likes: only what the provider signed
+// for this host, and what is in force, is taken.
+func TestFindDelegation(t *testing.T) {
+	wallet, worker, now := testKey(2), testKey(1), int64(1_800_000_000)
+	sign := func(wallet, worker ed25519.PrivateKey, network ionet.Hash, issued, expires int64) proofs.Envelope {
+		d := proofs.Delegation{Provider: public(wallet), Payout: public(wallet), Workers: []ionet.Key{public(worker)}, Issued: now + issued, Expires: now + expires}
+		e, err := SignDelegation(network, wallet, d)
+		must(t, err)
+		return e
+	}
+	good := sign(wallet, worker, testNetwork, -100, 1000)
+	forged := sign(wallet, worker, testNetwork, -50, 1000)
+	forged.Signature[7] ^= 1
+	posing := sign(testKey(9), worker, testNetwork, -50, 1000)
+	posing.Signer = public(wallet)
+	raw := func(e proofs.Envelope) []byte { return e.Append(nil) }
+	bad := map[string]client.Delegation{
+		"a stranger's":         {Envelope: raw(sign(testKey(9), worker, testNetwork, -50, 1000))},
+		"another worker's":     {Envelope: raw(sign(wallet, testKey(8), testNetwork, -50, 1000))},
+		"of another network":   {Envelope: raw(sign(wallet, worker, ionet.Hash{1}, -50, 1000))},
+		"ended":                {Envelope: raw(sign(wallet, worker, testNetwork, -200, -10))},
+		"not begun":            {Envelope: raw(sign(wallet, worker, testNetwork, 10, 1000))},
+		"revoked":              {Envelope: raw(sign(wallet, worker, testNetwork, -40, 1000)), Revoked: 3},
+		"forged":               {Envelope: raw(forged)},
+		"in the wallet's name": {Envelope: raw(posing)},
+		"older":                {Envelope: raw(sign(wallet, worker, testNetwork, -500, 1000))},
+		"garbage":              {Envelope: []byte("hello")},
+		"two":                  {Envelope: append(raw(good), raw(good)...)},
+	}
+	all := []client.Delegation{{Envelope: raw(good)}}
+	for _, d := range bad {
+		all = append(all, d)
+	}
+	list := func(l ...client.Delegation) *client.Client {
+		server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			rw.Header().Set("Content-Type", "application/json")
+			_ = json.NewEncoder(rw).Encode(client.Delegations{Delegations: l})
+		}))
+		t.Cleanup(server.Close)
+		api, err := client.New(client.Config{Server: server.URL, Network: testNetwork, Attempts: 1})
+		must(t, err)
+		return api
+	}
+	e, err := FindDelegation(t.Context(), list(all...), public(worker), public(wallet), time.Unix(now, 0))
+	if err != nil || e.ID() != good.ID() {
+		t.Errorf("got %s, %v, want %s", e.ID(), err, good.ID())
+	}
+	for name, d := range bad {
+		if name == "older" {
+			continue // alone it is good enough
+		}
+		if e, err := FindDelegation(t.Context(), list(d), public(worker), public(wallet), time.Unix(now, 0)); !errors.Is(err, ErrNoDelegation) {
+			t.Errorf("%s: got %s, %v", name, e.ID(), err)
+		}
+	}
+}
+
+// TestOlderDelegation has the service hand out what the provider signed before: it names
+// another payout wallet, perhaps one that was stolen.
+func TestOlderDelegation(t *testing.T) {
+	s := newStage(t)
+	s.openWith(s.delegate(s.wallet, -200, 2*stageEpoch+stageEpoch/2))
+	s.live(1, 2)
+	s.handIn(s.delegate(s.wallet, -300, 200*stageEpoch))
+	s.live(3, 1)
+	if got := s.saw(EventDelegated); len(got) > 0 {
+		t.Errorf("took %v", got)
+	}
 }
