@@ -14,8 +14,12 @@
 //     was acked, statement and ack are kept as evidence and reported.
 //   - When the service has a new instance, everything that is not sealed is presented
 //     again with its ack, so that a service that was put back to a backup knows it.
+//   - A reading is signed for the sample in which it was made, whatever the host's wall
+//     clock said: the boot clock and the service's time decide.
 //   - One process per folder: a lock keeps a second one out, which would sign two
-//     statements for one sample.
+//     statements for one sample. One with a copy of the folder ends when it sees the other.
+//   - Only the provider that the folder names can make the host work for somebody else,
+//     and where the host has an endpoint of its own no beacon is signed that it denies.
 //
 // The package knows wallets only by the delegation that they signed: a worker holds no
 // funds.
