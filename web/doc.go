@@ -5,4 +5,13 @@
 // Every refusal is application/problem+json with a stable type, a sentence that
 // names field and rule, and, where asking again may help, Retry-After. An error
 // of our own says only that; the log has the rest.
+//
+// Statements come as a stream, compressed or not, and are answered while they come in.
+// What a sender can make us hold is bounded: a chunk of a thousand statements for each
+// body, as many bytes as were sent of it, and bodyBudget for all together; a body that
+// is slow, endless or a bomb ends with a problem, after the answers to what came whole.
+//
+// /delegate is a page that has a provider's wallet sign a delegation. It runs one script
+// that the policy names by its hash, renders the text by itself, and hands in nothing
+// that differs from what it showed.
 package web

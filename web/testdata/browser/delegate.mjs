@@ -52,7 +52,7 @@ const browser = await chromium.launch({ executablePath: given.chromium, args: ['
 const link = (workers, more = '') => '#' + workers.map(w => 'worker=' + w).join('&') + more
 
 // visit opens the page anew and collects what must not be: messages, requests elsewhere.
-const visit = async ({ hash, mode, late, none, width = 1280, dark, expected = [] }, f) => {
+const visit = async ({ hash, mode, late, none, width = 1280, dark, below = '', expected = [] }, f) => {
   const context = await browser.newContext({ viewport: { width, height: 900 }, colorScheme: dark ? 'dark' : 'light' })
   const page = await context.newPage()
   const bad = []
@@ -60,7 +60,14 @@ const visit = async ({ hash, mode, late, none, width = 1280, dark, expected = []
   page.on('console', m => { if (['error', 'warning'].includes(m.type()) && !expected.some(e => m.text().includes(e))) bad.push(m.text()) })
   page.on('request', r => { if (!r.url().startsWith(given.url) && !r.url().startsWith('data:')) bad.push('request to ' + r.url()) })
   if (!none) await page.addInitScript(wallet, { registerJS, seed: given.seed, address: given.address, mode, late })
-  const response = await page.goto(given.url + '/delegate' + hash)
+  if (below) {
+    await page.route('**/*', route => {
+      const path = new URL(route.request().url()).pathname
+      if (!path.startsWith(below + '/')) bad.push('request to ' + path)
+      return route.fetch({ url: given.url + path.replace(below, '') }).then(response => route.fulfill({ response }))
+    })
+  }
+  const response = await page.goto(given.url + below + '/delegate' + hash)
   await page.getByText(given.name, { exact: true }).waitFor()
   const problem = page.locator('#problem'), done = page.locator('#done'), sign = page.getByRole('button', { name: 'Sign with the wallet' })
   await f({ page, problem, done, sign, response, connect: () => page.getByRole('button', { name: 'Connect Test wallet' }).click() })
@@ -225,7 +232,6 @@ for (const width of [360, 1280]) {
       await connect()
       const name = `${width}-${dark ? 'dark' : 'light'}`
       await page.getByText('works for another wallet').waitFor()
-      await fits(page, name + '-before')
       await page.getByLabel(/which is not the wallet that signs/).check()
       await page.getByLabel('Key of another worker').fill('nobody')
       await page.getByLabel('Key of another worker').press('Enter')
@@ -235,9 +241,14 @@ for (const width of [360, 1280]) {
       await done.waitFor()
       await fits(page, name + '-done')
     })
-    await visit({ hash: '', width, dark, none: true }, ({ page }) => fits(page, `${width}-${dark ? 'dark' : 'light'}-empty`))
+    if (width === 360) await visit({ hash: '', width, dark, none: true }, ({ page }) => fits(page, `${width}-${dark ? 'dark' : 'light'}-empty`))
   }
 }
+
+// A service that lives below a path is asked there.
+await visit({ hash: '', none: true, below: '/some/path' }, async ({ page }) => {
+  assert.match(await page.locator('#command').innerText(), /--server http:\/\/[^ ]+\/some\/path --keypair/)
+})
 
 // No page can show it in a frame.
 const framed = await browser.newPage()
