@@ -17,14 +17,19 @@ ALTER TABLE workers
     ALTER COLUMN number SET NOT NULL,
     ADD CONSTRAINT worker_number_is_one_workers UNIQUE (number),
     ADD CONSTRAINT last_statement_is_32_bytes CHECK (octet_length(last_statement) = 32);
+-- lot is drawn at random for each request that is given numbers. Numbers rise in the order of
+-- commits, so an inventory that still has the number and lot that it had when it was read proves
+-- that all smaller numbers stand for what they stood for then, too.
 ALTER TABLE inventories
     ADD COLUMN number integer,
-    ADD COLUMN worker_number integer;
-UPDATE inventories i SET number = t.n, worker_number = w.number
+    ADD COLUMN worker_number integer,
+    ADD COLUMN lot bytea CONSTRAINT lot_is_16_bytes CHECK (octet_length(lot) = 16);
+UPDATE inventories i SET number = t.n, worker_number = w.number, lot = uuid_send(gen_random_uuid())
 FROM (SELECT id, row_number() OVER (ORDER BY id) AS n FROM inventories) t, workers w WHERE t.id = i.id AND w.key = i.worker;
 ALTER TABLE inventories
     ALTER COLUMN number SET NOT NULL,
     ALTER COLUMN worker_number SET NOT NULL,
+    ALTER COLUMN lot SET NOT NULL,
     ADD CONSTRAINT inventory_number_is_one_inventorys UNIQUE (number);
 INSERT INTO numbers (worker, inventory)
 SELECT (SELECT coalesce(max(number), 0) FROM workers), (SELECT coalesce(max(number), 0) FROM inventories);

@@ -207,9 +207,11 @@ CREATE TABLE inventories (
     arrival_sample integer NOT NULL,
     number integer NOT NULL,
     worker_number integer NOT NULL,
+    lot bytea NOT NULL,
     CONSTRAINT inventories_pkey PRIMARY KEY (id),
     CONSTRAINT inventory_number_is_one_inventorys UNIQUE (number),
-    CONSTRAINT inventory_has_devices CHECK (((devices >= 1) AND (devices <= 64)))
+    CONSTRAINT inventory_has_devices CHECK (((devices >= 1) AND (devices <= 64))),
+    CONSTRAINT lot_is_16_bytes CHECK ((octet_length(lot) = 16))
 );
 CREATE INDEX inventories_by_arrival ON inventories USING btree (arrival_epoch);
 CREATE INDEX inventories_by_worker ON inventories USING btree (worker, arrival_epoch, arrival_sample);

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/proofs"
 )
@@ -100,14 +102,15 @@ func (s *Service) storeBatch(items []*item) {
 
 // storeFitting stores what fits and returns what is in the table now.
 func (s *Service) storeFitting(ctx context.Context, items []*item) ([]*item, error) {
-	if err := s.learnFacts(ctx, items, s.arrival().Epoch); err != nil {
+	top, err := s.learnFacts(ctx, items, s.arrival().Epoch)
+	if err != nil {
 		return nil, err
 	}
 	batch := s.fitting(items)
 	if len(batch) == 0 {
 		return nil, nil
 	}
-	fresh, p, err := s.insertBatch(ctx, batch)
+	p, err := s.insertBatch(ctx, batch, top)
 	if err != nil {
 		return nil, fmt.Errorf("store %d statements: %w", len(batch), err)
 	}
@@ -119,7 +122,7 @@ func (s *Service) storeFitting(ctx context.Context, items []*item) ([]*item, err
 	}
 	stored, others := make([]*item, 0, len(batch)), make([]*item, 0)
 	for _, it := range batch {
-		if it.inserted = fresh[it.rowKey()]; it.inserted {
+		if it.inserted {
 			stored = append(stored, it)
 			continue
 		}
@@ -159,77 +162,140 @@ func (s *Service) fits(it *item) bool {
 		s.checkDelegation(u, it.fact.delegation) == nil && s.checkBeacon(u, *it.block) == nil
 }
 
-// One SQL statement, and one transaction, for a batch. It stores nothing while a freeze
-// is announced (no row of gate), nor what is of a frozen epoch or would arrive in one:
-// its share of the intake row is what a freeze waits for. Nor where a beacon of the
-// batch is not in the table (known), nor where a number does not stand for what it
-// stood for when it was read: a database that was put back gave it to another. The rows
-// come and stay in the order of the key, so two batches never wait for each other in a
-// ring; LIMIT keeps the join from changing it.
-const insertBatch = `
-WITH gate AS (
+// One SQL statement, and one transaction, stores a batch. It stores nothing while a freeze
+// is announced (gate has no row), nor what is of a frozen epoch or would arrive in one:
+// its share of the intake row is what a freeze waits for. Nor, as proof says, where a
+// beacon of the batch is not in the table, or where numbers may be those of another
+// life of the database: see facts. The rows come in the order of the key, so two
+// batches never wait for each other in a ring.
+const batchGate = `gate AS (
     SELECT i.frozen_through FROM intake i
     WHERE NOT EXISTS (SELECT FROM closing c WHERE c.epoch > i.frozen_through AND c.ends_at > clock_timestamp())
     FOR SHARE OF i),
-known AS (
-    SELECT count(*) = cardinality($10::bigint[]) AS beacons
-    FROM unnest($10::bigint[], $11::bytea[]) AS t (slot, hash) JOIN beacons b ON b.slot = t.slot AND b.blockhash = t.hash),
+proof AS (
+    SELECT EXISTS (SELECT FROM inventories v WHERE v.number = $9 AND v.lot = $10)
+       AND (SELECT count(*) = cardinality($11::bigint[])
+            FROM unnest($11::bigint[], $12::bytea[]) AS t (slot, hash) JOIN beacons b ON b.slot = t.slot AND b.blockhash = t.hash) AS holds),
 stored AS (
     INSERT INTO uptimes (ring, epoch, worker, sample, half, inventory, arrival_epoch, arrival_sample, beacon_slot, signed)
     SELECT t.epoch % 4, t.epoch, t.worker, t.sample, 0, t.inventory, t.arrival_epoch, t.arrival_sample, t.slot, t.signed
-    FROM gate g CROSS JOIN known k
-    CROSS JOIN unnest($1::integer[], $2::integer[], $3::smallint[], $4::integer[], $5::bytea[], $6::integer[], $7::smallint[], $8::bigint[], $9::bytea[])
-        AS t (epoch, worker, sample, inventory, id, arrival_epoch, arrival_sample, slot, signed)
-    CROSS JOIN LATERAL (SELECT v.id, v.worker_number FROM inventories v WHERE v.number = t.inventory LIMIT 1) v
-    WHERE k.beacons AND t.epoch > g.frozen_through AND t.arrival_epoch > g.frozen_through AND v.id = t.id AND v.worker_number = t.worker
+    FROM gate g CROSS JOIN proof p
+    CROSS JOIN unnest($1::integer[], $2::integer[], $3::smallint[], $4::integer[], $5::integer[], $6::smallint[], $7::bigint[], $8::bytea[])
+        AS t (epoch, worker, sample, inventory, arrival_epoch, arrival_sample, slot, signed)
+    WHERE p.holds AND t.epoch > g.frozen_through AND t.arrival_epoch > g.frozen_through`
+
+// Nearly always all rows are new, which costs the database half as much to be told than
+// to find out. It fails where one is not.
+const insertNew = `
+WITH ` + batchGate + `
+    RETURNING 1)
+SELECT (SELECT frozen_through FROM gate), (SELECT holds FROM proof), count(*) FROM stored`
+
+const insertMissing = `
+WITH ` + batchGate + `
     ON CONFLICT DO NOTHING
     RETURNING epoch, worker, sample)
-SELECT (SELECT frozen_through FROM gate), array_agg(epoch), array_agg(worker), array_agg(sample) FROM stored`
+SELECT (SELECT frozen_through FROM gate), (SELECT holds FROM proof), array_agg(epoch), array_agg(worker), array_agg(sample) FROM stored`
 
-// insertBatch stores a batch that is in the order of the key, and returns the keys of the
-// rows that are new; or a problem, where an epoch is being closed for long.
-func (s *Service) insertBatch(ctx context.Context, batch []*item) (map[rowKey]bool, *Problem, error) {
-	args := batchArgs(batch)
+// afterConflict is how many batches find out which rows are new after one in which not all were.
+const afterConflict = 16
+
+// insertBatch stores a batch that is in the order of the key, whose numbers top proves. It
+// says of each item whether its row is new, or it returns a problem, where an epoch is
+// being closed for long.
+func (s *Service) insertBatch(ctx context.Context, batch []*item, top *fact) (*Problem, error) {
+	args := batchArgs(batch, top)
 	for try := 0; ; try++ {
-		var frozen *int64
-		var epochs, workers []int32
-		var samples []int16
-		err := s.front.QueryRow(ctx, insertBatch, args...).Scan(&frozen, &epochs, &workers, &samples)
+		insert := s.insertNew
+		if s.intake.conflicts.Load() > 0 {
+			insert = s.insertMissing
+			s.intake.conflicts.Add(-1)
+		}
+		open, err := insert(ctx, batch, args)
 		switch {
+		case isTaken(err) && try < maxTries:
+			s.intake.conflicts.Store(afterConflict)
+			continue
 		case isContention(err) && try < maxTries:
 			continue
 		case err != nil:
-			return nil, nil, err
-		case frozen == nil && try >= maxTries:
-			return nil, nil, errors.New("the intake row is missing, or a freeze is announced again and again")
+			return nil, err
+		case open:
+			return nil, nil
+		case try >= maxTries:
+			return nil, errors.New("the intake row is missing, or a freeze is announced again and again")
 		}
-		if frozen != nil {
-			fresh := make(map[rowKey]bool, len(epochs))
-			for i := range epochs {
-				fresh[rowKey{epoch: epochs[i], worker: workers[i], sample: samples[i]}] = true
-			}
-			return fresh, nil, nil
-		}
-		open, err := s.awaitFreeze(ctx)
-		if err != nil {
-			return nil, nil, err
+		if open, err = s.awaitFreeze(ctx); err != nil {
+			return nil, err
 		}
 		if !open {
-			return nil, beingClosed(), nil
+			return beingClosed(), nil
 		}
 	}
 }
 
-// batchArgs are the arguments of insertBatch.
-func batchArgs(batch []*item) []any {
+// isTaken reports whether a row was there already.
+func isTaken(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == "23505"
+}
+
+// insertNew stores a batch all of which is new; open is false while a freeze is announced.
+func (s *Service) insertNew(ctx context.Context, batch []*item, args []any) (open bool, err error) {
+	var frozen *int64
+	var holds bool
+	var count, stored int
+	if err := s.front.QueryRow(ctx, insertNew, args...).Scan(&frozen, &holds, &count); err != nil || frozen == nil {
+		return false, err
+	}
+	for _, it := range batch {
+		if it.inserted = holds && it.uptime().Epoch > uint64(*frozen) && it.arrival.Epoch > uint64(*frozen); it.inserted {
+			stored++
+		}
+	}
+	if stored != count {
+		return false, fmt.Errorf("%d rows were stored, not %d", count, stored)
+	}
+	s.believe(holds)
+	return true, nil
+}
+
+// insertMissing stores what of a batch is not there yet.
+func (s *Service) insertMissing(ctx context.Context, batch []*item, args []any) (open bool, err error) {
+	var frozen *int64
+	var holds bool
+	var epochs, workers []int32
+	var samples []int16
+	if err := s.front.QueryRow(ctx, insertMissing, args...).Scan(&frozen, &holds, &epochs, &workers, &samples); err != nil || frozen == nil {
+		return false, err
+	}
+	fresh := make(map[rowKey]bool, len(epochs))
+	for i := range epochs {
+		fresh[rowKey{epoch: epochs[i], worker: workers[i], sample: samples[i]}] = true
+	}
+	for _, it := range batch {
+		it.inserted = fresh[it.rowKey()]
+	}
+	s.believe(holds)
+	return true, nil
+}
+
+// believe forgets what is remembered where the database proved it wrong.
+func (s *Service) believe(holds bool) {
+	if !holds {
+		s.intake.facts.forget()
+	}
+}
+
+// batchArgs are the arguments of the statements that store a batch.
+func batchArgs(batch []*item, top *fact) []any {
 	n := len(batch)
 	epochs, workers, inventories, arrivedEpochs := make([]int32, n), make([]int32, n), make([]int32, n), make([]int32, n)
-	samples, arrivedSamples, slots := make([]int16, n), make([]int16, n), make([]int64, n)
-	ids, signed := make([][]byte, n), make([][]byte, n)
+	samples, arrivedSamples, slots, signed := make([]int16, n), make([]int16, n), make([]int64, n), make([][]byte, n)
 	blocks := map[uint64]proofs.Beacon{}
 	for i, it := range batch {
 		u := it.uptime()
-		epochs[i], workers[i], samples[i], inventories[i], ids[i] = int32(u.Epoch), it.fact.workerNumber, int16(u.Sample), it.fact.number, u.Inventory[:]
+		epochs[i], workers[i], samples[i], inventories[i] = int32(u.Epoch), it.fact.workerNumber, int16(u.Sample), it.fact.number
 		arrivedEpochs[i], arrivedSamples[i], slots[i] = int32(it.arrival.Epoch), int16(it.arrival.Sample), int64(u.BeaconSlot)
 		signed[i] = signedColumn(&it.envelope, u)
 		blocks[u.BeaconSlot] = *it.block
@@ -238,7 +304,7 @@ func batchArgs(batch []*item) []any {
 	for slot, b := range blocks {
 		named, hashes = append(named, int64(slot)), append(hashes, bytes.Clone(b.Hash[:]))
 	}
-	return []any{epochs, workers, samples, inventories, ids, arrivedEpochs, arrivedSamples, slots, signed, named, hashes}
+	return []any{epochs, workers, samples, inventories, arrivedEpochs, arrivedSamples, slots, signed, top.number, top.lot[:], named, hashes}
 }
 
 // recognize gives those items their arrival whose statement is in the table already, and

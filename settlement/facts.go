@@ -27,12 +27,18 @@ type fact struct {
 	delegation   delegationRow // without its workers
 	number       int32
 	workerNumber int32
+	lot          [16]byte
 	read         uint64 // epoch
 }
 
-// facts remembers what statements name, so that most need no look-up.
+// facts remembers what statements name, so that most need no look-up. All of it is of one
+// life of the database: what is added was read together with the inventory of the
+// highest number, whose lot says that no smaller number was given anew.
 type facts struct {
+	reading     sync.Mutex // held while something is read, so that one adds after the other
 	mu          sync.Mutex
+	life        uint64 // counts how often all was forgotten
+	top         *fact  // the one of the highest number since; nil: none
 	inventories generations[ionet.Hash, *fact]
 	beacons     generations[uint64, proofs.Beacon] // of the table, by slot
 }
@@ -70,90 +76,130 @@ func newFacts() *facts {
 func (f *facts) forget() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.clear()
+}
+
+func (f *facts) clear() {
+	f.life++
+	f.top = nil
 	f.inventories.young, f.inventories.old = nil, nil
 	f.beacons.young, f.beacons.old = nil, nil
 }
 
+// named is what a batch knows of the registry.
+type named struct {
+	life    uint64
+	top     *fact // what proves the numbers
+	missing set[ionet.Hash]
+	slots   set[uint64]
+}
+
 // look gives each item its fact and beacon, as far as they are remembered and good for
-// its epoch, and returns what is to be read.
-func (f *facts) look(items []*item) (inventories [][]byte, slots []int64) {
+// its epoch, and says what is to be read.
+func (f *facts) look(items []*item) (l named) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var missing set[ionet.Hash]
-	var blocks set[uint64]
+	l.life, l.top = f.life, f.top
 	for _, it := range items {
 		u := it.uptime()
 		known := false
 		if it.fact, known = f.inventories.get(u.Inventory); !known || it.fact.read < u.Epoch {
 			it.fact = nil
-			missing.add(u.Inventory)
+			l.missing.add(u.Inventory)
 		}
 		if b, ok := f.beacons.get(u.BeaconSlot); ok {
 			it.block = &b
-		} else if u.BeaconSlot>>63 == 0 {
-			blocks.add(u.BeaconSlot)
+		} else if it.block = nil; u.BeaconSlot>>63 == 0 {
+			l.slots.add(u.BeaconSlot)
 		}
 	}
-	for slot := range blocks {
-		slots = append(slots, int64(slot))
-	}
-	return byteas(missing), slots
+	return l
 }
 
-const selectFacts = `
-SELECT i.id, i.worker, i.delegation, i.devices, i.number, i.worker_number, d.provider, d.issued, d.expires,
-       coalesce((SELECT min(r.arrival_epoch) FROM revocations r WHERE r.delegation = d.id), 0)
-FROM inventories i JOIN delegations d ON d.id = i.delegation WHERE i.id = ANY ($1::bytea[])`
-
-// learn gives uptime statements what is known of what they name, reading the rest in one
-// round trip; epoch is that of now. What is not there they lack.
-func (s *Service) learnFacts(ctx context.Context, items []*item, epoch uint64) error {
-	f := s.intake.facts
-	inventories, slots := f.look(items)
-	if len(inventories) == 0 && len(slots) == 0 {
-		return nil
-	}
-	var b pgx.Batch
-	read, blocks := map[ionet.Hash]*fact{}, map[uint64]proofs.Beacon{}
-	if len(inventories) > 0 {
-		b.Queue(selectFacts, inventories).Query(func(rows pgx.Rows) error { return scanFacts(rows, read, epoch) })
-	}
-	if len(slots) > 0 {
-		b.Queue(selectBeacons, slots).Query(scanBeacons(blocks))
-	}
-	if err := s.front.SendBatch(ctx, &b).Close(); err != nil {
-		return fmt.Errorf("read %d inventories and %d beacons: %w", len(inventories), len(slots), err)
-	}
+// add remembers what was read, unless all was forgotten meanwhile. Where the top was
+// not found it was read in another life than the rest.
+func (f *facts) add(life uint64, found bool, read map[ionet.Hash]*fact, blocks map[uint64]proofs.Beacon) {
 	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.life != life {
+		return
+	}
+	if f.top != nil && !found {
+		f.clear()
+	}
 	for id, v := range read {
 		f.inventories.put(id, v)
+		if f.top == nil || v.number > f.top.number {
+			f.top = v
+		}
 	}
 	for slot, v := range blocks {
 		f.beacons.put(slot, v)
 	}
-	f.mu.Unlock()
-	for _, it := range items {
-		u := it.uptime()
-		if it.fact == nil {
-			it.fact = read[u.Inventory]
-		}
-		if v, ok := blocks[u.BeaconSlot]; ok && it.block == nil {
-			it.block = &v
-		}
+}
+
+const selectFacts = `
+SELECT i.id, i.worker, i.delegation, i.devices, i.number, i.worker_number, i.lot, d.provider, d.issued, d.expires,
+       coalesce((SELECT min(r.arrival_epoch) FROM revocations r WHERE r.delegation = d.id), 0)
+FROM inventories i JOIN delegations d ON d.id = i.delegation WHERE i.id = ANY ($1::bytea[])`
+
+const selectTop = `SELECT EXISTS (SELECT FROM inventories WHERE number = $1 AND lot = $2)`
+
+// learnFacts gives uptime statements what is known of what they name, reading the rest in
+// one round trip; epoch is that of now. What is not there they lack. It returns what
+// proves the numbers of all facts.
+func (s *Service) learnFacts(ctx context.Context, items []*item, epoch uint64) (top *fact, err error) {
+	f := s.intake.facts
+	if l := f.look(items); len(l.missing) == 0 && len(l.slots) == 0 {
+		return l.top, nil
 	}
+	f.reading.Lock()
+	defer f.reading.Unlock()
+	l := f.look(items) // another one may have read it
+	if len(l.missing) == 0 && len(l.slots) == 0 {
+		return l.top, nil
+	}
+	if err := s.readFacts(ctx, l, epoch); err != nil {
+		return nil, fmt.Errorf("read %d inventories and %d beacons: %w", len(l.missing), len(l.slots), err)
+	}
+	return f.look(items).top, nil
+}
+
+// readFacts reads what a look-up lacks.
+func (s *Service) readFacts(ctx context.Context, l named, epoch uint64) error {
+	var b pgx.Batch
+	found := false
+	read, blocks := map[ionet.Hash]*fact{}, map[uint64]proofs.Beacon{}
+	if l.top != nil {
+		b.Queue(selectTop, l.top.number, l.top.lot[:]).QueryRow(func(row pgx.Row) error { return row.Scan(&found) })
+	}
+	if len(l.missing) > 0 {
+		b.Queue(selectFacts, byteas(l.missing)).Query(func(rows pgx.Rows) error { return scanFacts(rows, read, epoch) })
+	}
+	if len(l.slots) > 0 {
+		slots := make([]int64, 0, len(l.slots))
+		for slot := range l.slots {
+			slots = append(slots, int64(slot))
+		}
+		b.Queue(selectBeacons, slots).Query(scanBeacons(blocks))
+	}
+	if err := s.front.SendBatch(ctx, &b).Close(); err != nil {
+		return err
+	}
+	s.intake.facts.add(l.life, found, read, blocks)
 	return nil
 }
 
 func scanFacts(rows pgx.Rows, into map[ionet.Hash]*fact, epoch uint64) error {
-	var id, worker, delegation, provider []byte
+	var id, worker, delegation, lot, provider []byte
 	var issued, expires, revoked int64
 	var devices int
 	var number, workerNumber int32
-	_, err := pgx.ForEachRow(rows, []any{&id, &worker, &delegation, &devices, &number, &workerNumber, &provider, &issued, &expires, &revoked}, func() error {
+	_, err := pgx.ForEachRow(rows, []any{&id, &worker, &delegation, &devices, &number, &workerNumber, &lot, &provider, &issued, &expires, &revoked}, func() error {
 		into[ionet.Hash(id)] = &fact{
 			inventory:  inventoryRow{worker: ionet.Key(worker), delegation: ionet.Hash(delegation), devices: devices},
 			delegation: delegationRow{provider: ionet.Key(provider), issued: issued, expires: expires, revoked: uint64(revoked)},
-			number:     number, workerNumber: workerNumber, read: epoch,
+			number:     number, workerNumber: workerNumber, lot: [16]byte(lot), read: epoch,
 		}
 		return nil
 	})

@@ -29,6 +29,7 @@ type intake struct {
 	storing   stage
 	admission admission // limits.go
 	buckets   buckets
+	conflicts atomic.Int32 // batches that will find out what is new; batch.go
 	opened    atomic.Int64 // Unix nanoseconds: since when workers can present what this database lacks
 	budget    int64        // registryBudget
 	current   atomic.Bool  // the epoch lane, as last read, is where the database has it

@@ -1,6 +1,8 @@
 package settlement
 
 import (
+	"crypto/rand"
+
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ionet-settlement/ionet/proofs"
@@ -54,8 +56,8 @@ WITH fresh AS (
 given AS (
     UPDATE numbers SET inventory = inventory + (SELECT count(*) FROM fresh)
     WHERE EXISTS (SELECT FROM fresh) RETURNING inventory)
-INSERT INTO inventories (id, worker, delegation, simulated, devices, arrival_epoch, arrival_sample, number, worker_number)
-SELECT f.id, f.worker, f.delegation, f.simulated, f.devices, s.arrival_epoch, s.arrival_sample, g.inventory + 1 - f.n, w.number
+INSERT INTO inventories (id, worker, delegation, simulated, devices, arrival_epoch, arrival_sample, number, worker_number, lot)
+SELECT f.id, f.worker, f.delegation, f.simulated, f.devices, s.arrival_epoch, s.arrival_sample, g.inventory + 1 - f.n, w.number, $6
 FROM fresh f CROSS JOIN given g JOIN workers w ON w.key = f.worker JOIN statements s ON s.epoch = 0 AND s.id = f.id
 ON CONFLICT (id) DO NOTHING`
 
@@ -94,7 +96,8 @@ func queueRegistry(b *pgx.Batch, items []*item) {
 	}
 	if v := g.inventories; len(v.ids) > 0 {
 		b.Queue(insertWorkers, v.workers)
-		b.Queue(insertInventories, v.ids, v.workers, v.delegations, v.simulated, v.devices)
+		lot := draw(rand.Reader) // not Config.Rand's: no two may ever be alike
+		b.Queue(insertInventories, v.ids, v.workers, v.delegations, v.simulated, v.devices, lot[:])
 		b.Queue(insertInventoryDevices, v.devicesOf, v.uuids, v.names)
 	}
 }
