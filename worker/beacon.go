@@ -32,7 +32,10 @@ func (w *Worker) checkBeacon(ctx context.Context, u proofs.Uptime, b client.Beac
 	if w.cfg.Chain == nil {
 		return nil
 	}
-	block, err := w.cfg.Chain.Block(ctx, b.Slot)
+	block, err := rpc.Block{}, w.silent // after an outage many readings wait for one silent endpoint
+	if err == nil {
+		block, err = w.cfg.Chain.Block(ctx, b.Slot)
+	}
 	switch {
 	case err == nil && block.Hash == b.Blockhash && block.Time == b.Time:
 		return nil
@@ -44,6 +47,9 @@ func (w *Worker) checkBeacon(ctx context.Context, u proofs.Uptime, b client.Beac
 		return fmt.Errorf("%w: slot %d is yet to come, and the sample is over", errFalse, b.Slot)
 	case ctx.Err() != nil:
 		return ctx.Err()
+	}
+	if !errors.Is(err, rpc.ErrNotYet) && !errors.Is(err, rpc.ErrNotFound) {
+		w.silent = err
 	}
 	w.mu.Lock()
 	late := w.host.now().Sub(time.Unix(start, 0)) >= (1+uncheckedAfter)*w.sampleTime()

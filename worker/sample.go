@@ -95,6 +95,7 @@ func (w *Worker) sign(ctx context.Context) error {
 	w.mu.Lock()
 	waiting := slices.Clone(w.spool.readings)
 	w.mu.Unlock()
+	w.silent = nil
 	for _, u := range waiting {
 		if !w.host.settled(u) {
 			continue // the service has yet to tell the time

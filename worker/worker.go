@@ -68,6 +68,7 @@ type Worker struct {
 	watch       watch
 	batch       int         // how many statements the service takes at once
 	falseBeacon falseBeacon // that was reported last
+	silent      error       // no endpoint of ours answered in this round
 	waiting     string      // the trouble that was reported last
 	held        error       // why the registration was refused
 	heldSince   uint64      // epoch of that
@@ -188,19 +189,16 @@ func (w *Worker) Call(ctx context.Context) error {
 }
 
 func (w *Worker) call(ctx context.Context) (trouble, err error) {
-	for _, step := range []func(context.Context) error{w.lookAtHead, w.lookForTwin} {
-		err := step(ctx)
-		if unreachable(err) {
-			return err, nil
-		}
-		if err != nil {
-			return nil, err
-		}
+	if err := w.lookAtHead(ctx); unreachable(err) {
+		return err, nil
+	} else if err != nil {
+		return nil, err
 	}
+	steps := []func(context.Context) error{w.lookForTwin, w.renew, w.sign, w.send, w.checkSealed}
 	if w.watch.on {
-		return nil, nil
+		steps = steps[:1] // nothing is signed or sent before that is known
 	}
-	for _, step := range []func(context.Context) error{w.renew, w.sign, w.send, w.checkSealed} {
+	for _, step := range steps {
 		err := step(ctx)
 		if err != nil && !unreachable(err) {
 			return nil, err
