@@ -19,8 +19,8 @@ import (
 // How long NVML is waited for. A driver that starts a GPU may take half a minute for
 // it; after that an answer takes milliseconds.
 const (
-	startPatience = time.Minute     // to open the library, and for a GPU's first answer
-	patience      = 5 * time.Second // for a GPU that has answered before
+	startPatience = time.Minute     // before the first sample: to open the library, and for all GPUs to answer
+	patience      = 5 * time.Second // from then on, for a sample must not be missed
 )
 
 // nvmlSampler reads the GPUs through NVIDIA's management library.
@@ -101,8 +101,10 @@ func (s *nvmlSampler) hangs() bool {
 	return s.line.busy() || slices.ContainsFunc(s.slots, func(p slot) bool { return p.line.busy() })
 }
 
+// reopen closes and opens NVML. Where that takes long it goes on by itself, and a later
+// sample finds it open.
 func (s *nvmlSampler) reopen(ctx context.Context) error {
-	ret, err := ask(ctx, s.line, startPatience, func() nvml.Return {
+	ret, err := ask(ctx, s.line, patience, func() nvml.Return {
 		s.lib.Shutdown() // of a driver that is gone this fails, and opening goes on
 		return s.lib.Init()
 	})
@@ -137,8 +139,8 @@ func (s *nvmlSampler) enumerate(ctx context.Context) (list []proofs.InventoryDev
 	case all.ret != nvml.SUCCESS:
 		return nil, 0, fmt.Errorf("count GPUs: %s", all.ret.Error())
 	}
-	slots := s.seats(all.count)
-	told := atOnce(slots, func(i int, p slot) described { return s.describe(ctx, i, p, all.driver) })
+	slots, wait := s.seats(all.count)
+	told := atOnce(slots, func(i int, p slot) described { return s.describe(ctx, i, p, wait, all.driver) })
 	if ctx.Err() != nil {
 		return nil, 0, ctx.Err()
 	}
@@ -146,15 +148,18 @@ func (s *nvmlSampler) enumerate(ctx context.Context) (list []proofs.InventoryDev
 	return list, answered, nil
 }
 
-// seats makes as many slots as NVML counts GPUs.
-func (s *nvmlSampler) seats(count int) []slot {
+// seats makes as many slots as NVML counts GPUs, and says how long each is waited for.
+func (s *nvmlSampler) seats(count int) ([]slot, time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.slots = s.slots[:min(len(s.slots), max(count, 0))]
 	for len(s.slots) < count {
 		s.slots = append(s.slots, slot{line: newLine()})
 	}
-	return slices.Clone(s.slots)
+	if s.taken {
+		return slices.Clone(s.slots), patience
+	}
+	return slices.Clone(s.slots), startPatience
 }
 
 // atOnce does f for all slots, each in a goroutine.
@@ -175,11 +180,7 @@ type described struct {
 	why    string // it did not answer
 }
 
-func (s *nvmlSampler) describe(ctx context.Context, index int, p slot, driver string) described {
-	wait := patience
-	if p.uuid == (ionet.UUID{}) {
-		wait = startPatience
-	}
+func (s *nvmlSampler) describe(ctx context.Context, index int, p slot, wait time.Duration, driver string) described {
 	d, err := ask(ctx, p.line, wait, func() (d described) {
 		handle, ret := s.lib.DeviceGetHandleByIndex(index)
 		if ret != nvml.SUCCESS {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/NVIDIA/go-nvml/pkg/nvml"
 	"github.com/NVIDIA/go-nvml/pkg/nvml/mock/dgxh100"
@@ -247,6 +248,23 @@ func TestNVMLHangsWhole(t *testing.T) {
 		if _, entries, _ := look(t, s); entries[0] != wellReading(0) {
 			t.Errorf("after it came back: %+v", entries[0])
 		}
+
+		// So does opening it again: that goes on by itself, and no sample is missed meanwhile.
+		open := make(chan struct{})
+		lib.InitFunc = func() nvml.Return { <-open; lib.DeviceGetCountFunc = count; return nvml.SUCCESS }
+		lib.DeviceGetCountFunc = func() (int, nvml.Return) { return 0, nvml.ERROR_UNINITIALIZED }
+		for range 3 {
+			began := time.Now()
+			if _, err := s.Inventory(t.Context()); !errors.Is(err, errHangs) || time.Since(began) > 4*patience {
+				t.Errorf("opening again hangs: %v after %s", err, time.Since(began))
+			}
+		}
+		close(open)
+		synctest.Wait()
+		if _, entries, _ := look(t, s); entries[0] != wellReading(0) {
+			t.Errorf("after it was opened again: %+v", entries[0])
+		}
+
 		stuck, _ := mockHost(t, dgxh100.New())
 		forever := make(chan struct{})
 		stuck.InitFunc = func() nvml.Return { <-forever; return nvml.SUCCESS }
