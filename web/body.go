@@ -17,14 +17,17 @@ import (
 )
 
 // How much memory bodies may take while they are read. A slow sender holds what it
-// sent and no more, so that many of them hold little.
+// sent and no more, so that many of them hold little; and large bodies do not keep
+// small ones out, such as the one statement that a host sends.
 const (
-	bodyBudget = 128 << 20 // of all bodies together, decoded and not yet handed on
+	smallBody   = 64 << 10
+	smallBudget = 32 << 20  // of all bodies together that are not larger yet
+	largeBudget = 128 << 20 // of the others; decoded and not yet handed on
 
 	// A zstd decoder takes the window that the sender names: RFC 9659 has 8 MiB as the
 	// largest. Those that ask for much wait for each other, not the rest for them.
-	smallWindow, largeWindow   = 1 << 20, 8 << 20
-	smallDecoders, fatDecoders = 64, 4
+	smallWindow, largeWindow                  = 1 << 20, 8 << 20
+	zipDecoders, smallDecoders, largeDecoders = 512, 64, 4
 )
 
 // Statements are signatures and hashes and hardly compress. What does is none: it is
@@ -34,27 +37,50 @@ const (
 	ratioOff = 1 << 20 // decoded bytes from which on the ratio counts
 )
 
-// gates bounds what bodies that are read take of this process.
+// gates bounds what bodies that are read take of this process: bytes that are free, and
+// decoders of gzip, and of zstd with a small and a large window.
 type gates struct {
-	free       atomic.Int64 // of bodyBudget
-	small, fat chan struct{}
+	freeSmall, freeLarge  atomic.Int64
+	zips, windows, larges chan struct{}
 }
 
 func newGates() *gates {
-	g := &gates{small: make(chan struct{}, smallDecoders), fat: make(chan struct{}, fatDecoders)}
-	g.free.Store(bodyBudget)
+	g := &gates{zips: make(chan struct{}, zipDecoders), windows: make(chan struct{}, smallDecoders), larges: make(chan struct{}, largeDecoders)}
+	g.freeSmall.Store(smallBudget)
+	g.freeLarge.Store(largeBudget)
 	return g
 }
 
+// free is the budget that a body of n bytes takes from.
+func (g *gates) free(n int) *atomic.Int64 {
+	if n <= smallBody {
+		return &g.freeSmall
+	}
+	return &g.freeLarge
+}
+
+// take takes n bytes, or reports that too few are left.
 func (g *gates) take(n int) bool {
-	if g.free.Add(int64(-n)) < 0 {
-		g.free.Add(int64(n))
+	free := g.free(n)
+	if free.Add(int64(-n)) < 0 {
+		free.Add(int64(n))
 		return false
 	}
 	return true
 }
 
-func (g *gates) give(n int) { g.free.Add(int64(n)) }
+// give gives back what take took.
+func (g *gates) give(n int) { g.free(n).Add(int64(n)) }
+
+// enter takes a place for a decoder, and returns how to leave it.
+func enter(gate chan struct{}) (leave func(), p *problem) {
+	select {
+	case gate <- struct{}{}:
+		return func() { <-gate }, nil
+	default:
+		return nil, busy("too many compressed bodies are being read: send it again in a moment, or without Content-Encoding")
+	}
+}
 
 // counted counts what is read.
 type counted struct {
@@ -92,7 +118,9 @@ func (g *gates) openBody(r *http.Request) (*body, *problem) {
 		return b, nil
 	case "gzip", "x-gzip":
 		b.r = &lateGzip{from: bufio.NewReader(&b.sent)}
-		return b, nil
+		var p *problem
+		b.close, p = enter(g.zips)
+		return b, p
 	case "zstd":
 		return b, g.openZstd(b)
 	}
@@ -130,22 +158,21 @@ func (g *gates) openZstd(b *body) *problem {
 	if len(head) > 0 && header.Decode(head) != nil {
 		return b.broken(errors.New("it does not begin with a zstd frame"))
 	}
-	window, gate := uint64(smallWindow), g.small
+	window, gate := uint64(smallWindow), g.windows
 	if header.WindowSize > smallWindow {
-		window, gate = largeWindow, g.fat
+		window, gate = largeWindow, g.larges
 	}
-	select {
-	case gate <- struct{}{}:
-	default:
-		return busy("too many compressed bodies are being read: send it again in a moment, or without Content-Encoding")
+	leave, p := enter(gate)
+	if p != nil {
+		return p
 	}
 	// A later frame of the body that wants a larger window is an error.
 	d, err := zstd.NewReader(from, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(window))
 	if err != nil {
-		<-gate
+		leave()
 		return b.broken(err)
 	}
-	b.r, b.close = d, func() { d.Close(); <-gate }
+	b.r, b.close = d, func() { d.Close(); leave() }
 	return nil
 }
 

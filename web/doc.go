@@ -8,7 +8,7 @@
 //
 // Statements come as a stream, compressed or not, and are answered while they come in.
 // What a sender can make us hold is bounded: a chunk of a thousand statements for each
-// body, as many bytes as were sent of it, and bodyBudget for all together; a body that
+// body, as many bytes as were sent of it, and a budget for all together; a body that
 // is slow, endless or a bomb ends with a problem, after the answers to what came whole.
 //
 // /delegate is a page that has a provider's wallet sign a delegation. It runs one script

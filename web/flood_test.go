@@ -397,7 +397,7 @@ func TestLargeWindowsAreFew(t *testing.T) {
 	h.openFor(time.Minute)
 	e := h.strangers(1)[0]
 	var conns []net.Conn
-	for range fatDecoders {
+	for range largeDecoders {
 		// A frame of a large window whose first block never ends.
 		conns = append(conns, h.stall(t, "zstd", append(append(window(8 << 20)[:6], 0, 0x35, 0x0c), make([]byte, 50)...)))
 	}
@@ -428,6 +428,56 @@ func TestLargeWindowsAreFew(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	t.Errorf("after they ended the next gets status %d", status)
+}
+
+// Large bodies that stall take no more memory than there is for them: the rest is told to
+// come again, and a host with its one statement is served as ever.
+func TestLargeBodiesAreBounded(t *testing.T) {
+	h := open(t)
+	serving := newHandler(Config{Service: h.service, Files: h.folder, BodyWait: time.Minute})
+	serving.gates.freeLarge.Store(6 << 20)
+	server := httptest.NewServer(serving.routes())
+	t.Cleanup(server.Close)
+	h.url = server.URL
+	big := bytes.Repeat([]byte{7}, 600<<10)
+	big[97], big[98] = 0xff, 0xff // the first envelope is a whole one, and so on
+	before, away := heap(), 0
+	answers := make(chan int, 30)
+	for range cap(answers) {
+		conn := h.stall(t, "", big)
+		go func() {
+			status := 0 // it waits for more
+			_ = conn.SetReadDeadline(time.Now().Add(2 * time.Second))
+			if res, err := http.ReadResponse(bufio.NewReader(conn), nil); err == nil {
+				status = res.StatusCode
+				if res.Header.Get("Retry-After") == "" {
+					status = -status
+				}
+			}
+			answers <- status
+		}()
+	}
+	one := h.strangers(1)[0].Append(nil)
+	for range 20 {
+		if out, status := h.answered(flood{body: bytes.NewReader(one)}); status != 404 || out.Problem.Kind() != client.UnknownWorker {
+			t.Errorf("one statement meanwhile gets status %d, %+v", status, out.Problem)
+		}
+	}
+	if after := heap(); after > before+24<<20 {
+		t.Errorf("the heap grew from %d to %d MiB", before>>20, after>>20)
+	}
+	for range cap(answers) {
+		switch status := <-answers; status {
+		case 0:
+		case http.StatusTooManyRequests:
+			away++
+		default:
+			t.Errorf("one of them gets status %d", status)
+		}
+	}
+	if away < 15 || away == cap(answers) {
+		t.Errorf("%d of %d are told to come again", away, cap(answers))
+	}
 }
 
 // watched notes the Content-Encoding of what goes out.

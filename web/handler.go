@@ -43,7 +43,9 @@ type handler struct {
 }
 
 // Handler returns the service's HTTP side.
-func Handler(cfg Config) http.Handler {
+func Handler(cfg Config) http.Handler { return newHandler(cfg).routes() }
+
+func newHandler(cfg Config) *handler {
 	h := &handler{service: cfg.Service, folder: cfg.Files, log: cfg.Logger, now: cfg.Now, clock: cfg.Service.Network().Clock(), heavy: make(chan struct{}, maxHeavy), gates: newGates(), bodyWait: cmp.Or(cfg.BodyWait, defaultBodyWait)}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
@@ -51,6 +53,10 @@ func Handler(cfg Config) http.Handler {
 	if h.now == nil {
 		h.now = time.Now
 	}
+	return h
+}
+
+func (h *handler) routes() http.Handler {
 	mux := http.NewServeMux()
 	api := humago.New(mux, apiConfig())
 	h.operations(api)
@@ -58,12 +64,12 @@ func Handler(cfg Config) http.Handler {
 	h.delegating(api)
 	describe(api.OpenAPI())
 	mux.HandleFunc("POST /v1/statements", h.statements)
-	mux.HandleFunc("GET /v1/network", h.exact("application/toml", cfg.Service.NetworkFile()))
+	mux.HandleFunc("GET /v1/network", h.exact("application/toml", h.service.NetworkFile()))
 	mux.HandleFunc("GET /v1/policy", h.policy)
 	mux.HandleFunc("GET /files/", h.files)
 	mux.HandleFunc("GET "+payPrefix+"icon.svg", h.exact("image/svg+xml", payIcon))
 	mux.HandleFunc("GET /healthz", h.exact("text/plain; charset=utf-8", []byte("ok\n")))
-	mux.Handle("GET /metrics", promhttp.HandlerFor(cfg.Service.Metrics(), promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(h.service.Metrics(), promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /{$}", h.page)
 	mux.HandleFunc("GET /delegate", delegatePage())
 	mux.HandleFunc("/", h.nothing)

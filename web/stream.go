@@ -46,7 +46,8 @@ type stream struct {
 func (s *stream) done() bool { return s.ended && len(s.buf) == 0 && s.late == nil }
 
 func (s *stream) close() {
-	s.gates.give(s.held + s.out)
+	s.gates.give(s.held)
+	s.gates.give(s.out)
 	s.held, s.out = 0, 0
 	s.body.close()
 }
@@ -91,9 +92,10 @@ func (s *stream) grow(n int) *problem {
 		return nil
 	}
 	size := max(min(2*cap(s.buf), fullChunk), len(s.buf)+n, firstRead)
-	if !s.gates.take(size - s.held) {
+	if !s.gates.take(size) {
 		return busy("too many statements are coming in: send them again in a moment")
 	}
+	s.gates.give(s.held)
 	s.held = size
 	s.buf = append(make([]byte, 0, size), s.buf...)
 	return nil

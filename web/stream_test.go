@@ -115,10 +115,14 @@ func TestStreamChunks(t *testing.T) {
 			r.Fatalf("%d statements, want %d", len(got), len(want))
 		}
 		in.close()
-		if free := g.free.Load(); free != bodyBudget {
-			r.Fatalf("%d bytes stay taken", bodyBudget-free)
+		if !g.empty() {
+			r.Fatal("memory stays taken")
 		}
 	})
+}
+
+func (g *gates) empty() bool {
+	return g.freeSmall.Load() == smallBudget && g.freeLarge.Load() == largeBudget
 }
 
 // wholeOf returns the whole envelopes at the front of b.
@@ -142,29 +146,29 @@ func TestStreamWithoutMemory(t *testing.T) {
 		count int
 		first bool
 	}{
-		"none at all":       {firstRead - 1, 1, true},
-		"too little":        {100_000, 3, true},
-		"none for the next": {fullChunk + 50_000, 40, false},
+		"none at all":       {smallBody, 2, true},
+		"too little":        {300_000, 6, true},
+		"none for the next": {largeBudget, 40, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := newGates()
-			g.free.Store(c.free)
+			g.freeLarge.Store(c.free)
 			in := streamOf(g, bytes.NewReader(bytes.Repeat(one, c.count)))
 			list, p := in.next()
 			if (p != nil) != c.first {
 				t.Fatalf("the first chunk has %d statements and %v", len(list), p)
 			}
-			for range 2 {
-				if p == nil {
-					_, p = in.next()
-				}
+			others := int64(0)
+			if !c.first {
+				others = g.freeLarge.Swap(0)
+				_, p = in.next()
 			}
 			if p == nil || p.Kind() != client.Busy || p.Status != http.StatusTooManyRequests || p.RetryAfter != busyRetry || p.headers.Get("Retry-After") != "1" {
 				t.Errorf("it ends with %+v", p)
 			}
 			in.close()
-			if g.free.Load() != c.free {
-				t.Errorf("%d bytes stay taken", c.free-g.free.Load())
+			if got := g.freeLarge.Load() + others; got != c.free || g.freeSmall.Load() != smallBudget {
+				t.Errorf("%d and %d bytes stay taken", c.free-got, smallBudget-g.freeSmall.Load())
 			}
 		})
 	}
@@ -188,7 +192,7 @@ func FuzzStream(f *testing.F) {
 			t.Fatalf("%d statements, %v; want %d, %v", len(list), p, len(want), err)
 		}
 		in.close()
-		if g.free.Load() != bodyBudget {
+		if !g.empty() {
 			t.Fatal("memory stays taken")
 		}
 	})
