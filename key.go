@@ -59,7 +59,9 @@ func HashOf(parts ...[]byte) Hash {
 	for _, p := range parts {
 		d.Write(p)
 	}
-	return Hash(d.Sum(nil))
+	var h Hash
+	d.Sum(h[:0])
+	return h
 }
 
 // ParseHash parses 64 lowercase hexadecimal digits.

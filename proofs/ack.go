@@ -15,7 +15,8 @@ import (
 // service, and MaxAckBody the size of such an ack's body in bytes.
 const (
 	MaxAckTree = 1 << 16
-	MaxAckBody = 32 + 8 + 2 + 4 + 4 + 4 + 32*maxAckPath
+	MaxAckBody = ackHead + 32*maxAckPath
+	ackHead    = 32 + 8 + 2 + 4 + 4 + 4
 	maxAckPath = 16
 )
 
@@ -42,16 +43,21 @@ func (a Ack) Encode() ([]byte, error) {
 	if err := a.check(); err != nil {
 		return nil, fmt.Errorf("encode ack: %w", err)
 	}
-	w := writer{b: make([]byte, 0, MaxAckBody-32*(maxAckPath-len(a.Path)))}
-	w.raw(a.Statement[:])
-	w.arrival(a.Arrival)
-	w.u32(a.Index)
-	w.u32(a.Size)
-	w.u32(uint32(len(a.Path)))
+	w := writer{b: make([]byte, 0, ackHead+32*len(a.Path))}
+	w.ackHead(a, len(a.Path))
 	for _, h := range a.Path {
 		w.raw(h[:])
 	}
 	return w.b, nil
+}
+
+// ackHead appends what an ack has before the hashes of its path.
+func (w *writer) ackHead(a Ack, path int) {
+	w.raw(a.Statement[:])
+	w.arrival(a.Arrival)
+	w.u32(a.Index)
+	w.u32(a.Size)
+	w.u32(uint32(path))
 }
 
 // ParseAck parses the body of an ack.
@@ -121,14 +127,14 @@ func SignAcks(network ionet.Hash, key ed25519.PrivateKey, arrival Arrival, ids [
 	for part := range slices.Chunk(ids, MaxAckTree) {
 		levels := ackLevels(part)
 		e := Envelope{Kind: KindAck, Signer: ionet.Key(key.Public().(ed25519.PublicKey))}
+		// All bodies lie in one piece of memory.
+		w := writer{b: make([]byte, 0, len(part)*(ackHead+32*(len(levels)-1)))}
 		for i, id := range part {
-			a := Ack{Statement: id, Arrival: arrival, Index: uint32(i), Size: uint32(len(part)), Path: pathIn(levels, i)}
-			body, err := a.Encode()
-			if err != nil {
-				panic(err) // the tree is wrong: no input leads here
-			}
-			if e.Body = body; i == 0 {
-				e = Sign(network, KindAck, key, body)
+			start := len(w.b)
+			w.ackHead(Ack{Statement: id, Arrival: arrival, Index: uint32(i), Size: uint32(len(part))}, pathLength(uint32(i), uint32(len(part))))
+			w.pathIn(levels, i)
+			if e.Body = w.b[start:len(w.b):len(w.b)]; i == 0 {
+				e = Sign(network, KindAck, key, e.Body)
 			}
 			envelopes = append(envelopes, e)
 		}
@@ -159,15 +165,14 @@ func ackLevels(ids []ionet.Hash) [][]tlog.Hash {
 	return levels
 }
 
-func pathIn(levels [][]tlog.Hash, i int) []ionet.Hash {
-	path := make([]ionet.Hash, 0, len(levels)-1)
+// pathIn appends the path of record i.
+func (w *writer) pathIn(levels [][]tlog.Hash, i int) {
 	for _, level := range levels[:len(levels)-1] {
 		if i^1 < len(level) {
-			path = append(path, ionet.Hash(level[i^1]))
+			w.raw(level[i^1][:])
 		}
 		i >>= 1
 	}
-	return path
 }
 
 // arrival appends an arrival as statements and acks have it.

@@ -40,7 +40,7 @@ type facts struct {
 	life        uint64 // counts how often all was forgotten
 	top         *fact  // the one of the highest number since; nil: none
 	inventories generations[ionet.Hash, *fact]
-	beacons     generations[uint64, proofs.Beacon] // of the table, by slot
+	beacons     generations[uint64, *proofs.Beacon] // of the table, by slot
 }
 
 // generations is a map that forgets what was not asked for of late: once the young
@@ -69,7 +69,7 @@ func (g *generations[K, V]) put(k K, v V) {
 }
 
 func newFacts() *facts {
-	return &facts{inventories: generations[ionet.Hash, *fact]{most: maxFacts}, beacons: generations[uint64, proofs.Beacon]{most: maxKnownBlocks}}
+	return &facts{inventories: generations[ionet.Hash, *fact]{most: maxFacts}, beacons: generations[uint64, *proofs.Beacon]{most: maxKnownBlocks}}
 }
 
 // forget is for a database that was put back.
@@ -108,7 +108,7 @@ func (f *facts) look(items []*item) (l named) {
 			l.missing.add(u.Inventory)
 		}
 		if b, ok := f.beacons.get(u.BeaconSlot); ok {
-			it.block = &b
+			it.block = b
 		} else if it.block = nil; u.BeaconSlot>>63 == 0 {
 			l.slots.add(u.BeaconSlot)
 		}
@@ -134,7 +134,7 @@ func (f *facts) add(life uint64, found bool, read map[ionet.Hash]*fact, blocks m
 		}
 	}
 	for slot, v := range blocks {
-		f.beacons.put(slot, v)
+		f.beacons.put(slot, &v)
 	}
 }
 

@@ -140,8 +140,7 @@ func (r *ingestRun) round() {
 	b.StartTimer()
 	wal, pages := r.g.WAL()
 	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	r.send("service", len(signed), requests, 8)
+	r.send("service", len(signed), requests, 8, &before)
 	runtime.ReadMemStats(&after)
 	end, whole := r.g.WAL()
 	r.wal, r.pages = r.wal+end-wal, r.pages+whole-pages
@@ -154,7 +153,7 @@ func (r *ingestRun) round() {
 	}
 	requests = r.requests(ones)
 	b.StartTimer()
-	r.send("singles", len(single), requests, ingestLines)
+	r.send("singles", len(single), requests, ingestLines, &before)
 	r.stored += len(signed) + len(single)
 	if got := r.g.Stored(); got != r.stored {
 		b.Fatalf("%d statements are stored, want %d", got, r.stored)
@@ -185,7 +184,7 @@ func (r *ingestRun) requests(batches [][]proofs.Envelope) [][]byte {
 
 // send sends requests on so many connections, each after the answer to the one before,
 // and looks at no more of the answers than that all is accepted.
-func (r *ingestRun) send(name string, statements int, requests [][]byte, lines int) {
+func (r *ingestRun) send(name string, statements int, requests [][]byte, lines int, before *runtime.MemStats) {
 	type line struct {
 		conn net.Conn
 		in   *bufio.Reader
@@ -202,6 +201,7 @@ func (r *ingestRun) send(name string, statements int, requests [][]byte, lines i
 		all[i].buf.Grow(2 * 700 * statements / len(requests))
 	}
 	accepted := []byte(`"status":"accepted"`)
+	runtime.ReadMemStats(before)
 	r.measure(name, statements, len(requests), lines, func(i, n int) error {
 		l := all[i]
 		if _, err := l.conn.Write(requests[n]); err != nil {

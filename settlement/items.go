@@ -268,7 +268,7 @@ func (s *Service) checkKeys(e *proofs.Envelope, body any) *Problem {
 // distinct returns the items that have no problem, one for each statement. Of
 // copies the first is worked on, with the ack that any of them presents.
 func distinct(items []*item) []*item {
-	seen := map[ionet.Hash]*item{}
+	seen := make(map[ionet.Hash]*item, len(items))
 	out := make([]*item, 0, len(items))
 	for _, it := range items {
 		if it.problem != nil {

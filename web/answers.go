@@ -2,12 +2,15 @@ package web
 
 import (
 	"bufio"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"io"
 	"net/http"
 	"strings"
 
 	"github.com/ionet-settlement/ionet/client"
+	"github.com/ionet-settlement/ionet/settlement"
 )
 
 // answers writes the results of statements as they come: one JSON object, or one
@@ -18,6 +21,8 @@ type answers struct {
 	to    http.ResponseWriter
 	lines bool
 	n     int
+	text  []byte // of the last result, and memory for the next
+	ack   []byte // its envelope
 }
 
 // newAnswers begins the answer. One that is of several chunks goes out while the
@@ -58,11 +63,29 @@ func (a *answers) add(r client.Result) {
 	if err != nil {
 		panic(err) // its fields can't fail
 	}
+	a.write(append(b, '\n'))
+}
+
+// addAcked is add for a statement that is stored: nearly all are. It writes what add
+// would, without asking each value what it is.
+func (a *answers) addAcked(r *settlement.Result) {
+	b := append(a.text[:0], `{"id":"`...)
+	b = hex.AppendEncode(b, r.ID[:])
+	b = append(b, `","status":"`...)
+	b = append(b, r.Status...)
+	b = append(b, `","ack":"`...)
+	a.ack = r.Ack.Append(a.ack[:0])
+	b = base64.StdEncoding.AppendEncode(b, a.ack)
+	a.text = append(b, '"', '}', '\n')
+	a.write(a.text)
+}
+
+func (a *answers) write(line []byte) {
 	if !a.lines && a.n > 0 {
 		_ = a.w.WriteByte(',')
 	}
 	a.n++
-	_, _ = a.w.Write(append(b, '\n'))
+	_, _ = a.w.Write(line)
 }
 
 // flush hands out what was added.

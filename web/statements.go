@@ -62,9 +62,14 @@ type taking struct {
 }
 
 func (t *taking) answer(results []settlement.Result) {
-	for _, res := range results {
-		t.out.add(wireResult(res))
-		if res.Problem != nil && isNoise(res.Problem.Type) {
+	for i := range results {
+		res := &results[i]
+		if res.Problem == nil {
+			t.out.addAcked(res)
+			continue
+		}
+		t.out.add(wireRefusal(res))
+		if isNoise(res.Problem.Type) {
 			t.noise++
 		}
 	}
@@ -127,15 +132,8 @@ func (h *handler) midway(err error) *problem {
 	return busy("the service could not take the statement: send it again in a moment")
 }
 
-func wireResult(r settlement.Result) client.Result {
-	w := client.Result{ID: r.ID, Status: string(r.Status)}
-	if r.Problem != nil {
-		p := wireProblem(r.Problem)
-		w.Problem = &p.Problem
-		return w
-	}
-	w.Ack = r.Ack.Append(nil)
-	return w
+func wireRefusal(r *settlement.Result) client.Result {
+	return client.Result{ID: r.ID, Status: string(r.Status), Problem: &wireProblem(r.Problem).Problem}
 }
 
 // openStream checks what concerns the request as a whole.

@@ -149,6 +149,9 @@ func (c *chunk) fill() *problem {
 	}
 }
 
+// usualEnvelope is a little less than the statement of a host with one GPU.
+const usualEnvelope = 256
+
 // sizeOf returns the size and the kind of the envelope at the front of b, and whether
 // all of it is there. The kind is known from the first byte on.
 func sizeOf(b []byte) (size int, kind proofs.Kind, whole bool) {
@@ -177,7 +180,7 @@ func malformed(err error) *problem {
 // parseStatements splits whole envelopes, of which the first is the body's n-th, into
 // statements, each with the ack that follows it.
 func parseStatements(b []byte, n int) ([]settlement.Submitted, error) {
-	var list []settlement.Submitted
+	list := make([]settlement.Submitted, 0, 1+len(b)/usualEnvelope)
 	for ; len(b) > 0; n++ {
 		e, rest, err := proofs.ParseEnvelope(b)
 		if err != nil {
