@@ -117,3 +117,50 @@ func TestRowsHaveLeft(t *testing.T) {
 		t.Errorf("%d statements of a sealed epoch are kept", n)
 	}
 }
+
+// TestPublishedNotSealed has the service start anew between publishing an epoch's book,
+// with which its rows leave, and the seal: the worker presents what it was acked, is told
+// that the epoch is closed, and finds all of it in the book.
+func TestPublishedNotSealed(t *testing.T) {
+	s := newStage(t)
+	s.openWorker()
+	s.live(2, 1)
+	s.toSample(2, 3, s.tick)
+	state := ""
+	for range 20 {
+		must(t, s.svc.Settle(t.Context())) // and no slot passes: nothing gets final
+		if e, err := s.svc.Epoch(t.Context(), 1); err == nil {
+			state = string(e.State)
+		}
+		if state == client.EpochPublished {
+			break
+		}
+	}
+	if state != client.EpochPublished {
+		t.Fatalf("epoch 1 is %s", state)
+	}
+	kept := len(s.w.spool.uptimes(1))
+	asked := 0
+	s.stand(func(rw http.ResponseWriter, r *http.Request, service http.Handler) {
+		if r.URL.Path == "/v1/statements" {
+			asked++
+		}
+		service.ServeHTTP(rw, r)
+	})
+	s.restartService()
+	s.tick()
+	if kept != stageSamples || len(s.w.spool.uptimes(1)) != kept || asked == 0 {
+		t.Fatalf("%d statements were kept, %d are; %d submissions", kept, len(s.w.spool.uptimes(1)), asked)
+	}
+	s.live(3, 0) // the lease of the one that is gone ends
+	s.sealed(1)
+	s.tick()
+	if n := len(s.w.spool.uptimes(1)); n > 0 {
+		t.Errorf("%d statements of the sealed epoch are kept", n)
+	}
+	for _, kind := range []EventKind{EventRefused, EventOmission, EventBadAck, EventStranger, EventTwin} {
+		if list := s.saw(kind); len(list) > 0 {
+			t.Errorf("false alarm: %v", list)
+		}
+	}
+}
