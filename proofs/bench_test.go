@@ -45,6 +45,63 @@ func BenchmarkVerify(b *testing.B) {
 	})
 }
 
+// BenchmarkVerifyBad has bad signatures among 1,024; metrics are per signature.
+// "single" is what deciding each by itself costs, with cached keys.
+func BenchmarkVerifyBad(b *testing.B) {
+	const n = 1024
+	for _, c := range []struct {
+		name  string
+		every int // n-th of the signatures is bad
+		spoil func(e *Envelope)
+	}{
+		{"none", 2*n + 2, forge}, {"one", n, forge}, {"one-malformed", n, malform}, {"two", n / 2, forge}, {"eight", n / 8, forge},
+		{"eighth", 8, forge}, {"half", 2, forge}, {"all", 1, forge}, {"all-malformed", 1, malform},
+	} {
+		all := signed(n, 64)
+		bad := 0
+		for i := range all {
+			if i%c.every == c.every/2 {
+				c.spoil(&all[i])
+				bad++
+			}
+		}
+		b.Run(c.name, func(b *testing.B) {
+			v := NewVerifier(testNetwork, 64)
+			v.Verify(all)
+			for b.Loop() {
+				found := 0
+				for _, err := range v.Verify(all) {
+					if err != nil {
+						found++
+					}
+				}
+				if found != bad {
+					b.Fatalf("%d bad, want %d", found, bad)
+				}
+			}
+			perItem(b, n)
+		})
+	}
+	all := signed(n, 64)
+	b.Run("single", func(b *testing.B) {
+		v := NewVerifier(testNetwork, 64)
+		for b.Loop() {
+			for i := range all {
+				if v.Verify(all[i : i+1])[0] != nil {
+					b.Fatal("signature does not verify")
+				}
+			}
+		}
+		perItem(b, n)
+	})
+}
+
+// forge makes a signature of the right form that does not verify.
+func forge(e *Envelope) { e.Body[len(e.Body)-1] ^= 1 }
+
+// malform makes a signature whose s is not reduced.
+func malform(e *Envelope) { e.Signature[63] |= 0xf0 }
+
 func perItem(b *testing.B, n int) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/item")
 }

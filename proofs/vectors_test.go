@@ -117,6 +117,7 @@ func vectors(t testing.TB) map[string]any {
 		}
 	}
 	all["signatures-of-small-order"] = signatures
+	all["signatures-beyond"] = edgeVectors(t)
 	return all
 }
 
