@@ -56,9 +56,9 @@ func (s *Service) verifyBatch(items []*item) {
 // storeTogether stores uptime statements together with those of other requests, as far
 // as everything they name is known and as it should be. An item is then answered, with
 // its ack, or it is left: for it there is the long way. An error is the database's.
-func (s *Service) storeTogether(items []*item) (left []*item, err error) {
+func (s *Service) storeTogether(items []*item) error {
 	if len(items) == 0 {
-		return nil, nil
+		return nil
 	}
 	done := newCountdown(len(items))
 	for _, it := range items {
@@ -67,14 +67,11 @@ func (s *Service) storeTogether(items []*item) (left []*item, err error) {
 	s.intake.storing.add(items)
 	done.Wait()
 	for _, it := range items {
-		switch {
-		case it.err != nil && err == nil:
-			err = it.err
-		case it.ack == nil && it.problem == nil:
-			left = append(left, it)
+		if it.err != nil {
+			return it.err
 		}
 	}
-	return left, err
+	return nil
 }
 
 // storeBatch is the work of the stage of that name.

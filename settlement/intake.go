@@ -103,36 +103,25 @@ func (s *Service) Submit(ctx context.Context, submitted []Submitted) ([]Result, 
 	defer release()
 	items := s.open(submitted)
 	fresh := distinct(items)
-	quick, others := s.split(fresh)
-	left, err := s.storeTogether(quick)
-	if err != nil {
+	if err := s.storeTogether(s.quick(fresh)); err != nil {
 		return nil, fmt.Errorf("submit: %w", err)
 	}
-	if err := s.submitAlone(ctx, append(others, left...)); err != nil {
+	left := slices.DeleteFunc(slices.Clone(fresh), func(it *item) bool { return it.ack != nil || it.problem != nil })
+	if err := s.submitAlone(ctx, left); err != nil {
 		return nil, fmt.Errorf("submit: %w", err)
 	}
 	s.report(fresh)
 	return s.answers(items), nil
 }
 
-// split returns those uptime statements that may go the short way; it is for nobody
-// who knows better what they are than they say themselves, by an ack or by what comes
-// with them.
-func (s *Service) split(fresh []*item) (quick, others []*item) {
-	if !s.intake.current.Load() {
-		return nil, fresh
+// quick returns those uptime statements that may go the short way: none where another
+// kind that comes with them may change what they are held against, nor before it is
+// known which epochs are sealed.
+func (s *Service) quick(fresh []*item) []*item {
+	if !s.intake.current.Load() || slices.ContainsFunc(fresh, func(it *item) bool { return !it.isUptime() }) {
+		return nil
 	}
-	for _, it := range fresh {
-		switch {
-		case !it.isUptime():
-			return nil, fresh
-		case it.acked:
-			others = append(others, it)
-		default:
-			quick = append(quick, it)
-		}
-	}
-	return quick, others
+	return slices.DeleteFunc(slices.Clone(fresh), func(it *item) bool { return it.acked })
 }
 
 // submitAlone takes the statements of one request the long way, on which each reason to
