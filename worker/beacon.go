@@ -45,6 +45,8 @@ func (w *Worker) checkBeacon(ctx context.Context, u proofs.Uptime, b client.Beac
 		return fmt.Errorf("%w: the service says that the block of slot %d is %s, the chain has none there", errFalse, b.Slot, b.Blockhash)
 	case errors.Is(err, rpc.ErrNotYet) && w.passed(ctx, b.Slot, start):
 		return fmt.Errorf("%w: slot %d is yet to come, and the sample is over", errFalse, b.Slot)
+	case errors.Is(err, rpc.ErrNotFound) && w.isBefore(ctx, b.Slot, start):
+		return fmt.Errorf("%w: slot %d is before the sample, and endpoints have cleaned it up", errFalse, b.Slot)
 	case ctx.Err() != nil:
 		return ctx.Err()
 	}
@@ -67,6 +69,19 @@ func (w *Worker) checkBeacon(ctx context.Context, u proofs.Uptime, b client.Beac
 func (w *Worker) passed(ctx context.Context, slot uint64, start int64) bool {
 	newest, err := w.cfg.Chain.Newest(ctx)
 	return err == nil && newest.Slot < slot && newest.Time >= start+w.clock.SampleSeconds()
+}
+
+// isBefore reports whether the slot is below the first block of the sample that begins at
+// start: one that endpoints have cleaned up can't be told by its block. Where they still
+// have a block of the sample before, the first that they tell is the first that there is.
+func (w *Worker) isBefore(ctx context.Context, slot uint64, start int64) bool {
+	length := w.clock.SampleSeconds()
+	first, err := w.cfg.Chain.BlockAt(ctx, start, start+length)
+	if err != nil || slot >= first.Slot {
+		return false
+	}
+	_, err = w.cfg.Chain.BlockAt(ctx, start-length, start)
+	return err == nil
 }
 
 // refuseBeacon reports a false beacon, each once.
