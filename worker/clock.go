@@ -41,8 +41,8 @@ func (h *hostClock) at(up time.Duration) time.Time { return time.Unix(0, int64(h
 
 func (h *hostClock) now() time.Time { return h.at(h.up()) }
 
-// processClock stands in where there is no boot clock: each process is a boot of its own, and a suspension is
-// seen only when the service tells the time.
+// processClock stands in where there is no boot clock: each process is a boot of its own,
+// and a suspension is seen only when the service tells the time.
 func processClock() (boot ionet.Key, up func() time.Duration) {
 	_, _ = rand.Read(boot[:]) // never fails
 	start := time.Now()
@@ -76,7 +76,7 @@ func (w *Worker) startClock() error {
 	if err != nil {
 		return err
 	}
-	if boot == w.host.boot {
+	if boot == w.host.boot && !boot.IsZero() {
 		w.host.offset, w.host.from = offset, fromService
 		return nil
 	}
@@ -93,9 +93,15 @@ func (w *Worker) startClock() error {
 // not explain.
 const skewThatMatters = 2 * time.Second
 
+// tooSlow is an answer that tells the time no more, where half a sample is not longer.
+const tooSlow = 10 * time.Second
+
 // tellTime takes the service's time, in Unix seconds, that was true between two looks at
 // the boot clock. The readings that nobody vouched for are put in their places.
 func (w *Worker) tellTime(service int64, asked, answered time.Duration) error {
+	if answered-asked > max(w.sampleTime()/2, tooSlow) {
+		return nil // the host slept over its question: when this was true is not known
+	}
 	middle, slack := asked+(answered-asked)/2, skewThatMatters+answered-asked
 	said := time.Duration(service)*time.Second + 500*time.Millisecond // it tells whole seconds
 	wall := time.Duration(w.cfg.Now().UnixNano()) - answered          // the wall clock's offset

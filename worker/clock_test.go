@@ -262,3 +262,20 @@ func TestWrongClockNewDevices(t *testing.T) {
 	}
 	s.wantRules(second, proofs.Accepted)
 }
+
+// TestSleptOverQuestion suspends the host between a question and its answer: what the
+// answer says of the time was true hours ago, and is not believed.
+func TestSleptOverQuestion(t *testing.T) {
+	s := newStage(t)
+	s.skew = 10 * time.Hour
+	s.openWorker()
+	up := s.w.host.up()
+	must(t, s.w.tellTime(handTime.Load(), up-3*time.Hour, up))
+	if s.w.host.told {
+		t.Error("an answer of three hours ago told the time")
+	}
+	must(t, s.w.tellTime(handTime.Load(), up-time.Second, up))
+	if off := s.w.host.now().Sub(handNow()); !s.w.host.told || off.Abs() > time.Second {
+		t.Errorf("told %v, %s off", s.w.host.told, off)
+	}
+}
