@@ -193,6 +193,9 @@ func TestConflictsInOneBatch(t *testing.T) {
 	b.toSample(1, 0)
 	b.accept(other.uptime(1, 0, nil)) // what is named is known now
 	b.toSample(1, 1)
+	if _, err := b.Beacon(t.Context(), 1, 1); err != nil {
+		t.Fatal(err)
+	}
 	release := b.holdIntake()
 	var wg sync.WaitGroup
 	var mu sync.Mutex
