@@ -407,56 +407,6 @@ func TestOverload(t *testing.T) {
 	}
 }
 
-// A worker may send a day's statements at once, and then some in each sample; what others
-// send in its name does not count, and nobody else notices.
-func TestWorkerThatSendsTooMuch(t *testing.T) {
-	b := newBooks(t)
-	h, other := b.newHost("a", "gpu 0"), b.newHost("c", "gpu 1")
-	b.register(h, other)
-	b.toSample(1, 0)
-	e := h.uptime(1, 0, nil)
-	forged := e
-	forged.Signature[5] ^= 1
-	fill := func(e proofs.Envelope, n int) []Submitted {
-		list := make([]Submitted, n)
-		for i := range list {
-			list[i].Envelope = e
-		}
-		return list
-	}
-	b.submit(fill(forged, 1000)...)
-	for n := 0; n < burst; n += 512 {
-		for _, r := range b.submit(fill(e, 512)...) {
-			if r.Problem != nil {
-				t.Fatalf("refused after about %d: %v", n, r.Problem)
-			}
-		}
-	}
-	p := b.submit(statement(e))[0].Problem
-	if p == nil || p.Type != ProblemRateLimited || p.Status != 429 || p.Retry < time.Second {
-		t.Fatalf("after %d at once: %+v", burst, p)
-	}
-	b.accept(other.uptime(1, 0, nil))
-	b.goTo(b.now().Unix() + int64(p.Retry/time.Second) + 1)
-	if r := b.submit(statement(e))[0]; r.Status != Duplicate {
-		t.Errorf("after %s it is %s: %v", p.Retry, r.Status, r.Problem)
-	}
-}
-
-// Buckets that are full again take no memory.
-func TestBucketsAreForgotten(t *testing.T) {
-	var b buckets
-	now := time.Unix(1000, 0)
-	for i := range 50_000 {
-		b.sweep(now)
-		b.take(ionet.Key{byte(i), byte(i >> 8), 1}, now, time.Second, 10)
-		now = now.Add(time.Millisecond)
-	}
-	if len(b.due) > 4096 {
-		t.Errorf("%d are remembered, of which 1000 are not full", len(b.due))
-	}
-}
-
 // An epoch's rows leave with its book, and the space with them; what comes again is in
 // the book.
 func TestRowsLeaveWithTheirBook(t *testing.T) {

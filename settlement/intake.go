@@ -27,8 +27,7 @@ type intake struct {
 	facts     *facts
 	verifying stage // batch.go
 	storing   stage
-	admission admission // limits.go
-	buckets   buckets
+	admission admission    // limits.go
 	conflicts atomic.Int32 // batches that will find out what is new; batch.go
 	opened    atomic.Int64 // Unix nanoseconds: since when workers can present what this database lacks
 	budget    int64        // registryBudget

@@ -73,21 +73,38 @@ func (it *item) sample() uint16 {
 	return 0
 }
 
+// signedAs tells copies that are the same to the last byte. The id does not: one
+// statement may have many signatures, of which some are good.
+type signedAs struct {
+	id        ionet.Hash
+	signature [64]byte
+}
+
 // open parses the statements and gives each its arrival, verifies their signatures
-// together, and takes the acks that are presented. What it refuses has a problem.
+// together, those of copies once, and takes the acks that are presented. What it refuses
+// has a problem.
 func (s *Service) open(submitted []Submitted) []*item {
 	items, signed := make([]*item, len(submitted)), make([]*item, 0, len(submitted))
 	all, now := make([]item, len(submitted)), s.arrival()
+	seen, copies := make(map[signedAs]*item, len(submitted)), map[*item]*item{}
 	for i := range submitted {
 		it := &all[i]
 		it.envelope, it.id, it.arrival = submitted[i].Envelope, submitted[i].Envelope.ID(), now
 		items[i] = it
+		as := signedAs{it.id, it.envelope.Signature}
+		if same := seen[as]; same != nil {
+			copies[it] = same
+			continue
+		}
+		seen[as] = it
 		if it.body, it.problem = s.parse(&it.envelope); it.problem == nil {
 			signed = append(signed, it)
 		}
 	}
 	s.verify(signed)
-	s.limit(signed)
+	for it, same := range copies {
+		it.body, it.problem = same.body, same.problem
+	}
 	for i, sub := range submitted {
 		if it := items[i]; it.problem == nil && sub.Ack != nil {
 			it.problem = s.takeAck(it, sub.Ack)

@@ -22,7 +22,8 @@ type known struct {
 	providers   map[workerProvider]bool // an inventory of the worker names a delegation of the provider
 	bindings    map[ionet.UUID]ionet.Key
 	uptimes     map[workerSample]int         // uptime statements that are stored for a sample
-	frozen      uint64                       // last epoch that is frozen; read where prices are judged
+	registered  map[ionet.Key]int            // inventories of the worker that arrived in this epoch
+	frozen      uint64                       // last epoch that is frozen; read where something is of an epoch
 	policies    map[uint64]*emissions.Policy // in force at the epochs of prices
 	undecided   map[uint64]*Problem          // epochs of prices whose policy nobody knows yet
 	prices      map[observation]standing
@@ -59,7 +60,10 @@ type names struct {
 	inventories [][]byte
 	workers     [][]byte
 	uuids       [][]byte
-	uptimes     slots // of uptime statements, one element each
+	registering [][]byte // workers with an inventory
+	arriving    uint64   // epoch of what is not acked
+	uptimes     slots    // of uptime statements, one element each
+	ofEpoch     bool     // something is
 }
 
 func namesIn(items []*item) names {
@@ -67,6 +71,9 @@ func namesIn(items []*item) names {
 	for _, it := range items {
 		if !it.isUptime() {
 			n.epochs, n.ids = append(n.epochs, int64(it.epoch())), append(n.ids, it.id[:])
+		}
+		if n.ofEpoch = n.ofEpoch || it.ofEpoch(); !it.acked {
+			n.arriving = it.arrival.Epoch
 		}
 		signer := it.envelope.Signer[:]
 		switch b := it.body.(type) {
@@ -76,7 +83,7 @@ func namesIn(items []*item) names {
 			n.workers = append(n.workers, b.Worker[:])
 			n.uuids = append(n.uuids, b.Device[:])
 		case proofs.Inventory:
-			n.delegations = append(n.delegations, b.Delegation[:])
+			n.delegations, n.registering = append(n.delegations, b.Delegation[:]), append(n.registering, signer)
 			for i := range b.Devices {
 				n.uuids = append(n.uuids, b.Devices[i].UUID[:])
 			}
@@ -106,6 +113,9 @@ SELECT delegation, worker FROM delegation_workers WHERE delegation = ANY ($1::by
 const selectInventories = `
 SELECT id, worker, delegation, devices FROM inventories WHERE id = ANY ($1::bytea[])`
 
+const selectNewInventories = `
+SELECT worker, count(*) FROM inventories WHERE worker = ANY ($1::bytea[]) AND arrival_epoch = $2 GROUP BY worker`
+
 const selectWorkers = `SELECT key FROM workers WHERE key = ANY ($1::bytea[])`
 
 const selectProviders = `
@@ -119,7 +129,7 @@ const selectBindings = `SELECT uuid, worker FROM bindings WHERE uuid = ANY ($1::
 func (s *Service) lookUp(ctx context.Context, items []*item) (*known, error) {
 	k := &known{
 		delegations: map[ionet.Hash]delegationRow{}, inventories: map[ionet.Hash]inventoryRow{}, workers: map[ionet.Key]bool{},
-		providers: map[workerProvider]bool{}, bindings: map[ionet.UUID]ionet.Key{}, uptimes: map[workerSample]int{},
+		providers: map[workerProvider]bool{}, bindings: map[ionet.UUID]ionet.Key{}, uptimes: map[workerSample]int{}, registered: map[ionet.Key]int{},
 		policies: map[uint64]*emissions.Policy{}, undecided: map[uint64]*Problem{}, prices: map[observation]standing{},
 	}
 	if len(items) == 0 {
@@ -163,6 +173,12 @@ func (k *known) queue(b *pgx.Batch, n names) {
 	}
 	if len(n.inventories) > 0 {
 		b.Queue(selectInventories, n.inventories).Query(k.scanInventories)
+	}
+	if n.ofEpoch {
+		b.Queue(selectFrozen).QueryRow(func(row pgx.Row) error { return row.Scan(&k.frozen) })
+	}
+	if len(n.registering) > 0 {
+		b.Queue(selectNewInventories, n.registering, int64(n.arriving)).Query(k.scanRegistered)
 	}
 	if len(n.workers) > 0 {
 		b.Queue(selectWorkers, n.workers).Query(k.scanWorkers)
@@ -224,6 +240,16 @@ func (k *known) scanInventories(rows pgx.Rows) error {
 	return err
 }
 
+func (k *known) scanRegistered(rows pgx.Rows) error {
+	var worker []byte
+	var n int
+	_, err := pgx.ForEachRow(rows, []any{&worker, &n}, func() error {
+		k.registered[ionet.Key(worker)] = n
+		return nil
+	})
+	return err
+}
+
 func (k *known) scanWorkers(rows pgx.Rows) error {
 	var worker []byte
 	_, err := pgx.ForEachRow(rows, []any{&worker}, func() error {
@@ -272,6 +298,9 @@ func (k *known) learn(it *item) {
 	case proofs.Inventory:
 		k.inventories[it.id] = inventoryRow{worker: signer, delegation: b.Delegation, devices: len(b.Devices)}
 		k.workers[signer] = true
+		if !it.stored && !it.acked {
+			k.registered[signer]++
+		}
 	case *proofs.Uptime:
 		if !it.stored {
 			k.uptimes[it.slot()]++

@@ -39,7 +39,6 @@ func (b *books) inputsOf(all []proofs.Envelope, r *rand.Rand, perRequest int) io
 	for _, table := range []string{"inventory_devices", "inventories", "workers", "releases", "revocations", "delegation_workers", "delegations", "beacons", "statements", "uptimes"} {
 		b.exec(`DELETE FROM ` + table)
 	}
-	clear(b.intake.buckets.due) // no time passes here
 	in := map[ionet.Hash]bool{}
 	for len(in) < len(all) {
 		var next []proofs.Envelope

@@ -43,11 +43,6 @@ func (s *Service) lookUpPrices(ctx context.Context, items []*item, k *known) err
 	if len(fresh) == 0 {
 		return nil
 	}
-	var frozen int64
-	if err := s.front.QueryRow(ctx, selectFrozen).Scan(&frozen); err != nil {
-		return fmt.Errorf("read how far intake is frozen: %w", err)
-	}
-	k.frozen = uint64(frozen)
 	for _, it := range fresh {
 		e := it.epoch()
 		if _, known := k.policies[e]; known || e <= k.frozen || e > min(it.arrival.Epoch, s.intake.schedule.Epochs()) {

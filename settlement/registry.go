@@ -18,6 +18,12 @@ import (
 // prove equivocation, a third proves nothing more.
 const perSample = 2
 
+// maxInventories is how many new inventories of one worker are taken in an epoch. Each
+// takes from the budget that all registrations of the epoch share, and from its book: a
+// host whose devices look different in each sample would leave the others without. It is
+// no fence against who makes worker keys as he likes.
+const maxInventories = 32
+
 // judge holds a statement against what is known: the rules that make an honest
 // mistake an answer now instead of a refusal in the books. A statement with an
 // ack of ours passed them before; for it only what storing it needs is checked.
@@ -95,6 +101,9 @@ func (s *Service) judgeInventory(it *item, v proofs.Inventory, k *known) *Proble
 			return NewProblem(ProblemDeviceBound, fmt.Sprintf("body.devices[%d].uuid", i), "device %s is bound to worker %s until its provider releases it or it stays silent for %d epochs", device.UUID, bound, k.policy.BindingIdleEpochs)
 		}
 	}
+	if k.registered[worker] >= maxInventories {
+		return NewProblem(ProblemRateLimited, "signer", "worker %s has brought %d new inventories in this epoch, no more are taken: those that it has stay good", worker, maxInventories).after(max(beaconRetry, s.until(it.arrival.Epoch+1, 0)))
+	}
 	return nil
 }
 
@@ -105,6 +114,9 @@ func (s *Service) judgeUptime(it *item, u *proofs.Uptime, k *known) *Problem {
 	}
 	if p := s.checkSample(it, u); p != nil {
 		return p
+	}
+	if u.Epoch <= k.frozen {
+		return epochClosed(u.Epoch, k.frozen)
 	}
 	v, ok := k.inventories[u.Inventory]
 	if !ok {
