@@ -26,7 +26,7 @@ import (
 
 const (
 	ingestHosts  = 10_000
-	ingestRounds = 3
+	ingestRounds = 5
 	ingestBatch  = settlement.MaxSubmitted
 	ingestLines  = 512 // connections that send one statement at a time
 )

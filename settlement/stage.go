@@ -1,6 +1,9 @@
 package settlement
 
-import "sync"
+import (
+	"runtime"
+	"sync"
+)
 
 // stage is work that is done in batches: while its workers are busy, what comes is the
 // next batch. So one alone is worked on at once, and many share what a batch costs; no
@@ -28,6 +31,9 @@ func (g *stage) add(items []*item) {
 
 func (g *stage) run() {
 	for {
+		// Those who are ready to hand something over come first: where processors are
+		// scarce batches grow, and cost less.
+		runtime.Gosched()
 		batch := g.take()
 		if batch == nil {
 			return
