@@ -141,6 +141,41 @@ await visit({ hash: link(given.workers.slice(1, 2), `&payout=${given.other}&days
   assert.ok(await sign.isDisabled())
 })
 
+// A word for one wallet is none for another, however that one came in, and none for a
+// link that is opened again.
+await visit({ hash: link(given.workers.slice(1, 2), `&payout=${given.other}`), expected: unknown }, async ({ page, done, sign, connect }) => {
+  await connect()
+  const agree = page.getByLabel(/which is not the wallet that signs/), paid = page.locator('#paid')
+  const open = async hash => {
+    await page.evaluate(h => { location.hash = h }, hash)
+    await page.waitForFunction(() => !document.getElementById('agree').checked)
+  }
+  for (const payout of [given.workers[2], given.other, given.workers[2]]) {
+    await agree.check()
+    assert.ok(await sign.isEnabled())
+    await open(link(given.workers.slice(0, 1), `&payout=${payout}&days=400`))
+    await paid.getByText(payout).waitFor()
+    assert.ok(await sign.isDisabled())
+  }
+  await agree.check()
+  await open(link(given.workers.slice(0, 1), `&payout=${given.workers[2]}`))
+  assert.ok(await sign.isDisabled())
+  // What changes the field without a word to the page changes no mind either.
+  await agree.check()
+  await page.evaluate(other => { document.getElementById('payout').value = other }, given.other)
+  await page.getByLabel(/How many days/).fill('7')
+  assert.ok(!await agree.isChecked() && await sign.isDisabled())
+  await agree.check()
+  await page.evaluate(other => { document.getElementById('payout').value = other }, given.workers[2])
+  await sign.click()
+  assert.ok(!await agree.isChecked() && await sign.isDisabled() && await done.isHidden())
+  assert.deepEqual(await page.evaluate(() => window.asked), [])
+  await agree.check()
+  await sign.click()
+  await says(done, /^Done/)
+  assert.match((await page.evaluate(() => window.asked))[0], new RegExp(`Payout wallet: ${given.workers[2]}\n`))
+})
+
 // Links and fields that are wrong are told in words, and what is right stays.
 await visit({ hash: link([given.workers[1], given.workers[1].slice(1) + '0', '']), none: true, expected: unknown }, async ({ page, sign }) => {
   const bad = page.locator('#badworker')
