@@ -114,6 +114,9 @@ func (c *Client) Submit(ctx context.Context, list []Presented) ([]Result, error)
 // answerPerStatement is more bytes than the answer to one statement has.
 const answerPerStatement = 8 << 10
 
+// codingField is the field of refusals that the same body does not get uncompressed.
+const codingField = "Content-Encoding"
+
 // submit sends a body of n statements, compressed where that is worth it.
 func (c *Client) submit(ctx context.Context, body []byte, n int) (out Results, err error) {
 	r := call{
@@ -122,8 +125,12 @@ func (c *Client) submit(ctx context.Context, body []byte, n int) (out Results, e
 	}
 	r.body, r.coding = c.zip.compress(body)
 	err = c.json(ctx, r, &out)
-	if p := (*Problem)(nil); r.coding != "" && errors.As(err, &p) && p.Status == http.StatusUnsupportedMediaType {
-		c.zip.refused.Store(true)
+	p := (*Problem)(nil)
+	if r.coding != "" && errors.As(err, &p) && (p.Status == http.StatusUnsupportedMediaType || p.Field == codingField) {
+		// One that is short of decoders, or that finds it compressed too much, takes the next one.
+		if p.Status == http.StatusUnsupportedMediaType {
+			c.zip.refused.Store(true)
+		}
 		r.body, r.coding = body, ""
 		err = c.json(ctx, r, &out)
 	}

@@ -195,6 +195,9 @@ func refusal(resp *http.Response, body []byte) error {
 	if d, ok := retryAfter(resp.Header.Get("Retry-After"), time.Now()); ok {
 		p.RetryAfter = d
 	}
+	if p.Field == codingField {
+		return p // the same bytes fare no better, others may at once
+	}
 	switch resp.StatusCode {
 	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		return &errUnknown{cause: p, after: p.RetryAfter}

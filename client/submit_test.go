@@ -93,6 +93,44 @@ func TestCompressionRefused(t *testing.T) {
 	}
 }
 
+// A service that is short of decoders, or takes nothing that is compressed so much, gets
+// that body as it is, at once; the next one comes compressed again.
+func TestCompressionRefusedForNow(t *testing.T) {
+	list := statements(400)
+	for _, refused := range []Problem{
+		{Type: ProblemPrefix + Busy, Status: 429, Field: codingField, RetryAfter: time.Hour},
+		{Type: ProblemPrefix + BodyTooLarge, Status: 413, Field: codingField},
+	} {
+		var codings []string
+		api, asked := answering(t, func(w http.ResponseWriter, r *http.Request) {
+			if codings = append(codings, r.Header.Get("Content-Encoding")); r.Header.Get("Content-Encoding") == "" {
+				resultsFor(w, r)
+				return
+			}
+			w.Header().Set("Content-Type", ProblemMediaType)
+			w.WriteHeader(refused.Status)
+			json.NewEncoder(w).Encode(refused)
+		})
+		for range 2 {
+			if results, err := api.Submit(t.Context(), list); err != nil || len(results) != len(list) {
+				t.Fatalf("%d results, %v", len(results), err)
+			}
+		}
+		if got := strings.Join(codings, ","); got != "zstd,,zstd," || asked.Load() != 4 {
+			t.Errorf("after %d the codings are %q", refused.Status, got)
+		}
+	}
+	// Who is refused for another reason asks again as it asked before.
+	var codings []string
+	api, _ := answering(t, func(w http.ResponseWriter, r *http.Request) {
+		codings = append(codings, r.Header.Get("Content-Encoding"))
+		problem(429, Busy, "too many statements", "")(w, r)
+	})
+	if _, err := api.Submit(t.Context(), list); !IsProblem(err, Busy) || strings.Join(codings, ",") != "zstd,zstd,zstd,zstd" {
+		t.Errorf("%v after codings %q", err, codings)
+	}
+}
+
 // A service that read no further says so, and what it answered before is not lost.
 func TestSubmitInPart(t *testing.T) {
 	list := statements(3)
