@@ -19,6 +19,7 @@ import (
 type answers struct {
 	w     *bufio.Writer
 	to    http.ResponseWriter
+	in    *stream // what they answer
 	lines bool
 	n     int
 	text  []byte // of the last result, and memory for the next
@@ -27,9 +28,10 @@ type answers struct {
 
 // newAnswers begins the answer. One that is of several chunks goes out while the
 // request still comes in.
-func newAnswers(w http.ResponseWriter, r *http.Request, long bool) *answers {
-	a := &answers{w: bufio.NewWriterSize(w, 16<<10), to: w, lines: asksForLines(r)}
-	if long {
+func newAnswers(w http.ResponseWriter, r *http.Request, in *stream) *answers {
+	a := &answers{to: w, in: in, lines: asksForLines(r)}
+	a.w = bufio.NewWriterSize(a, 16<<10)
+	if !in.done() {
 		// HTTP/2 has it always. In HTTP/1 a connection whose request was not read to its
 		// end is of no more use, and we can't say so later.
 		_ = http.NewResponseController(w).EnableFullDuplex()
@@ -88,11 +90,33 @@ func (a *answers) write(line []byte) {
 	_, _ = a.w.Write(line)
 }
 
+// Write waits for who reads the answers. Of a body that was ended what is left goes out
+// as long as the connection lets it.
+func (a *answers) Write(b []byte) (n int, err error) {
+	a.waits(func() int {
+		n, err = a.to.Write(b)
+		return n
+	})
+	return n, err
+}
+
+// waits has f wait for the peer.
+func (a *answers) waits(f func() int) {
+	begun := a.in.body.begin(false)
+	if n := f(); begun {
+		a.in.body.came(n)
+	}
+}
+
 // flush hands out what was added.
 func (a *answers) flush() {
-	if a.w.Flush() == nil {
-		_ = http.NewResponseController(a.to).Flush()
+	if a.w.Flush() != nil {
+		return
 	}
+	a.waits(func() int {
+		_ = http.NewResponseController(a.to).Flush()
+		return 0
+	})
 }
 
 // end ends the answer. The problem says why the rest of the stream was not read.

@@ -19,7 +19,9 @@ func TestAcksAreWrittenAsJSON(t *testing.T) {
 		ids = append(ids, ionet.HashOf([]byte{byte(i), byte(i >> 8)}))
 	}
 	rec := httptest.NewRecorder()
-	a := newAnswers(rec, httptest.NewRequest("POST", "/", nil), false)
+	in := streamOf(newGates(), nil)
+	in.ended = true
+	a := newAnswers(rec, httptest.NewRequest("POST", "/", nil), in)
 	want := client.Results{}
 	for i, ack := range proofs.SignAcks(ionet.Hash{1}, keyOf("service"), proofs.Arrival{Epoch: 3, Sample: 4}, ids) {
 		r := settlement.Result{ID: ids[i], Status: []settlement.Status{settlement.Accepted, settlement.Duplicate}[i%2], Ack: ack}

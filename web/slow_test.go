@@ -24,6 +24,16 @@ func (h *house) openFor(wait time.Duration) {
 	h.url = server.URL
 }
 
+// openGates serves the same service with all patience, and returns what bounds its bodies.
+func (h *house) openGates() *gates {
+	h.t.Helper()
+	serving := newHandler(Config{Service: h.service, Files: h.folder, BodyWait: time.Minute})
+	server := httptest.NewServer(serving.routes())
+	h.t.Cleanup(server.Close)
+	h.url = server.URL
+	return serving.gates
+}
+
 // A sender that stops in the middle is told so, keeps no place, and is answered for
 // what it sent before; others are served meanwhile.
 func TestSlowBodies(t *testing.T) {
@@ -95,7 +105,8 @@ func (h *house) stall(t *testing.T, coding string, before []byte) net.Conn {
 // Who asks for much memory waits for others who do, and nobody else does.
 func TestLargeWindowsAreFew(t *testing.T) {
 	h := open(t)
-	h.openFor(time.Minute)
+	g := h.openGates()
+	g.slowGrace, g.roomGrace = time.Minute, time.Minute // they are not late yet
 	e := h.strangers(1)[0]
 	var conns []net.Conn
 	for range largeDecoders {
@@ -135,11 +146,7 @@ func TestLargeWindowsAreFew(t *testing.T) {
 // come again, and a host with its one statement is served as ever.
 func TestLargeBodiesAreBounded(t *testing.T) {
 	h := open(t)
-	serving := newHandler(Config{Service: h.service, Files: h.folder, BodyWait: time.Minute})
-	serving.gates.freeLarge.Store(6 << 20)
-	server := httptest.NewServer(serving.routes())
-	t.Cleanup(server.Close)
-	h.url = server.URL
+	h.openGates().free[largeBytes] = 6 << 20
 	big := bytes.Repeat([]byte{7}, 600<<10)
 	big[97], big[98] = 0xff, 0xff // the first envelope is a whole one, and so on
 	before, away := heap(), 0

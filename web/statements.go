@@ -45,7 +45,7 @@ func (h *handler) statements(w http.ResponseWriter, r *http.Request) {
 		wireProblem(results[0].Problem).write(w)
 		return
 	}
-	t := taking{h: h, in: in, out: newAnswers(w, r, !in.done())}
+	t := taking{h: h, in: in, out: newAnswers(w, r, in)}
 	t.answer(results)
 	t.rest(r)
 	t.out.end(t.problem)
@@ -129,7 +129,7 @@ func (h *handler) midway(err error) *problem {
 	if p := h.unavailable(err); p.Kind() != client.Internal {
 		return p
 	}
-	return busy("the service could not take the statement: send it again in a moment")
+	return busy("", "the service could not take the statement: send it again in a moment")
 }
 
 func wireRefusal(r *settlement.Result) client.Result {
@@ -154,9 +154,18 @@ func (h *handler) openStream(w http.ResponseWriter, r *http.Request) (*stream, *
 		_ = conn.SetWriteDeadline(time.Now().Add(h.bodyWait + defaultBodyWait))
 	}
 	begin()
-	b, p := h.gates.openBody(r)
+	end := func(read bool) {
+		past := time.Unix(1, 0)
+		_ = conn.SetReadDeadline(past)
+		if read { // it is still to be told why
+			past = time.Now().Add(endedWait)
+		}
+		_ = conn.SetWriteDeadline(past)
+	}
+	b, p := openBody(r, h.gates.newHolder(r.Body, end))
 	if p != nil {
+		b.close()
 		return nil, p
 	}
-	return &stream{body: b, gates: h.gates, begin: begin, first: true}, nil
+	return &stream{body: b, begin: begin, first: true}, nil
 }

@@ -31,10 +31,9 @@ const envelopeHead = 1 + 32 + 64 + 2
 // stream reads envelopes back to back, a chunk of statements at a time.
 type stream struct {
 	body  *body
-	gates *gates
 	begin func()   // a chunk begins: its time runs
 	buf   []byte   // read and not yet handed on
-	held  int      // taken of the gates' budget for buf
+	held  int      // bytes that the body holds for buf
 	out   int      // and for the chunk that was handed on last
 	ended bool     // nothing comes after buf
 	first bool     // no chunk was handed on yet
@@ -46,8 +45,6 @@ type stream struct {
 func (s *stream) done() bool { return s.ended && len(s.buf) == 0 && s.late == nil }
 
 func (s *stream) close() {
-	s.gates.give(s.held)
-	s.gates.give(s.out)
 	s.held, s.out = 0, 0
 	s.body.close()
 }
@@ -55,18 +52,20 @@ func (s *stream) close() {
 // next returns the statements that come next, each with the ack that follows it: at
 // most client.MaxStatements, and more than client.MaxBody bytes only by the last of
 // them; none at the end. The problem says why nothing comes after them. Of a body
-// whose first chunk is not whole nothing is returned. A chunk's memory counts as taken
-// until the next one is asked for.
+// whose first chunk is not whole nothing is returned, nor of one that makes room for
+// others. A chunk's memory counts as taken until the next one is asked for.
 func (s *stream) next() ([]settlement.Submitted, *problem) {
 	s.begin()
-	s.gates.give(s.out)
-	s.out = 0
+	s.body.anew()
+	s.drop(&s.out)
 	if s.late != nil {
 		return nil, s.late
 	}
 	c := chunk{s: s}
 	p := c.fill()
-	if p != nil && s.first {
+	if p != nil && (s.first || s.body.madeRoom()) {
+		s.buf = nil
+		s.close() // somebody waits for it
 		return nil, p
 	}
 	s.first = false
@@ -86,16 +85,30 @@ func (s *stream) next() ([]settlement.Submitted, *problem) {
 	return list, p
 }
 
+// bytesOf is what a buffer of n bytes is of.
+func bytesOf(n int) kind {
+	if n <= smallBody {
+		return smallBytes
+	}
+	return largeBytes
+}
+
+// drop gives back the bytes of a buffer.
+func (s *stream) drop(n *int) {
+	s.body.give(bytesOf(*n), *n)
+	*n = 0
+}
+
 // grow makes room for n more bytes.
 func (s *stream) grow(n int) *problem {
 	if len(s.buf)+n <= cap(s.buf) {
 		return nil
 	}
 	size := max(min(2*cap(s.buf), fullChunk), len(s.buf)+n, firstRead)
-	if !s.gates.take(size) {
-		return busy("too many statements are coming in: send them again in a moment")
+	if !s.body.take(bytesOf(size), size) {
+		return busy("", "too many statements are coming in: send them again in a moment")
 	}
-	s.gates.give(s.held)
+	s.drop(&s.held)
 	s.held = size
 	s.buf = append(make([]byte, 0, size), s.buf...)
 	return nil
@@ -166,9 +179,9 @@ func sizeOf(b []byte) (size int, kind proofs.Kind, whole bool) {
 	return size, kind, len(b) >= size
 }
 
-// busy asks to come again.
-func busy(detail string) *problem {
-	p := settlement.NewProblem(settlement.ProblemBusy, "", "%s", detail)
+// busy asks to come again, without the field if it names one.
+func busy(field, detail string) *problem {
+	p := settlement.NewProblem(settlement.ProblemBusy, field, "%s", detail)
 	p.Retry = busyRetry
 	return wireProblem(p)
 }

@@ -34,9 +34,8 @@ func (p *pieces) Read(b []byte) (int, error) {
 }
 
 func streamOf(g *gates, r io.Reader) *stream {
-	b := &body{sent: counted{r: r}, close: func() {}}
-	b.r = &b.sent
-	return &stream{body: b, gates: g, begin: func() {}, first: true}
+	from := g.newHolder(r, func(bool) {})
+	return &stream{body: &body{holder: from, r: from}, begin: func() {}, first: true}
 }
 
 // drawBody draws statements, some with an ack, that sum up to a few chunks.
@@ -122,7 +121,7 @@ func TestStreamChunks(t *testing.T) {
 }
 
 func (g *gates) empty() bool {
-	return g.freeSmall.Load() == smallBudget && g.freeLarge.Load() == largeBudget
+	return g.free == newGates().free && len(g.waiting) == 0
 }
 
 // wholeOf returns the whole envelopes at the front of b.
@@ -142,7 +141,7 @@ func TestStreamWithoutMemory(t *testing.T) {
 	e := proofs.Envelope{Kind: 1, Body: make([]byte, 60_000)}
 	one := e.Append(nil)
 	for name, c := range map[string]struct {
-		free  int64
+		free  int
 		count int
 		first bool
 	}{
@@ -152,23 +151,23 @@ func TestStreamWithoutMemory(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := newGates()
-			g.freeLarge.Store(c.free)
+			g.free[largeBytes] = c.free
 			in := streamOf(g, bytes.NewReader(bytes.Repeat(one, c.count)))
 			list, p := in.next()
 			if (p != nil) != c.first {
 				t.Fatalf("the first chunk has %d statements and %v", len(list), p)
 			}
-			others := int64(0)
+			others := 0
 			if !c.first {
-				others = g.freeLarge.Swap(0)
+				others, g.free[largeBytes] = g.free[largeBytes], 0
 				_, p = in.next()
 			}
 			if p == nil || p.Kind() != client.Busy || p.Status != http.StatusTooManyRequests || p.RetryAfter != busyRetry || p.headers.Get("Retry-After") != "1" {
 				t.Errorf("it ends with %+v", p)
 			}
 			in.close()
-			if got := g.freeLarge.Load() + others; got != c.free || g.freeSmall.Load() != smallBudget {
-				t.Errorf("%d and %d bytes stay taken", c.free-got, smallBudget-g.freeSmall.Load())
+			if got := g.free[largeBytes] + others; got != c.free || g.free[smallBytes] != smallBudget {
+				t.Errorf("%d and %d bytes stay taken", c.free-got, smallBudget-g.free[smallBytes])
 			}
 		})
 	}
