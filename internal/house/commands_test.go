@@ -26,9 +26,10 @@ type proof struct {
 
 // documented holds every command of a ```sh block in any *.md file of the repository.
 var documented = map[string]proof{
-	"make demo":  {test: "internal/demo TestDemo"},
-	"make test":  {exempt: "it runs this test"},
-	"make bench": {exempt: "benchmarks are no tests, and take minutes"},
+	"make demo":               {test: "internal/demo TestDemo"},
+	"make test":               {exempt: "it runs this test"},
+	"make bench":              {exempt: "benchmarks are no tests, and take minutes"},
+	"make bench BENCH=Ingest": {exempt: "benchmarks are no tests, and take minutes"},
 	"go run ./internal/payoutbench -payees 1000000 -naive 4000 -lanes 64": {exempt: "benchmarks are no tests, and take minutes"},
 	"ionetd genesis --help":   {run: true},
 	"ionetd serve --help":     {run: true},
