@@ -30,7 +30,11 @@ type answers struct {
 // request still comes in.
 func newAnswers(w http.ResponseWriter, r *http.Request, in *stream) *answers {
 	a := &answers{to: w, in: in, lines: asksForLines(r)}
-	a.w = bufio.NewWriterSize(a, 16<<10)
+	size := 16 << 10
+	if in.done() {
+		size = min(size, 1<<10*max(in.count, 1)) // most hosts send one statement at a time
+	}
+	a.w = bufio.NewWriterSize(a, size)
 	if !in.done() {
 		// HTTP/2 has it always. In HTTP/1 a connection whose request was not read to its
 		// end is of no more use, and we can't say so later.

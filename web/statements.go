@@ -73,7 +73,9 @@ func (t *taking) answer(results []settlement.Result) {
 			t.noise++
 		}
 	}
-	t.out.flush()
+	if !t.in.done() { // or it goes out with the end
+		t.out.flush()
+	}
 }
 
 // rest takes the chunks after the first.
