@@ -148,6 +148,11 @@ func (r *run) amnesia(ctx context.Context) (string, error) {
 			}
 		}
 	}
+	// The pass may have seen an epoch sealed and paid what it brought: the debts of the
+	// database that goes were debts.
+	if err := r.look(ctx); err != nil {
+		return "", err
+	}
 	outcome := fmt.Sprintf("%s, %s, %d forgotten", did, passed, len(r.forgotten))
 	if err := r.swap(ctx, name, r.database); err != nil {
 		return "", err
