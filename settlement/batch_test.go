@@ -94,6 +94,11 @@ func TestTogetherAsAlone(t *testing.T) {
 	slow := fast.on(fast.copyDatabase())
 	for k := uint64(1); k <= 5; k++ {
 		fast.toSample(k, testSamples-1)
+		for sample := range uint16(testSamples) { // few at once may bring blocks that nobody handed out
+			if _, err := fast.Beacon(t.Context(), k, sample); err != nil {
+				t.Fatal(err)
+			}
+		}
 		requests := make([][][]Submitted, len(hosts)) // of each host, one after the other
 		for i, h := range hosts {
 			r := rand.New(rand.NewPCG(k, uint64(i)))
@@ -356,6 +361,9 @@ func TestOverload(t *testing.T) {
 	var all []Submitted
 	for sample := range uint16(testSamples) {
 		b.toSample(1, sample)
+		if _, err := b.Beacon(t.Context(), 1, sample); err != nil {
+			t.Fatal(err)
+		}
 		for _, h := range hosts {
 			all = append(all, Submitted{Envelope: h.uptime(1, sample, nil)})
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -15,15 +16,12 @@ import (
 	"github.com/ionet-settlement/ionet/proofs"
 )
 
-// maxLookups bounds the blocks that one request may make us read from the
-// chain: workers of ours name beacons that we handed out.
-const maxLookups = 16
-
 // beaconCache remembers the last beacon that Beacon found, and makes one look-up
 // of all calls that come in while it runs: each worker asks each sample.
 type beaconCache struct {
 	flights singleflight.Group
 	reading chan struct{} // held while the chain is read: so many reads at once at most
+	readers atomic.Int32  // requests with statements that read, or wait for it; lookups.go
 	mu      sync.Mutex
 	sample  sampleOf
 	answer  proofs.Beacon
@@ -115,7 +113,7 @@ func (s *Service) Beacon(ctx context.Context, epoch uint64, sample uint16) (proo
 		// The look-up is for all who wait: it does not end with the first of them.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), beaconTimeout)
 		defer cancel()
-		return s.findBeacon(ctx, at, true)
+		return s.findBeacon(ctx, at)
 	})
 	select {
 	case <-ctx.Done():
@@ -145,33 +143,53 @@ func notReady(at sampleOf, wait time.Duration) *Problem {
 	return NewProblem(ProblemBeaconNotReady, "sample", "%s has no finalized block yet", at).after(max(wait, beaconRetry))
 }
 
-// findBeacon returns the sample's block from the table or the chain; keep says
-// whether to store it, as one that is handed out must be.
-func (s *Service) findBeacon(ctx context.Context, at sampleOf, keep bool) (proofs.Beacon, error) {
-	rows, err := s.front.Query(ctx, selectBeacon, int64(at.epoch), int32(at.sample))
-	if err != nil {
-		return proofs.Beacon{}, fmt.Errorf("read the beacon of %s: %w", at, err)
-	}
-	found := map[uint64]proofs.Beacon{}
-	if err := scanBeacons(found)(rows); err != nil {
-		return proofs.Beacon{}, fmt.Errorf("read the beacon of %s: %w", at, err)
-	}
-	for _, b := range found {
-		return b, nil
-	}
-	// A closed epoch needs no more beacons; anybody may ask, and each look-up is
-	// many calls of the chain.
-	var frozen int64
-	if err := s.front.QueryRow(ctx, selectFrozen).Scan(&frozen); err != nil {
-		return proofs.Beacon{}, fmt.Errorf("read how far intake is frozen: %w", err)
-	}
-	if at.epoch <= uint64(frozen) {
-		return proofs.Beacon{}, NewProblem(ProblemEpochClosed, "epoch", "epoch %d is closed: its books are made, the next is %d", at.epoch, frozen+1)
+// findBeacon returns the sample's block from the table, or from the chain: then it is
+// stored, as one that is handed out must be.
+func (s *Service) findBeacon(ctx context.Context, at sampleOf) (proofs.Beacon, error) {
+	if b, ok, err := s.storedBeacon(ctx, at); err != nil || ok {
+		return b, err
 	}
 	if err := s.intake.beacons.enter(ctx); err != nil {
 		return proofs.Beacon{}, NewProblem(ProblemBusy, "sample", "too many samples are asked for at once").after(beaconRetry)
 	}
 	defer s.intake.beacons.leave()
+	b, err := s.readBeacon(ctx, at)
+	if err != nil {
+		return proofs.Beacon{}, err
+	}
+	if _, err := s.front.Exec(ctx, insertBeacons, []int64{int64(b.Slot)}, [][]byte{b.Hash[:]}, []int64{b.Time}, []int64{int64(at.epoch)}, []int32{int32(at.sample)}); err != nil {
+		return proofs.Beacon{}, fmt.Errorf("store the beacon of %s: %w", at, err)
+	}
+	return b, nil
+}
+
+// storedBeacon returns the sample's block as the table has it. Of a closed epoch that
+// has none it is a Problem: no more are needed there, anybody may ask, and each look-up
+// is many calls of the chain.
+func (s *Service) storedBeacon(ctx context.Context, at sampleOf) (b proofs.Beacon, ok bool, err error) {
+	rows, err := s.front.Query(ctx, selectBeacon, int64(at.epoch), int32(at.sample))
+	if err != nil {
+		return b, false, fmt.Errorf("read the beacon of %s: %w", at, err)
+	}
+	found := map[uint64]proofs.Beacon{}
+	if err := scanBeacons(found)(rows); err != nil {
+		return b, false, fmt.Errorf("read the beacon of %s: %w", at, err)
+	}
+	for _, b := range found {
+		return b, true, nil
+	}
+	var frozen int64
+	if err := s.front.QueryRow(ctx, selectFrozen).Scan(&frozen); err != nil {
+		return b, false, fmt.Errorf("read how far intake is frozen: %w", err)
+	}
+	if at.epoch <= uint64(frozen) {
+		return b, false, NewProblem(ProblemEpochClosed, "epoch", "epoch %d is closed: its books are made, the next is %d", at.epoch, frozen+1)
+	}
+	return b, false, nil
+}
+
+// readBeacon returns the sample's block as the chain has it.
+func (s *Service) readBeacon(ctx context.Context, at sampleOf) (proofs.Beacon, error) {
 	start := s.clock.SampleStart(at.epoch, at.sample)
 	block, err := s.cfg.Chain.BlockAt(ctx, start, start+s.clock.SampleSeconds())
 	switch {
@@ -182,14 +200,7 @@ func (s *Service) findBeacon(ctx context.Context, at sampleOf, keep bool) (proof
 	case err != nil:
 		return proofs.Beacon{}, fmt.Errorf("find the beacon of %s: %w", at, err)
 	}
-	b := proofs.Beacon{Slot: block.Slot, Hash: block.Hash, Time: block.Time}
-	if !keep {
-		return b, nil
-	}
-	if _, err := s.front.Exec(ctx, insertBeacons, []int64{int64(b.Slot)}, [][]byte{b.Hash[:]}, []int64{b.Time}, []int64{int64(at.epoch)}, []int32{int32(at.sample)}); err != nil {
-		return proofs.Beacon{}, fmt.Errorf("store the beacon of %s: %w", at, err)
-	}
-	return b, nil
+	return proofs.Beacon{Slot: block.Slot, Hash: block.Hash, Time: block.Time}, nil
 }
 
 func scanBeacons(into map[uint64]proofs.Beacon) func(pgx.Rows) error {
@@ -225,7 +236,8 @@ func (s *Service) checkBeacons(ctx context.Context, items []*item) error {
 	if err := scanBeacons(stored)(rows); err != nil {
 		return fmt.Errorf("read beacons: %w", err)
 	}
-	l := lookups{s: s, done: map[uint64]lookup{}, samples: map[sampleOf]proofs.Beacon{}}
+	l := s.newLookups()
+	defer l.leave()
 	for _, it := range items {
 		u, ok := it.body.(*proofs.Uptime)
 		if !ok || it.problem != nil || it.stored {
@@ -233,7 +245,7 @@ func (s *Service) checkBeacons(ctx context.Context, items []*item) error {
 		}
 		b, ok := stored[u.BeaconSlot]
 		if !ok {
-			if b, it.problem, err = l.block(ctx, u); err != nil {
+			if b, it.problem, err = l.block(ctx, it); err != nil {
 				return fmt.Errorf("check beacons: %w", err)
 			}
 			if it.problem != nil {
@@ -257,104 +269,6 @@ func (s *Service) checkBeacon(u *proofs.Uptime, b proofs.Beacon) *Problem {
 		return NewProblem(ProblemStaleBeacon, "body.beacon_slot", "the block of slot %d has time %d, which is not in sample %d of epoch %d", u.BeaconSlot, b.Time, u.Sample, u.Epoch)
 	}
 	return nil
-}
-
-// lookups reads blocks of one request from the chain, each slot once.
-type lookups struct {
-	s       *Service
-	done    map[uint64]lookup
-	samples map[sampleOf]proofs.Beacon
-	asked   int // samples
-}
-
-type lookup struct {
-	beacon  proofs.Beacon
-	problem *Problem
-}
-
-// block returns the block whose slot u names, read from the chain where it is
-// near the one that we hand out for the sample: an honest worker names none far
-// from it, and so an outsider can't make us read the whole chain.
-func (l *lookups) block(ctx context.Context, u *proofs.Uptime) (proofs.Beacon, *Problem, error) {
-	slot := u.BeaconSlot
-	if d, ok := l.done[slot]; ok {
-		return d.beacon, d.problem, nil
-	}
-	if d, ok := l.s.intake.beacons.block(slot); ok {
-		return d.beacon, d.problem, nil
-	}
-	if len(l.done) == maxLookups {
-		return proofs.Beacon{}, NewProblem(ProblemBusy, "body.beacon_slot", "the statements of one request name more than %d blocks that are not known here: send fewer at once", maxLookups).after(beaconRetry), nil
-	}
-	ours, problem, err := l.ours(ctx, sampleOf{u.Epoch, u.Sample})
-	if err != nil || problem != nil {
-		return proofs.Beacon{}, problem, err
-	}
-	if slot == ours.Slot {
-		l.done[slot] = lookup{beacon: ours}
-		return ours, nil, nil
-	}
-	if far := uint64(nearSlots + nearSlotsPerSecond*l.s.clock.SampleSeconds()); slot > ours.Slot+far || slot+far < ours.Slot {
-		return proofs.Beacon{}, NewProblem(ProblemForeignBeacon, "body.beacon_slot", "slot %d is too far from the block of this sample in slot %d: take the beacon that this service hands out", slot, ours.Slot), nil
-	}
-	return l.read(ctx, slot)
-}
-
-// ours returns the block of a sample that Beacon would hand out.
-func (l *lookups) ours(ctx context.Context, at sampleOf) (proofs.Beacon, *Problem, error) {
-	if b, ok := l.samples[at]; ok {
-		return b, nil, nil
-	}
-	if l.asked == maxLookups {
-		return proofs.Beacon{}, NewProblem(ProblemBusy, "body.sample", "the statements of one request name blocks of more than %d samples that are not known here: send fewer at once", maxLookups).after(beaconRetry), nil
-	}
-	l.asked++
-	b, err := l.s.findBeacon(ctx, at, false)
-	var p *Problem
-	if errors.As(err, &p) {
-		named := *p
-		named.Field = "body." + p.Field
-		return b, &named, nil
-	}
-	if err == nil {
-		l.samples[at] = b
-	}
-	return b, nil, err
-}
-
-// Slots that are no farther than this from a sample's block may be of the same
-// sample; the cluster makes 2.5 a second.
-const (
-	nearSlots          = 64
-	nearSlotsPerSecond = 10
-)
-
-// read asks the chain for the block of a slot.
-func (l *lookups) read(ctx context.Context, slot uint64) (proofs.Beacon, *Problem, error) {
-	cache := &l.s.intake.beacons
-	wait, cancel := context.WithTimeout(ctx, beaconRetry)
-	defer cancel()
-	if cache.enter(wait) != nil {
-		return proofs.Beacon{}, NewProblem(ProblemBusy, "body.beacon_slot", "too many blocks that are not known here are asked for at once: take the beacon that this service hands out").after(beaconRetry), nil
-	}
-	defer cache.leave()
-	var d lookup
-	block, err := l.s.cfg.Chain.Block(ctx, slot)
-	final := true
-	switch {
-	case errors.Is(err, rpc.ErrSkipped), errors.Is(err, rpc.ErrNotFound):
-		d.problem = NewProblem(ProblemForeignBeacon, "body.beacon_slot", "slot %d has no finalized block", slot)
-	case errors.Is(err, rpc.ErrNotYet):
-		d.problem, final = NewProblem(ProblemForeignBeacon, "body.beacon_slot", "slot %d is not finalized yet", slot).after(beaconRetry), false
-	case err != nil:
-		return proofs.Beacon{}, nil, err
-	}
-	d.beacon = proofs.Beacon{Slot: block.Slot, Hash: block.Hash, Time: block.Time}
-	l.done[slot] = d
-	if final {
-		cache.remember(slot, d)
-	}
-	return d.beacon, d.problem, nil
 }
 
 // queueBeacons stores the blocks that were read from the chain for items.

@@ -127,9 +127,10 @@ func TestChainOutageRefusesNobody(t *testing.T) {
 func TestLookupsAreBounded(t *testing.T) {
 	b := newBooks(t)
 	b.toSample(1, 5)
-	l := lookups{s: b.Service, done: map[uint64]lookup{}, samples: map[sampleOf]proofs.Beacon{}}
+	l := b.newLookups()
+	defer l.leave()
 	for n := range uint64(maxLookups + 3) {
-		_, p, err := l.block(t.Context(), &proofs.Uptime{Epoch: 1, Sample: 5, BeaconSlot: b.node.Slot() - 1 - n})
+		_, p, err := l.block(t.Context(), &item{body: &proofs.Uptime{Epoch: 1, Sample: 5, BeaconSlot: b.node.Slot() - 1 - n}})
 		if err != nil {
 			t.Fatal(err)
 		}

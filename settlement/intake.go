@@ -94,18 +94,20 @@ func (s *Service) Submit(ctx context.Context, submitted []Submitted) ([]Result, 
 	if len(submitted) > MaxSubmitted {
 		return nil, NewProblem(ProblemTooManyStatements, "", "a request holds at most %d statements, this one %d", MaxSubmitted, len(submitted))
 	}
-	release, p := s.intake.admission.enter(submitted)
+	hand, p := s.intake.admission.enter(submitted)
 	if p != nil {
 		s.metrics.statements.WithLabelValues(p.Type).Add(float64(len(submitted)))
 		return nil, p
 	}
-	defer release()
+	defer hand.leave()
 	items := s.open(submitted)
 	fresh := distinct(items)
+	hand.keep(len(fresh))
 	if err := s.storeTogether(s.quick(fresh)); err != nil {
 		return nil, fmt.Errorf("submit: %w", err)
 	}
 	left := slices.DeleteFunc(slices.Clone(fresh), func(it *item) bool { return it.ack != nil || it.problem != nil })
+	hand.keep(len(left))
 	if err := s.submitAlone(ctx, left); err != nil {
 		return nil, fmt.Errorf("submit: %w", err)
 	}
