@@ -10,6 +10,8 @@
 // What a sender can make us hold is bounded: a chunk of a thousand statements for each
 // body, as many bytes as were sent of it, and a budget for all together; a body that
 // is slow, endless or a bomb ends with a problem, after the answers to what came whole.
+// Where the budget is spent, the senders that keep us waiting, or take no answers, make
+// room for others, the latest first: who stands still keeps nobody out.
 //
 // /delegate is a page that has a provider's wallet sign a delegation. It runs one script
 // that the policy names by its hash, renders the text by itself, and hands in nothing

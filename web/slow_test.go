@@ -27,7 +27,7 @@ func (h *house) openFor(wait time.Duration) {
 // openGates serves the same service with all patience, and returns what bounds its bodies.
 func (h *house) openGates() *gates {
 	h.t.Helper()
-	serving := newHandler(Config{Service: h.service, Files: h.folder, BodyWait: time.Minute})
+	serving := newHandler(Config{Service: h.service, Files: h.folder, BodyWait: time.Hour})
 	server := httptest.NewServer(serving.routes())
 	h.t.Cleanup(server.Close)
 	h.url = server.URL
@@ -89,11 +89,17 @@ func slow(t *testing.T, h *house, coding string, before []byte) *http.Response {
 // stall sends these bytes of a body and no more.
 func (h *house) stall(t *testing.T, coding string, before []byte) net.Conn {
 	t.Helper()
+	return h.stallOf(t, coding, before, 900_000)
+}
+
+// stallOf is stall of a body that says it has so many bytes.
+func (h *house) stallOf(t *testing.T, coding string, before []byte, size int) net.Conn {
+	t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(h.url, "http://"))
 	check(t, err)
 	t.Cleanup(func() { conn.Close() })
-	head := fmt.Sprintf("POST /v1/statements HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\n%s: %s\r\nContent-Length: 900000\r\n",
-		client.StatementsMediaType, client.NetworkHeader, client.NetworkText(h.network.ID()))
+	head := fmt.Sprintf("POST /v1/statements HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\n%s: %s\r\nContent-Length: %d\r\n",
+		client.StatementsMediaType, client.NetworkHeader, client.NetworkText(h.network.ID()), size)
 	if coding != "" {
 		head += "Content-Encoding: " + coding + "\r\n"
 	}

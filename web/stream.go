@@ -56,7 +56,9 @@ func (s *stream) close() {
 // others. A chunk's memory counts as taken until the next one is asked for.
 func (s *stream) next() ([]settlement.Submitted, *problem) {
 	s.begin()
-	s.body.anew()
+	if !s.first {
+		s.body.anew()
+	}
 	s.drop(&s.out)
 	if s.late != nil {
 		return nil, s.late
