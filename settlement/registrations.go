@@ -1,10 +1,14 @@
 package settlement
 
 import (
+	"context"
 	"crypto/rand"
+	"errors"
+	"fmt"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/proofs"
 )
 
@@ -152,3 +156,65 @@ func (g *registrations) add(it *item) {
 		}
 	}
 }
+
+// registryBudget is how many bytes of delegations and inventories may arrive in
+// one epoch. They cost their senders nothing; books and tables have a size.
+const registryBudget = 32 << 20
+
+const spendBudget = `
+INSERT INTO registered (epoch, bytes) VALUES ($1, $2)
+ON CONFLICT (epoch) DO UPDATE SET bytes = registered.bytes + excluded.bytes
+WHERE registered.bytes + excluded.bytes <= $3
+RETURNING bytes`
+
+// spend takes what the delegations and inventories among items need from their
+// epoch's budget. Where too little is left it refuses them, and what names them,
+// and returns the others. What we acked before is let in without.
+func (s *Service) spend(ctx context.Context, tx pgx.Tx, items []*item) ([]*item, error) {
+	size, epoch := 0, uint64(0)
+	fresh := map[ionet.Hash]bool{}
+	for _, it := range items {
+		if k := it.envelope.Kind; !it.acked && (k == proofs.KindDelegation || k == proofs.KindInventory) {
+			size, epoch, fresh[it.id] = size+len(it.envelope.Body), it.arrival.Epoch, true
+		}
+	}
+	if size == 0 {
+		return items, nil
+	}
+	var spent int64
+	err := tx.QueryRow(ctx, spendBudget, int64(epoch), int64(size), s.intake.budget).Scan(&spent)
+	if err == nil {
+		return items, nil
+	}
+	if !errors.Is(err, pgx.ErrNoRows) {
+		return nil, fmt.Errorf("spend the epoch's budget of registrations: %w", err)
+	}
+	left := make([]*item, 0, len(items))
+	for _, it := range items {
+		if fresh[it.id] || isAbout(it, fresh) {
+			it.problem = NewProblem(ProblemBusy, "", "epoch %d takes no more new delegations and inventories: send it again in the next", epoch).after(max(beaconRetry, s.until(epoch+1, 0)))
+			continue
+		}
+		left = append(left, it)
+	}
+	return left, nil
+}
+
+// isAbout reports whether a statement names one of ids.
+func isAbout(it *item, ids map[ionet.Hash]bool) bool {
+	switch b := it.body.(type) {
+	case proofs.Revocation:
+		return ids[b.Delegation]
+	case proofs.Inventory:
+		return ids[b.Delegation]
+	case *proofs.Uptime:
+		return ids[b.Inventory] || ids[b.Delegation]
+	}
+	return false
+}
+
+// maxInventories is how many new inventories of one worker are taken in an epoch. Each
+// takes from the budget that all registrations of the epoch share, and from its book: a
+// host whose devices look different in each sample would leave the others without. It is
+// no fence against who makes worker keys as he likes.
+const maxInventories = 32
