@@ -301,10 +301,6 @@ func (k *known) learn(it *item) {
 		if !it.stored && !it.acked {
 			k.registered[signer]++
 		}
-	case *proofs.Uptime:
-		if !it.stored {
-			k.uptimes[it.slot()]++
-		}
 	case proofs.Price:
 		k.prices[observation{b.Epoch, signer}] = standing{it.id, b.MicroUSD}
 	}

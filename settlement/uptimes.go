@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -176,68 +177,76 @@ const maxHalves = 8
 
 // insertUptimes stores uptime statements whose inventories and beacons are there, in
 // tx: the first of a sample, a second one beside it, and what we acked before in any
-// number. It sets on each item what became of it.
+// number. Those of one sample take their turns, as in requests of their own. It sets on
+// each item what became of it.
 func (s *Service) insertUptimes(ctx context.Context, tx pgx.Tx, items []*item) error {
-	left, next := items, map[*item]int16{}
-	same := map[workerSample]int16{}
-	for _, it := range left {
-		next[it] = same[it.slot()]
-		same[it.slot()]++
-	}
-	for try := 0; len(left) > 0; try++ {
+	free := map[workerSample]int16{} // the first half that may be
+	for try := 0; len(items) > 0; try++ {
 		if try == maxHalves {
-			return fmt.Errorf("%d uptime statements found no row after %d tries", len(left), try)
+			return fmt.Errorf("%d uptime statements found no row after %d tries", len(items), try)
 		}
 		inserted, at := map[rowKey]bool{}, map[workerSample][]uptimeRow{}
 		var b pgx.Batch
-		queueUptimes(&b, left, next, inserted)
+		queueUptimes(&b, turnsOf(items), free, inserted)
 		var n slots
-		for _, it := range left {
+		for _, it := range items {
 			n.add(it.slot())
 		}
 		queueUptimesAt(&b, &n, at)
 		if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 			return err
 		}
-		var again []*item
-		more := map[workerSample]int16{}
-		for _, it := range left {
+		var left []*item
+		for _, it := range items {
 			rows := at[it.slot()]
-			if r := find(rows, it.id); r != nil {
+			switch r := find(rows, it.id); {
+			case r != nil:
 				it.arrival = r.statement.Arrival
 				it.inserted = inserted[rowKey{int32(r.at.epoch), r.worker, int16(r.at.sample), r.half}]
-				continue
-			}
-			half := more[it.slot()]
-			for _, r := range rows {
-				half = max(half, r.half+1)
-			}
-			if half >= perSample && !it.acked {
+			case len(rows) >= perSample && !it.acked:
 				it.problem = tooManyOfSample(it.slot())
-				continue
+			default:
+				left = append(left, it)
 			}
-			next[it], more[it.slot()] = half, half+1
-			again = append(again, it)
 		}
-		left = again
+		for slot, rows := range at {
+			for _, r := range rows {
+				free[slot] = max(free[slot], r.half+1)
+			}
+		}
+		items = left
 	}
 	return nil
+}
+
+// turnsOf returns the first item of each sample, and all that were acked.
+func turnsOf(items []*item) []*item {
+	var turn []*item
+	taken := map[workerSample]bool{}
+	for _, it := range items {
+		if !taken[it.slot()] || it.acked {
+			taken[it.slot()] = true
+			turn = append(turn, it)
+		}
+	}
+	return turn
 }
 
 func tooManyOfSample(at workerSample) *Problem {
 	return NewProblem(ProblemTooManyStatements, "body.sample", "worker %s has %d statements of sample %d of epoch %d: one is right, two are equivocation, more are not kept", at.worker, perSample, at.sample, at.epoch)
 }
 
-// queueUptimes inserts items, each as the half that next says; inserted is filled
-// when the batch is read.
-func queueUptimes(b *pgx.Batch, items []*item, next map[*item]int16, inserted map[rowKey]bool) {
-	n := len(items)
+// queueUptimes inserts items as the halves of their samples from free on; inserted is
+// filled when the batch is read.
+func queueUptimes(b *pgx.Batch, items []*item, free map[workerSample]int16, inserted map[rowKey]bool) {
+	n, next := len(items), maps.Clone(free)
 	epochs, arrivedEpochs, slots := make([]int32, n), make([]int32, n), make([]int64, n)
 	samples, halves, arrivedSamples := make([]int16, n), make([]int16, n), make([]int16, n)
 	inventories, hashes, signed := make([][]byte, n), make([][]byte, n), make([][]byte, n)
 	for i, it := range items {
 		u := it.uptime()
-		epochs[i], samples[i], halves[i], slots[i] = int32(u.Epoch), int16(u.Sample), next[it], int64(u.BeaconSlot)
+		epochs[i], samples[i], halves[i], slots[i] = int32(u.Epoch), int16(u.Sample), next[it.slot()], int64(u.BeaconSlot)
+		next[it.slot()]++
 		arrivedEpochs[i], arrivedSamples[i] = int32(it.arrival.Epoch), int16(it.arrival.Sample)
 		inventories[i], hashes[i], signed[i] = u.Inventory[:], u.BeaconHash[:], signedColumn(&it.envelope, u)
 	}
