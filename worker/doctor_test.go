@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -303,13 +304,13 @@ func TestLastEarned(t *testing.T) {
 	for n, w := range map[int][]EpochEarned{6: want, 1: want[:1]} {
 		list, err := LastEarned(t.Context(), api, provider, self, 2, n)
 		must(t, err)
-		if !slices.Equal(list, w) {
+		if !reflect.DeepEqual(list, w) {
 			t.Errorf("of %d epochs: got %+v, want %+v", n, list, w)
 		}
 	}
 	list, err := LastEarned(t.Context(), api, provider, public(testKey(9)), 2, 6)
 	must(t, err)
-	if !slices.Equal(list, []EpochEarned{{Epoch: 2}, {Epoch: 1}}) {
+	if !reflect.DeepEqual(list, []EpochEarned{{Epoch: 2}, {Epoch: 1}}) {
 		t.Errorf("another worker of the provider: %+v", list)
 	}
 }

@@ -14,7 +14,18 @@ type EpochEarned struct {
 	Epoch    uint64
 	Devices  int // with a verdict
 	Accepted int // of those
+	Refused  Refusals
 	Amount   ionet.Amount
+}
+
+// AcceptedLine says how many devices were accepted and, by rule, why others were not.
+func (e EpochEarned) AcceptedLine() string { return acceptedOf(e.Accepted, e.Devices, e.Refused) }
+
+func (e *EpochEarned) refuse(rule proofs.Rule) {
+	if e.Refused == nil {
+		e.Refused = Refusals{}
+	}
+	e.Refused[rule]++
 }
 
 // LastEarned asks the service what a worker's devices earned for its provider in the last
@@ -38,8 +49,10 @@ func LastEarned(ctx context.Context, api *client.Client, provider, worker ionet.
 			}
 			of := &list[sealed-r.Epoch]
 			of.Devices++
-			if proofs.Rule(r.Rule) == proofs.Accepted {
+			if rule := proofs.Rule(r.Rule); rule == proofs.Accepted {
 				of.Accepted++
+			} else {
+				of.refuse(rule)
 			}
 			if of.Amount, err = of.Amount.Add(r.Amount); err != nil {
 				return nil, fmt.Errorf("add up earnings of epoch %d: %w", r.Epoch, err)

@@ -18,7 +18,7 @@ const (
 	EventWaiting     EventKind = "waiting"      // Text: what the worker can't do now and why
 	EventRecovered   EventKind = "recovered"    // what it waited for is over
 	EventSkipped     EventKind = "skipped"      // a sample goes without statement; Text: why
-	EventSealed      EventKind = "sealed"       // Epoch; Count: devices accepted; Amount: earned by them
+	EventSealed      EventKind = "sealed"       // Epoch; Count: devices accepted of Total; Refused: the others; Amount: earned
 	EventOmission    EventKind = "omission"     // an acked statement is not in the book; ID; Text: evidence file
 	EventBadAck      EventKind = "bad-ack"      // an ack that is none, or contradicts an earlier one; ID; Text
 	EventNewInstance EventKind = "new-instance" // the service was started anew; Count: statements to present again
@@ -43,6 +43,8 @@ type Event struct {
 	Tokens string // Amount in whole tokens
 	Text   string
 	Rule   string // of a refusal: the problem's kind
+
+	Refused Refusals // of a seal: the devices that were not accepted
 }
 
 // String returns the event as one line.
@@ -66,7 +68,11 @@ func (e Event) String() string {
 		if e.Total == 0 {
 			return fmt.Sprintf("epoch %d sealed: no device of this host was registered for it", e.Epoch)
 		}
-		return fmt.Sprintf("epoch %d sealed: %d of %d devices accepted, %s IO", e.Epoch, e.Count, e.Total, e.Tokens)
+		end := ", "
+		if len(e.Refused) > 0 {
+			end = "; "
+		}
+		return fmt.Sprintf("epoch %d sealed: %s%s%s IO", e.Epoch, acceptedOf(e.Count, e.Total, e.Refused), end, e.Tokens)
 	case EventOmission:
 		return fmt.Sprintf("OMISSION: epoch %d is sealed without statement %s that the service acked: evidence in %s", e.Epoch, e.ID, e.Text)
 	case EventBadAck:

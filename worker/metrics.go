@@ -16,6 +16,7 @@ type metrics struct {
 
 	read, signed, accepted, skipped prometheus.Counter
 	refused                         *prometheus.CounterVec // by rule: the problem's kind
+	devicesRefused                  *prometheus.CounterVec // by rule of a verdict
 	omissions, badAcks              prometheus.Counter
 	lastEpoch, lastSample, lastTime prometheus.Gauge // of the newest sample that was accepted
 	sealed, lastEarned              prometheus.Gauge
@@ -55,7 +56,9 @@ func newMetrics(w *Worker) *metrics {
 		Help: "Uptime statements that the service refused for good, by rule."}, []string{"rule"})
 	m.devices = prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "ionet_worker", Name: "devices",
 		Help: "Devices of the inventory, by what the last sample said."}, []string{"state"})
-	m.registry.MustRegister(m.refused, m.devices)
+	m.devicesRefused = prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "ionet_worker", Name: "devices_refused_total",
+		Help: "Devices that sealed epochs refused, by rule; a device counts once in each epoch."}, []string{"rule"})
+	m.registry.MustRegister(m.refused, m.devices, m.devicesRefused)
 	m.watch(w)
 	return m
 }
@@ -121,6 +124,9 @@ func (m *metrics) observe(clock ionet.Clock, e Event) {
 		m.sealed.Set(float64(e.Epoch))
 		m.lastEarned.Set(float64(e.Amount.Base()))
 		m.earned.Add(float64(e.Amount.Base()))
+		for rule, n := range e.Refused {
+			m.devicesRefused.WithLabelValues(rule.Name()).Add(float64(n))
+		}
 	}
 }
 

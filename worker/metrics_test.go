@@ -104,14 +104,16 @@ func TestMetricsCountEvents(t *testing.T) {
 		{Kind: EventRefused, Rule: "late"}, {Kind: EventRefused, Rule: "late"}, {Kind: EventRefused, Rule: "epoch-closed"},
 		{Kind: EventSkipped}, {Kind: EventOmission}, {Kind: EventBadAck},
 		{Kind: EventAccepted, Epoch: 7, Sample: 3}, {Kind: EventAccepted, Epoch: 7, Sample: 2}, {Kind: EventAccepted, Epoch: 6, Sample: 5},
-		{Kind: EventSealed, Epoch: 3, Amount: ionet.MustAmount(40)}, {Kind: EventSealed, Epoch: 4, Amount: ionet.MustAmount(2)},
+		{Kind: EventSealed, Epoch: 3, Amount: ionet.MustAmount(40)}, {Kind: EventSealed, Epoch: 4, Amount: ionet.MustAmount(2), Refused: Refusals{proofs.Late: 2, proofs.Equivocation: 1}},
+		{Kind: EventSealed, Epoch: 5, Refused: Refusals{proofs.Late: 1}},
 	} {
 		s.w.emit(e)
 	}
 	wantValues(t, "after the events", scrape(t, s.w), map[string]float64{
 		`samples_refused_total{rule="late"}`: 2, `samples_refused_total{rule="epoch-closed"}`: 1, "samples_skipped_total": 1,
 		"omissions_total": 1, "bad_acks_total": 1, "samples_accepted_total": 3, "last_accepted_epoch": 7, "last_accepted_sample": 3,
-		"sealed_epoch": 4, "last_earned_base_units": 2, "earned_base_units_total": 42,
+		"sealed_epoch": 5, "last_earned_base_units": 0, "earned_base_units_total": 42,
+		`devices_refused_total{rule="late"}`: 3, `devices_refused_total{rule="equivocation"}`: 1,
 	})
 }
 

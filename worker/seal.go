@@ -79,7 +79,7 @@ func (w *Worker) checkBook(epoch uint64, book *proofs.Book) error {
 			return err
 		}
 	}
-	sealed := Event{Kind: EventSealed, Epoch: epoch}
+	sealed := Event{Kind: EventSealed, Epoch: epoch, Refused: Refusals{}}
 	for _, v := range book.Verdicts {
 		if v.Worker != w.self {
 			continue
@@ -87,6 +87,8 @@ func (w *Worker) checkBook(epoch uint64, book *proofs.Book) error {
 		sealed.Total++
 		if v.Rule == proofs.Accepted {
 			sealed.Count++
+		} else {
+			sealed.Refused[v.Rule]++
 		}
 		sum, err := sealed.Amount.Add(v.Amount)
 		if err != nil {
@@ -96,6 +98,9 @@ func (w *Worker) checkBook(epoch uint64, book *proofs.Book) error {
 	}
 	sealed.Tokens = sealed.Amount.Tokens(w.cfg.Network.Decimals)
 	w.emit(sealed)
+	if sealed.Refused[proofs.Equivocation] > 0 {
+		w.emit(Event{Kind: EventTrouble, Text: fmt.Sprintf("epoch %d is lost: the service has statements signed by another process with this key %s; see ionet why --device UUID --epoch %d", epoch, w.self, epoch)})
+	}
 	return nil
 }
 

@@ -111,7 +111,7 @@ func (c *statusCmd) earned(s *stage, m *membership, api *client.Client, provider
 			s.print("earned: epoch %d: no device of this host was registered for it", e.Epoch)
 			continue
 		}
-		s.print("earned: epoch %d: %s IO, %d of %d devices accepted", e.Epoch, e.Amount.Tokens(m.network.Decimals), e.Accepted, e.Devices)
+		s.print("earned: epoch %d: %s IO, %s", e.Epoch, e.Amount.Tokens(m.network.Decimals), e.AcceptedLine())
 	}
 	return nil
 }
