@@ -22,7 +22,7 @@ import (
 	"github.com/ionet-settlement/ionet/proofs"
 )
 
-const help = `For providers: make a wallet key, delegate workers, see earnings and verdicts, claim.
+const help = `For providers: make a wallet key, delegate workers, revoke that, see earnings and verdicts, claim.
 For renters: pay in, withdraw.
 For the observer that a policy names: hand in the token's price.
 
@@ -31,6 +31,8 @@ Keys are files in solana-keygen's format, readable by their owner alone.
 Examples:
   ionet keygen --out wallet.json
   ionet delegate --server https://ionetd.example --keypair wallet.json --worker 7Xk...
+  ionet revoke   --server https://ionetd.example --keypair wallet.json --worker 7Xk...
+  ionet release  --server https://ionetd.example --keypair wallet.json --device GPU-6b1a1b7c-0d3e-4c55-9f2b-6f4f1d2e3a4b
   ionet balance  --server https://ionetd.example --wallet 9aB...
   ionet earnings --server https://ionetd.example --provider 9aB... --csv
   ionet claim    --server https://ionetd.example --keypair wallet.json
@@ -43,6 +45,8 @@ Examples:
 type commands struct {
 	Keygen   keygenCmd   `cmd:"" help:"Make a wallet key file."`
 	Delegate delegateCmd `cmd:"" help:"Let workers prove GPU time for a wallet."`
+	Revoke   revokeCmd   `cmd:"" help:"End delegations of a wallet, from the next epoch on."`
+	Release  releaseCmd  `cmd:"" help:"Free a device from its worker, so that another may use it."`
 	Account  accountCmd  `cmd:"" help:"The wallet's token account."`
 	Balance  balanceCmd  `cmd:"" help:"Show what a wallet has earned, been paid, and can claim."`
 	Earnings earningsCmd `cmd:"" help:"What a wallet's devices earned, by epoch, device and rule."`
