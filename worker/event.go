@@ -24,7 +24,7 @@ const (
 	EventNewInstance EventKind = "new-instance" // the service was started anew; Count: statements to present again
 	EventTrouble     EventKind = "trouble"      // Text
 	EventClock       EventKind = "clock"        // Text: how far this host's clock is off the service's
-	EventSpool       EventKind = "spool"        // Text: what opening the spool repaired
+	EventSpool       EventKind = "spool"        // Text: what opening the spool repaired, or that it fills up
 	EventDelegated   EventKind = "delegated"    // a new delegation is there; ID; Text: until when
 	EventFalseBeacon EventKind = "false-beacon" // the service named a block that is none of the sample; Epoch, Sample; Text
 	EventStranger    EventKind = "stranger"     // this key signed a statement that the spool doesn't know; Epoch, Sample, ID; Text: what is done

@@ -10,24 +10,26 @@ import (
 
 // takeInventory makes the inventory statement in force from a list of devices. One
 // epoch goes by one inventory: what changes in the middle of an epoch waits for the
-// next, and a device that is missing meanwhile is reported as gone.
+// next, and a device that is missing meanwhile is reported as gone. So does what a full
+// spool has no room for.
 func (w *Worker) takeInventory(list []proofs.InventoryDevice) error {
 	last := w.spool.latest(proofs.KindInventory)
 	inventory := proofs.Inventory{Delegation: w.cfg.Delegation.ID(), Simulated: w.cfg.Sampler.Simulated(), Devices: list}
+	body, err := inventory.Encode()
+	if err != nil {
+		return fmt.Errorf("take inventory: %w", err)
+	}
 	if last != nil {
 		had, err := proofs.ParseInventory(last.e.Body)
 		if err != nil {
 			return fmt.Errorf("take inventory: %w", err)
 		}
 		same := had.Delegation == inventory.Delegation && had.Simulated == inventory.Simulated && slices.Equal(had.Devices, list)
-		if same || w.epochBegun() {
+		full := w.spool.room(2*(envelopeSize+ackRoom+refusalRoom) + len(body) + len(w.cfg.Delegation.Body))
+		if same || w.epochBegun() || full != nil {
 			w.useInventory(last, had.Devices)
 			return nil
 		}
-	}
-	body, err := inventory.Encode()
-	if err != nil {
-		return fmt.Errorf("take inventory: %w", err)
 	}
 	e := proofs.Sign(w.cfg.Network.ID(), proofs.KindInventory, w.cfg.Key, body)
 	for _, e := range []proofs.Envelope{w.cfg.Delegation, e} {

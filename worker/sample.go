@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -73,8 +74,18 @@ func (w *Worker) keep(now moment, read stamp, readings []Reading) error {
 	}
 	if err == nil {
 		w.metrics.took(u.Devices)
+		w.tellSpool()
 	}
 	return err
+}
+
+// tellSpool says once that the spool fills up, and again after it was emptier.
+func (w *Worker) tellSpool() {
+	full := w.spool.percent()
+	if full >= nearlyFull && !w.filling {
+		w.emit(Event{Kind: EventSpool, Text: fmt.Sprintf("%d%% full: when it is full, samples go without a statement until the service seals epochs; --spool-mib makes more room", full)})
+	}
+	w.filling = full >= nearlyFull || w.filling && full >= nearlyFull-10
 }
 
 // due returns the current sample, when that was seen, and whether it is still to be read.

@@ -124,6 +124,7 @@ func (s *Spool) Close() error {
 // append makes the records durable, then applies them. When it returns an error
 // the spool is as it was before, or broken for good.
 func (s *Spool) append(records []byte) error {
+	s.shrink(len(records))
 	if s.broken != nil {
 		return s.broken
 	}
@@ -152,21 +153,6 @@ func (s *Spool) append(records []byte) error {
 	return nil
 }
 
-// room returns ErrSpoolFull when the spool may not grow by n bytes, after it has
-// tried to make room.
-func (s *Spool) room(n int) error {
-	if s.size+int64(n) <= s.limit {
-		return nil
-	}
-	if err := s.rewrite(); err != nil {
-		return err
-	}
-	if s.size+int64(n) > s.limit {
-		return fmt.Errorf("%w: it holds %d of %d bytes", ErrSpoolFull, s.size, s.limit)
-	}
-	return nil
-}
-
 // AddReading keeps a reading, which waits for its beacon.
 func (s *Spool) AddReading(u proofs.Uptime) error {
 	body, err := u.Encode()
@@ -174,8 +160,8 @@ func (s *Spool) AddReading(u proofs.Uptime) error {
 		return fmt.Errorf("keep a reading: %w", err)
 	}
 	record := appendRecord(nil, tagReading, body)
-	// Its statement and its ack need room as well.
-	if err := s.room(3*len(record) + 2*envelopeHead + proofs.MaxAckBody + 512); err != nil {
+	// Its statement and the answer to that need room as well.
+	if err := s.room(len(record) + envelopeHead + ackRoom + refusalRoom); err != nil {
 		return err
 	}
 	return s.append(record)
@@ -194,7 +180,7 @@ func (s *Spool) AddAck(e proofs.Envelope) error {
 
 // Refuse notes that the service refused a statement for good.
 func (s *Spool) Refuse(id ionet.Hash, problem string) error {
-	return s.append(appendRecord(nil, tagRefused, id[:], []byte(problem)))
+	return s.append(appendRecord(nil, tagRefused, id[:], []byte(problem[:min(len(problem), maxProblem)])))
 }
 
 // GiveUp drops a reading that can get no beacon any more.
@@ -207,7 +193,7 @@ func (s *Spool) Seal(epoch uint64) error {
 	if err := s.append(appendRecord(nil, tagSealed, binary.LittleEndian.AppendUint64(nil, epoch))); err != nil {
 		return err
 	}
-	if live := int64(spoolHeader + len(s.records())); s.size > compactAbove && s.size > 2*live {
+	if live := s.live(); s.size > compactAbove && s.size > 2*live {
 		return s.rewrite()
 	}
 	return nil

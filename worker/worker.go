@@ -57,6 +57,7 @@ type Worker struct {
 	delegated proofs.Delegation // cfg.Delegation, read
 	troubles  map[string]string // devices that are gone, and why
 	ended     bool              // the delegation in force ended, and that was said
+	filling   bool              // the spool is nearly full, and that was said
 
 	// Of the goroutine that talks to the service. Times are the boot clock's.
 	met         map[client.ID]bool // instances that have what is in the spool
