@@ -176,6 +176,38 @@ await visit({ hash: link(given.workers.slice(1, 2), `&payout=${given.other}`), e
   assert.match((await page.evaluate(() => window.asked))[0], new RegExp(`Payout wallet: ${given.workers[2]}\n`))
 })
 
+// A link says which wallet its host waits for: another one is warned, and signs only when
+// told to, for that link alone; the wallet itself is not asked.
+await visit({ hash: link(given.workers.slice(1, 2), `&provider=${given.address.text}`), expected: unknown }, async ({ page, sign, connect }) => {
+  await says(page.locator('#waits'), new RegExp(`^This host waits for wallet ${given.address.text}\\.`))
+  await connect()
+  assert.ok(await sign.isEnabled() && await page.locator('#stranger').isHidden())
+})
+for (const dark of [false, true]) await visit({ hash: link(given.workers.slice(1, 2), `&provider=${given.other}`), expected: unknown, width: 360, dark }, async ({ page, done, sign, connect }) => {
+  await connect()
+  const anyway = page.getByLabel(/Sign with this other wallet all the same/)
+  await says(page.locator('#wrong'), new RegExp(`^This host waits for wallet ${given.other}\\. The connected wallet is another one, ${given.address.text}:`))
+  await says(page.locator('#missing'), /Connect the wallet that the link names/)
+  assert.ok(await sign.isDisabled())
+  await anyway.check()
+  assert.ok(await sign.isEnabled())
+  await page.getByLabel(/How many days/).fill('30') // writes the link anew
+  assert.ok(page.url().includes(`provider=${given.other}`) && await anyway.isChecked())
+  await page.evaluate(hash => { location.hash = hash }, link(given.workers.slice(1, 2), `&provider=${given.workers[2]}`))
+  await page.locator('#wrong').getByText(given.workers[2]).waitFor()
+  assert.ok(!await anyway.isChecked() && await sign.isDisabled())
+  assert.deepEqual(await page.evaluate(() => window.asked), [])
+  await anyway.check()
+  await fits(page, `stranger-${dark ? 'dark' : 'light'}`)
+  await sign.click()
+  await says(done, new RegExp(`^Done\\..* But the hosts wait for ${given.workers[2]}: run ionet-worker init --provider ${given.address.text} there`))
+})
+await visit({ hash: link(given.workers.slice(1, 2), '&provider=nobody'), expected: unknown }, async ({ page, sign, connect }) => {
+  await connect()
+  await says(page.locator('#missing'), /link waits for, “nobody” is not a key/)
+  assert.ok(await sign.isDisabled())
+})
+
 // Links and fields that are wrong are told in words, and what is right stays.
 await visit({ hash: link([given.workers[1], given.workers[1].slice(1) + '0', '']), none: true, expected: unknown }, async ({ page, sign }) => {
   const bad = page.locator('#badworker')
