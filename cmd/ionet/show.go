@@ -8,7 +8,6 @@ import (
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/client"
 	"github.com/ionet-settlement/ionet/emissions"
-	"github.com/ionet-settlement/ionet/proofs"
 )
 
 type balanceCmd struct {
@@ -106,97 +105,5 @@ func drawn(e client.Epoch) string {
 		return fmt.Sprintf("target at $%s of epoch %d", usd(p.MicroUSD), p.Epoch)
 	default:
 		return fmt.Sprintf("target at $%s", usd(p.MicroUSD))
-	}
-}
-
-type whyCmd struct {
-	server
-	Device ionet.UUID `required:"" placeholder:"GPU-UUID" help:"The device."`
-	Epoch  uint64     `required:"" range:"1.." placeholder:"N" help:"The epoch."`
-}
-
-// Help shows an example below the flags.
-func (c *whyCmd) Help() string {
-	return `The verdict names the rule that accepted or refused the device. Once the epoch is sealed, the proof ties the
-verdict to the seal's memo on chain; before, the verdict is judged and not proven yet.
-
-Examples:
-  ionet why --server https://ionetd.example --device GPU-6b1a1b7c-0d3e-4c55-9f2b-6f4f1d2e3a4b --epoch 12`
-}
-
-// Run explains a device's epoch. What is sealed is checked against the seal's memo;
-// what is only judged is shown, and said not to be proven.
-func (c *whyCmd) Run(s *stage) error {
-	api, err := c.client()
-	if err != nil {
-		return err
-	}
-	network, _, err := api.NetworkFile(s.ctx)
-	if err != nil {
-		return err
-	}
-	d, err := api.Device(s.ctx, c.Device, c.Epoch)
-	if err != nil {
-		return err
-	}
-	return c.explain(s, network, d)
-}
-
-func (c *whyCmd) explain(s *stage, network *ionet.Network, d client.DeviceEpoch) error {
-	isSealed := d.Epoch.State == client.EpochSealed
-	var seal proofs.EpochMemo
-	if isSealed || d.Epoch.Memo != "" {
-		memo, err := proofs.ParseMemo(d.Epoch.Memo)
-		var ok bool
-		if seal, ok = memo.(proofs.EpochMemo); err != nil || !ok || seal.Epoch != c.Epoch {
-			return fmt.Errorf("the service shows a memo that is not the seal of epoch %d: %q", c.Epoch, d.Epoch.Memo)
-		}
-	}
-	if len(d.Verdicts) == 0 {
-		return fmt.Errorf("the service shows no verdict of %s in epoch %d", c.Device, c.Epoch)
-	}
-	for _, v := range d.Verdicts {
-		if seal.Epoch != 0 {
-			record := recordOf(v.Verdict).Append(nil)
-			if err := proofs.CheckProof(v.Proof, seal.Verdicts, int(seal.Count), int(v.Index), record); err != nil {
-				return fmt.Errorf("the service shows a verdict that the seal does not commit to: %w", err)
-			}
-		}
-		s.print("epoch %d, %s, worker %s", c.Epoch, v.Verdict.Device, v.Verdict.Worker)
-		s.print("  rule %d %s: %s", v.Verdict.Rule, v.Verdict.Name, v.Verdict.Text)
-		s.print("  evidence %s: %s", v.Verdict.Evidence, evidenceOf(v.Verdict))
-		s.print("  %d samples, weight %d, %s IO to %s", v.Verdict.Samples, v.Verdict.Weight, v.Verdict.Amount.Tokens(network.Decimals), v.Verdict.Payee)
-	}
-	if d.Epoch.Draw == emissions.DrawTarget {
-		s.print("epoch %d drew by %s", c.Epoch, whyDrawn(d.Epoch))
-	}
-	if !isSealed {
-		s.print("judged, not sealed yet: the epoch is %s, and nothing on chain commits to this before its seal is final; ask again in a minute, ionet epochs shows the state", d.Epoch.State)
-		return nil
-	}
-	s.print("proven against %s, sealed by transaction %s", seal.Verdicts, d.Epoch.Signature)
-	return nil
-}
-
-// evidenceOf says of what statements a verdict's evidence is the hash.
-func evidenceOf(v client.Verdict) string {
-	if r := proofs.Rule(v.Rule); r.Known() {
-		return "hash of the ids of " + r.Evidence()
-	}
-	return "of a rule that this build does not know"
-}
-
-// whyDrawn says what the draw by target did to what was issued.
-func whyDrawn(e client.Epoch) string {
-	if e.Price == nil {
-		return "target and had no price in reach: nothing was issued, also to devices that were accepted"
-	}
-	return drawn(e) + ": no more was issued than the target needed"
-}
-
-func recordOf(v client.Verdict) proofs.Verdict {
-	return proofs.Verdict{
-		UUID: v.Device, Worker: v.Worker, Provider: v.Provider, Payee: v.Payee, Rule: proofs.Rule(v.Rule),
-		Samples: v.Samples, Weight: v.Weight, Evidence: v.Evidence, Amount: v.Amount,
 	}
 }
