@@ -31,14 +31,15 @@ func Delegation(provider, payout, worker ionet.Key, now time.Time, days int) pro
 }
 
 // DelegateLink is where a provider's wallet signs in a browser that a worker proves GPU
-// time for it: a page of the service. A zero payout wallet is the provider's own.
-func DelegateLink(server string, worker, payout ionet.Key, days int) (string, error) {
+// time for it: a page of the service, which warns another wallet than that
+// provider's. A zero payout wallet is the provider's own.
+func DelegateLink(server string, worker, provider, payout ionet.Key, days int) (string, error) {
 	u, err := url.Parse(server)
 	if err != nil {
 		return "", errors.New("make a link: the service's URL is none")
 	}
 	u.User = nil // may be a secret
-	link := strings.TrimSuffix(u.String(), "/") + "/delegate#worker=" + worker.String()
+	link := strings.TrimSuffix(u.String(), "/") + "/delegate#worker=" + worker.String() + "&provider=" + provider.String()
 	if !payout.IsZero() {
 		link += "&payout=" + payout.String()
 	}

@@ -31,12 +31,45 @@ func (f *Folder) CheckKey(err error) Findings {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		list.fail("key", "run ionet-worker init", "there is no host key in %s", f.dir)
-	case err != nil:
+	case err == nil:
+		list.ok("key", "%s is private", f.KeyPath())
+	case errors.Is(err, fs.ErrPermission):
+		list.fail("key", "run doctor as the worker's user, or with sudo; that user must own "+f.KeyPath(), "%v", err)
+	case f.openToOthers("key.json"):
 		list.fail("key", "chmod 600 "+f.KeyPath()+", and let its owner run the worker", "%v", err)
 	default:
-		list.ok("key", "%s is private", f.KeyPath())
+		list.fail("key", "put "+f.KeyPath()+" back from a copy; without one move it away and run ionet-worker init: that makes another worker, which the wallet has to delegate", "%v", err)
 	}
 	return list
+}
+
+// openToOthers reports whether a file's mode lets others in.
+func (f *Folder) openToOthers(name string) bool {
+	info, err := os.Stat(filepath.Join(f.dir, name))
+	return err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0
+}
+
+// CheckNetwork says what reading the network that the folder joined led to.
+func (f *Folder) CheckNetwork(n *ionet.Network, err error) Findings {
+	var list Findings
+	path := filepath.Join(f.dir, "network.toml")
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		list.fail("network", "run ionet-worker init", "this folder has joined no network yet")
+	case errors.Is(err, fs.ErrPermission):
+		list.fail("network", "run doctor as the worker's user, or with sudo; that user must own "+path, "%v", err)
+	case err != nil:
+		list.fail("network", "move "+path+" away and run ionet-worker init, which gets it from the service anew; the key and the spool stay", "%s is damaged: %v", path, err)
+	default:
+		list.ok("network", "%s %s", n.Name, ionet.Key(n.ID()))
+	}
+	return list
+}
+
+// Running reports whether a worker runs in the folder.
+func (f *Folder) Running() bool {
+	held, err := isLocked(filepath.Join(f.dir, "lock"))
+	return held && err == nil
 }
 
 func (f *Folder) checkPermissions(list *Findings) {
@@ -76,13 +109,20 @@ func (f *Folder) checkLock(list *Findings) {
 	}
 }
 
-// CheckDelegation looks at the delegation that is in the folder.
-func (f *Folder) CheckDelegation(network ionet.Hash, worker ionet.Key, now time.Time) Findings {
+// endsSoon is how long before a delegation's end a person should know.
+const endsSoon = 7 * 24 * time.Hour
+
+// CheckDelegation looks at the delegation that is in the folder. link is where the wallet
+// that this host takes delegations of signs one; empty where that is not known.
+func (f *Folder) CheckDelegation(network ionet.Hash, worker ionet.Key, link string, now time.Time) Findings {
 	var list Findings
 	renew := "the provider's wallet signs a new one: ionet-worker init --provider <wallet> prints link and text"
+	if link != "" {
+		renew = "that wallet signs at " + link
+	}
 	e, err := f.Delegation()
 	if errors.Is(err, fs.ErrNotExist) {
-		list.fail("delegation", renew, "no wallet has delegated to worker %s", worker)
+		f.failUndelegated(&list, worker, renew)
 		return list
 	}
 	if err == nil {
@@ -109,12 +149,25 @@ func (f *Folder) CheckDelegation(network ionet.Hash, worker ionet.Key, now time.
 		list.fail("delegation", "look at this host's clock, and at that of the wallet", "%s: it begins only at %s", says, from.Format(time.RFC3339))
 	case !now.Before(until):
 		list.fail("delegation", renew, "%s: it ended at %s", says, until.Format(time.RFC3339))
-	case !now.Before(RenewAt(d)):
-		list.warn("delegation", renew, "%s: it ends soon, at %s", says, until.Format(time.RFC3339))
+	case !now.Before(until.Add(-endsSoon)):
+		list.warn("delegation", renew+"; run --keypair renews it by itself", "%s: it ends soon, at %s", says, until.Format(time.RFC3339))
 	default:
 		list.ok("delegation", "%s, until %s", says, until.Format(time.RFC3339))
 	}
 	return list
+}
+
+// failUndelegated says who has to sign.
+func (f *Folder) failUndelegated(list *Findings, worker ionet.Key, fix string) {
+	provider, err := f.Provider()
+	switch {
+	case err != nil:
+		list.fail("delegation", "name the wallet again: ionet-worker init --provider <wallet>", "%v", err)
+	case provider.IsZero():
+		list.fail("delegation", fix, "no wallet has delegated to worker %s", worker)
+	default:
+		list.fail("delegation", fix, "wallet %s has not delegated to worker %s yet", provider, worker)
+	}
 }
 
 // CheckSpool looks at the spool and at the room for it; limit is its bound in bytes.

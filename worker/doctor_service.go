@@ -18,8 +18,9 @@ const (
 )
 
 // CheckService asks the service for what it says of itself, of the time, and of the
-// worker. network is the one that the folder joined, zeros for none yet.
-func CheckService(ctx context.Context, api *client.Client, network ionet.Hash, worker ionet.Key, now func() time.Time) Findings {
+// worker. network is the one that the folder joined, zeros for none yet; running says that
+// the worker runs in its folder.
+func CheckService(ctx context.Context, api *client.Client, network ionet.Hash, worker ionet.Key, running bool, now func() time.Time) Findings {
 	var f Findings
 	asked := now()
 	head, err := api.Head(ctx)
@@ -36,7 +37,7 @@ func CheckService(ctx context.Context, api *client.Client, network ionet.Hash, w
 	middle := asked.Add(answered.Sub(asked) / 2)
 	skew := time.Unix(head.Time, 0).Add(500 * time.Millisecond).Sub(middle) // it tells whole seconds
 	checkClock(&f, "clock", "service's", skew, answered.Sub(asked)/2)
-	checkKnown(ctx, &f, api, worker, head)
+	checkKnown(ctx, &f, api, worker, running, head)
 	return f
 }
 
@@ -49,8 +50,10 @@ func checkClock(f *Findings, check, whose string, ahead, slack time.Duration) {
 		way = "ahead of"
 	}
 	switch {
+	case off <= slack:
+		f.ok(check, "this host's clock agrees with the %s", whose)
 	case off < clockSlack+slack:
-		f.ok(check, "this host's clock agrees with the %s within %s", whose, clockSlack+slack.Round(time.Millisecond))
+		f.ok(check, "this host's clock agrees with the %s, it is %s %s it", whose, off, way)
 	case off < clockWrong:
 		f.warn(check, fix, "this host's clock is %s %s the %s", off, way, whose)
 	default:
@@ -59,20 +62,24 @@ func checkClock(f *Findings, check, whose string, ahead, slack time.Duration) {
 }
 
 // checkKnown tells what the service has of the worker.
-func checkKnown(ctx context.Context, f *Findings, api *client.Client, worker ionet.Key, head client.Head) {
+func checkKnown(ctx context.Context, f *Findings, api *client.Client, worker ionet.Key, running bool, head client.Head) {
 	if worker.IsZero() {
 		return
+	}
+	start := "start the worker: its first statement registers it"
+	if running {
+		start = "the worker runs: its log says what it waits for, or what was refused (journalctl -u ionet-worker under systemd)"
 	}
 	w, err := api.Worker(ctx, worker)
 	switch {
 	case client.IsProblem(err, client.UnknownWorker):
-		f.warn("registered", "start the worker: its first statement registers it", "the service does not know worker %s yet", worker)
+		f.warn("registered", start, "the service does not know worker %s yet", worker)
 	case err != nil:
 		f.warn("registered", "ask again when the service answers", "%v", err)
 	case w.LastEpoch == 0:
-		f.warn("registered", "start the worker, and see its log", "the service knows %d devices of this worker and has no sample of it", w.Devices)
+		f.warn("registered", start, "the service knows %d devices of this worker and has no sample of it", w.Devices)
 	case head.Epoch > w.LastEpoch+1:
-		f.warn("registered", "start the worker, and see its log", "the service has nothing newer of this worker than epoch %d sample %d", w.LastEpoch, w.LastSample)
+		f.warn("registered", start, "the service has nothing newer of this worker than epoch %d sample %d", w.LastEpoch, w.LastSample)
 	default:
 		f.ok("registered", "the service knows %d devices of this worker, its last sample is %d of epoch %d", w.Devices, w.LastSample, w.LastEpoch)
 	}

@@ -33,6 +33,32 @@ func wantFinding(t *testing.T, when string, got Findings, check string, level Le
 	}
 }
 
+// wantFix looks for what a check tells to do.
+func wantFix(t *testing.T, got Findings, check, fix string) {
+	t.Helper()
+	if !slices.ContainsFunc(got, func(f Finding) bool { return f.Check == check && strings.Contains(f.Fix, fix) }) {
+		t.Errorf("got %+v, want of %s the fix %q", got, check, fix)
+	}
+}
+
+// A file that can't be used is told with what mends it, which differs by why it can't.
+func TestDoctorFiles(t *testing.T) {
+	f, err := OpenFolder(t.TempDir())
+	must(t, err)
+	defer f.Close()
+	denied := &fs.PathError{Op: "open", Path: f.KeyPath(), Err: fs.ErrPermission}
+	broken := errors.New("it is not a JSON array of 64 bytes")
+	must(t, os.WriteFile(f.KeyPath(), []byte("[1"), 0o600))
+	wantFix(t, f.CheckKey(broken), "key", "from a copy")
+	wantFix(t, f.CheckKey(denied), "key", "sudo")
+	wantFix(t, f.CheckKey(fs.ErrNotExist), "key", "run ionet-worker init")
+	must(t, os.Chmod(f.KeyPath(), 0o644))
+	wantFix(t, f.CheckKey(errors.New("may be read by others")), "key", "chmod 600")
+	wantFix(t, f.CheckNetwork(nil, broken), "network", "move "+filepath.Join(f.dir, "network.toml")+" away")
+	wantFix(t, f.CheckNetwork(nil, denied), "network", "sudo")
+	wantFix(t, f.CheckNetwork(nil, fs.ErrNotExist), "network", "run ionet-worker init")
+}
+
 // testHost is a sampler of one device, well or not.
 func testHost(r Reading) *host {
 	d := proofs.InventoryDevice{UUID: ionet.UUID{1}, Name: "NVIDIA H100 80GB HBM3", MemoryMiB: 81559, Driver: "550.54.15", MIG: proofs.ModeOn}
@@ -124,6 +150,13 @@ func TestDoctorDelegation(t *testing.T) {
 	at := func(issued int64) proofs.Envelope {
 		return delegationFor(t, testNetwork, wallet, key, now.Unix()+issued)
 	}
+	long := func(days int) proofs.Envelope {
+		d := Delegation(public(wallet), ionet.Key{}, public(key), now, days)
+		d.Expires += int64(backdate / time.Second)
+		e, err := SignDelegation(testNetwork, wallet, d)
+		must(t, err)
+		return e
+	}
 	tampered := at(0)
 	tampered.Signature[0] ^= 1
 	for name, c := range map[string]struct {
@@ -133,7 +166,8 @@ func TestDoctorDelegation(t *testing.T) {
 		level    Level
 		text     string
 	}{
-		"serves":           {at(-600), public(wallet), "delegation", LevelOK, "pays " + public(wallet).String()},
+		"serves":           {long(8), public(wallet), "delegation", LevelOK, "pays " + public(wallet).String()},
+		"ends in a week":   {long(7), public(wallet), "delegation", LevelWarn, "ends soon"},
 		"ends soon":        {at(-86400 * 3 / 4), ionet.Key{}, "delegation", LevelWarn, "ends soon"},
 		"ended":            {at(-86400), ionet.Key{}, "delegation", LevelFail, "it ended at"},
 		"to come":          {at(600), ionet.Key{}, "delegation", LevelFail, "begins only at"},
@@ -144,12 +178,12 @@ func TestDoctorDelegation(t *testing.T) {
 	} {
 		f, err := OpenFolder(t.TempDir())
 		must(t, err)
-		wantFinding(t, "none", f.CheckDelegation(testNetwork, public(key), now), "delegation", LevelFail, "no wallet has delegated")
+		wantFinding(t, "none", f.CheckDelegation(testNetwork, public(key), "", now), "delegation", LevelFail, "no wallet has delegated")
 		must(t, f.SetDelegation(c.e))
 		if !c.provider.IsZero() {
 			must(t, f.SetProvider(c.provider))
 		}
-		wantFinding(t, name, f.CheckDelegation(testNetwork, public(key), now), c.check, c.level, c.text)
+		wantFinding(t, name, f.CheckDelegation(testNetwork, public(key), "", now), c.check, c.level, c.text)
 		must(t, f.Close())
 	}
 }
@@ -188,10 +222,14 @@ func TestDoctorService(t *testing.T) {
 	api, err := client.New(client.Config{Server: s.server.URL, Network: s.net.Network.ID(), Transport: s.wire, Attempts: 1})
 	must(t, err)
 	self, id := public(s.key), s.net.Network.ID()
+	running := false
 	ask := func(network ionet.Hash, off time.Duration) Findings {
-		return CheckService(t.Context(), api, network, self, func() time.Time { return handNow().Add(off) })
+		return CheckService(t.Context(), api, network, self, running, func() time.Time { return handNow().Add(off) })
 	}
 	s.settle()
+	wantFix(t, ask(id, 0), "registered", "start the worker")
+	running = true
+	wantFix(t, ask(id, 0), "registered", "its log says")
 	wantFinding(t, "new", ask(id, 0), "registered", LevelWarn, "does not know worker")
 	s.openWorker()
 	wantFinding(t, "not presented", s.folder.CheckRevoked(t.Context(), api, self), "revoked", LevelWarn, "does not have the delegation")

@@ -32,7 +32,7 @@ func (c *runCmd) await(s *stage, m *membership) (proofs.Envelope, error) {
 	if e, d, ok := m.delegationBy(provider); ok && time.Now().Unix() < d.Expires {
 		return e, nil
 	}
-	said := ""
+	said, told := "", strangers{}
 	for pause := firstLook; ; pause = min(pause*5/4, lastLook) {
 		e, err := m.find(s.ctx, provider)
 		if err == nil {
@@ -41,6 +41,15 @@ func (c *runCmd) await(s *stage, m *membership) (proofs.Envelope, error) {
 		}
 		if s.ctx.Err() != nil {
 			return proofs.Envelope{}, s.ctx.Err()
+		}
+		var other *otherNetworkError
+		if errors.As(err, &other) {
+			return proofs.Envelope{}, err
+		}
+		if errors.Is(err, worker.ErrNoDelegation) {
+			if err := told.tell(s, m, m.api, provider); err != nil {
+				s.log.Debug("service call", "error", err)
+			}
 		}
 		if why := err.Error(); why != said {
 			said = why
@@ -61,17 +70,7 @@ func (c *runCmd) await(s *stage, m *membership) (proofs.Envelope, error) {
 }
 
 func (c *runCmd) sayWaiting(s *stage, m *membership, provider ionet.Key, why string) error {
-	payout, days := c.Payout, c.Days
-	if text, err := m.folder.Draft(); err == nil {
-		// What init was told.
-		if d, err := proofs.ParseDelegation(m.network.ID(), provider, []byte(text)); err == nil {
-			days = int((d.Expires - d.Issued) / (24 * 3600))
-			if d.Payout != provider && payout.IsZero() {
-				payout = d.Payout
-			}
-		}
-	}
-	link, err := worker.DelegateLink(c.Server, m.worker(), payout, days)
+	link, err := m.link(c.Server, provider, c.Payout, c.Days)
 	if err != nil {
 		return err
 	}
@@ -99,6 +98,9 @@ func (m *membership) find(ctx context.Context, provider ionet.Key) (proofs.Envel
 		return had, nil
 	}
 	if err != nil {
+		return proofs.Envelope{}, err
+	}
+	if err := m.checkHead(m.api, head); err != nil {
 		return proofs.Envelope{}, err
 	}
 	if ok && head.Time < d.Expires {

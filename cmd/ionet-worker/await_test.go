@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/chain"
@@ -63,7 +62,7 @@ func TestOneSignature(t *testing.T) {
 	out, err := do(t, "init", "--server", server, "--dir", dirs[0], "--simulate", "2", "--provider", provider, "--days", "30")
 	check(t, err)
 	workers := []string{workerLine.FindStringSubmatch(out)[1]}
-	if link := linkLine.FindStringSubmatch(out); link == nil || link[1] != server+"/delegate#worker="+workers[0]+"&days=30" {
+	if link := linkLine.FindStringSubmatch(out); link == nil || link[1] != server+"/delegate#worker="+workers[0]+"&provider="+provider+"&days=30" {
 		t.Errorf("init shows link %q:\n%s", link, out)
 	}
 	if !strings.Contains(out, "ionet delegate --server "+server) || !strings.Contains(out, "--worker "+workers[0]) {
@@ -78,9 +77,28 @@ func TestOneSignature(t *testing.T) {
 	two.waitFor(t, `^waiting for wallet `+provider)
 	workers = append(workers, workerLine.FindStringSubmatch(two.String())[1])
 
-	// Anybody can delegate anybody's host to himself.
-	delegate(t, server, newWallet(t), workers...)
-	time.Sleep(3 * time.Second) // they look meanwhile
+	// Anybody can delegate anybody's host to himself; that is told, and not taken.
+	stranger := newWallet(t)
+	delegate(t, server, stranger, workers...)
+	wrong := "wallet " + chain.PublicOf(stranger).String() + " delegated this worker, this folder waits for " + provider
+	for _, said := range []*output{one, two} {
+		said.waitFor(t, `^trouble: `+wrong+`: sign with wallet `+provider)
+	}
+	status, err := do(t, "status", "--dir", dirs[0], "--server", server)
+	check(t, err)
+	wantLine(t, "status", status, `no delegation: this folder waits for wallet `+provider+` to sign:$`)
+	wantLine(t, "status", status, `  `+regexp.QuoteMeta(server+"/delegate#worker="+workers[0]+"&provider="+provider+"&days=30")+`$`)
+	wantLine(t, "status", status, `trouble: `+wrong)
+	status, err = do(t, "status", "--dir", dirs[0])
+	check(t, err)
+	wantLine(t, "status alone", status, `  \(--server <URL> shows the link for that\)$`)
+	doctor, err := do(t, "doctor", "--dir", dirs[0], "--server", server, "--simulate", "2")
+	if err == nil {
+		t.Errorf("doctor finds nothing wrong:\n%s", doctor)
+	}
+	wantLine(t, "doctor", doctor, `fail  delegation   wallet `+provider+` has not delegated to worker `+workers[0]+` yet`)
+	wantLine(t, "doctor", doctor, ` +fix: .*`+regexp.QuoteMeta(server+"/delegate#worker="+workers[0]+"&provider="+provider+"&days=30"))
+	wantLine(t, "doctor", doctor, `warn  provider     `+wrong)
 	for _, said := range []*output{one, two} {
 		if strings.Contains(said.String(), "registered") {
 			t.Fatalf("a host took a stranger's delegation:\n%s", said)
@@ -153,4 +171,60 @@ func TestForeignRPC(t *testing.T) {
 	said.waitFor(t, `^trouble: --rpc: `)
 	said.waitFor(t, `^registered 1 devices`)
 	stop()
+}
+
+// TestAnotherNetworksService: a folder that joined a network refuses the service of
+// another one before it shows or asks for anything.
+func TestAnotherNetworksService(t *testing.T) {
+	server, other, dir := serve(t), serve(t), filepath.Join(t.TempDir(), "host")
+	provider := chain.PublicOf(newWallet(t)).String()
+	_, err := do(t, "init", "--server", server, "--dir", dir, "--simulate", "1", "--provider", provider)
+	check(t, err)
+	for _, command := range [][]string{{"init", "--simulate", "1", "--provider", provider}, {"run", "--simulate", "1"}, {"status"}} {
+		out, err := do(t, append(command, "--server", other, "--dir", dir)...)
+		if err == nil || !strings.HasPrefix(err.Error(), other+" serves network ") || !strings.Contains(err.Error(), "give the --server of that network, or another --dir") {
+			t.Errorf("%s: %v\n%s", command[0], err, out)
+		}
+		if strings.Contains(out, "/delegate#") && command[0] != "status" {
+			t.Errorf("%s shows a link of the other service:\n%s", command[0], out)
+		}
+	}
+}
+
+// TestProviderAndKeypair: a wallet file signs where --provider names it too, and where
+// that names another one nothing changes.
+func TestProviderAndKeypair(t *testing.T) {
+	server, dir, file := serve(t), filepath.Join(t.TempDir(), "host"), filepath.Join(t.TempDir(), "wallet.json")
+	wallet, other := newWallet(t), chain.PublicOf(newWallet(t)).String()
+	check(t, chain.WriteKeypair(file, wallet))
+	args := []string{"init", "--server", server, "--dir", dir, "--simulate", "1", "--keypair", file, "--provider"}
+	if _, err := do(t, append(args, other)...); err == nil || !strings.Contains(err.Error(), "names "+other+": leave --provider out") {
+		t.Errorf("another provider: %v", err)
+	}
+	f, err := worker.ReadFolder(dir)
+	check(t, err)
+	if p, err := f.Provider(); err != nil || !p.IsZero() {
+		t.Errorf("the folder works for %s, %v", p, err)
+	}
+	out, err := do(t, append(args, chain.PublicOf(wallet).String())...)
+	check(t, err)
+	if e, err := f.Delegation(); err != nil || e.Signer != chain.PublicOf(wallet) || !strings.Contains(out, "by "+chain.PublicOf(wallet).String()) || strings.Contains(out, "has to sign") {
+		t.Errorf("the wallet file did not sign: %v\n%s", err, out)
+	}
+	signed := filepath.Join(dir, "delegation")
+	if _, err := do(t, "init", "--server", server, "--dir", dir, "--simulate", "1", "--delegation", signed, "--provider", other); err == nil || !strings.Contains(err.Error(), "names "+other) {
+		t.Errorf("another wallet's delegation: %v", err)
+	}
+	if p, err := f.Provider(); err != nil || p != chain.PublicOf(wallet) {
+		t.Errorf("the folder works for %s, %v", p, err)
+	}
+}
+
+// TestInitPrintsItsOwnRun: the run that init shows has the same folder and devices.
+func TestInitPrintsItsOwnRun(t *testing.T) {
+	server, dir := serve(t), filepath.Join(t.TempDir(), "host")
+	provider := chain.PublicOf(newWallet(t)).String()
+	out, err := do(t, "init", "--server", server, "--dir", dir, "--simulate", "2", "--seed", "7", "--provider", provider)
+	check(t, err)
+	wantLine(t, "init", out, regexp.QuoteMeta("ionet-worker run --server "+server+" --dir "+dir+" --simulate 2 --seed 7 waits for that."))
 }

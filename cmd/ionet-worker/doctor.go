@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"time"
 
@@ -28,8 +27,7 @@ type doctorCmd struct {
 
 // Help shows examples below the flags.
 func (c *doctorCmd) Help() string {
-	return `Looks at all that a worker needs and says how to mend what is wrong. Each line is ok, warn or fail; the exit
-status is 1 when one fails. It changes nothing, and a worker may be running.
+	return `Each line is ok, warn or fail; the exit status is 1 when one fails. It changes nothing, and a worker may be running.
 
 Examples:
   ionet-worker doctor --server https://ionetd.example
@@ -87,16 +85,44 @@ func (c *doctorCmd) examine(ctx context.Context) (worker.Findings, error) {
 	list = append(list, f.CheckFolder()...)
 	m.key, err = chain.ReadKeypair(f.KeyPath())
 	list = append(list, f.CheckKey(err)...)
-	if err := m.readNetwork(); err != nil {
-		list = append(list, worker.Finding{Check: "network", Level: worker.LevelFail, Text: err.Error(), Fix: "run ionet-worker init"})
-		return append(list, c.examineService(ctx, m)...), nil
-	}
-	list = append(list, worker.Finding{Check: "network", Level: worker.LevelOK, Text: fmt.Sprintf("%s %s", m.network.Name, ionet.Key(m.network.ID()))})
-	if m.key != nil {
-		list = append(list, f.CheckDelegation(m.network.ID(), m.worker(), time.Now())...)
+	err = m.readNetwork()
+	list = append(list, f.CheckNetwork(m.network, err)...)
+	if err == nil && m.key != nil {
+		list = append(list, f.CheckDelegation(m.network.ID(), m.worker(), c.link(m), time.Now())...)
 		list = append(list, f.CheckSpool(m.network.ID(), m.worker(), c.SpoolMiB<<20)...)
 	}
 	return append(list, c.examineService(ctx, m)...), nil
+}
+
+// link is where the wallet that this folder takes delegations of signs one, empty where
+// that is not known: there is a finding about that.
+func (c *doctorCmd) link(m *membership) string {
+	provider, err := m.folder.Provider()
+	if err != nil {
+		return ""
+	}
+	link, err := m.awaitedLink(c.Server, provider)
+	if err != nil {
+		return ""
+	}
+	return link
+}
+
+// examineStrangers warns of wallets that delegated this worker while the folder waits for
+// another one.
+func (m *membership) examineStrangers(ctx context.Context, api *client.Client) (list worker.Findings) {
+	provider, waits, err := m.awaited()
+	if err != nil || !waits {
+		return nil // there is a finding about that
+	}
+	found, err := m.strangersAt(ctx, api, provider)
+	if err != nil {
+		return worker.Findings{{Check: "provider", Level: worker.LevelWarn, Text: err.Error(), Fix: "ask again when the service answers"}}
+	}
+	for _, stranger := range found {
+		list = append(list, worker.Finding{Check: "provider", Level: worker.LevelWarn, Text: strangerLine(stranger, provider), Fix: strangerFix(stranger, provider)})
+	}
+	return list
 }
 
 // examineDevices looks at the devices, and writes down what NVML says where asked to.
@@ -155,9 +181,10 @@ func (c *doctorCmd) examineService(ctx context.Context, m *membership) (list wor
 	} else if api, err := client.New(client.Config{Server: c.Server, Network: network, Attempts: 2}); err != nil {
 		list = append(list, worker.Finding{Check: "service", Level: worker.LevelFail, Text: err.Error(), Fix: "give a --server as https://ionetd.example"})
 	} else {
-		list = append(list, worker.CheckService(ctx, api, network, self, time.Now)...)
+		list = append(list, worker.CheckService(ctx, api, network, self, m.folder != nil && m.folder.Running(), time.Now)...)
 		if m.network != nil && m.key != nil && list.Failed() == 0 {
 			list = append(list, m.folder.CheckRevoked(ctx, api, self)...)
+			list = append(list, m.examineStrangers(ctx, api)...)
 		}
 	}
 	if len(c.RPC) == 0 {
@@ -174,9 +201,6 @@ func (c *doctorCmd) examineService(ctx context.Context, m *membership) (list wor
 // readNetwork reads the network that the folder joined.
 func (m *membership) readNetwork() error {
 	file, err := m.folder.Network()
-	if errors.Is(err, fs.ErrNotExist) {
-		return errors.New("this folder has joined no network yet")
-	}
 	if err != nil {
 		return err
 	}

@@ -50,7 +50,7 @@ func TestDoctor(t *testing.T) {
 	wantLine(t, "after init", out, `warn  simulated    THE DEVICES ARE MADE UP`)
 	wantLine(t, "after init", out, `ok    key `)
 	wantLine(t, "after init", out, `ok    network      hosts `)
-	wantLine(t, "after init", out, `fail  delegation   no wallet has delegated`)
+	wantLine(t, "after init", out, `fail  delegation   wallet `+provider+` has not delegated to worker `)
 	delegate(t, server, wallet, workerLine.FindStringSubmatch(init)[1])
 
 	said, stop := start(t, "--server", server, "--dir", dir, "--simulate", "2")

@@ -51,10 +51,10 @@ func (c *initCmd) Run(s *stage) (err error) {
 		if err := c.sign(m); err != nil {
 			return err
 		}
-	case !c.Provider.IsZero():
+	case !c.Provider.IsZero() && c.Keypair == "" && c.Delegation == "":
 		return c.draft(s, m)
 	}
-	return showDelegation(s, m)
+	return showDelegation(s, m, c.Server)
 }
 
 // showDevices prints what run would prove; a host without GPUs can be prepared too.
@@ -83,7 +83,7 @@ func (c *initCmd) draft(s *stage, m *membership) error {
 	if err := m.folder.SetDraft(text); err != nil {
 		return err
 	}
-	link, err := worker.DelegateLink(c.Server, m.worker(), c.Payout, c.Days)
+	link, err := worker.DelegateLink(c.Server, m.worker(), c.Provider, c.Payout, c.Days)
 	if err != nil {
 		return err
 	}
@@ -93,7 +93,7 @@ func (c *initCmd) draft(s *stage, m *membership) error {
 	}
 	s.print("\nWallet %s has to sign once. One signature does for many hosts. In a browser:\n\n  %s\n", c.Provider, link)
 	s.print("or where the wallet is a file (repeat --worker for more hosts):\n\n  ionet delegate --server %s --keypair <wallet file>%s --days %d --worker %s\n", c.Server, payout, c.Days, m.worker())
-	s.print("ionet-worker run --server %s --dir %s waits for that.\n", c.Server, c.Dir)
+	s.print("ionet-worker run --server %s --dir %s%s waits for that.\n", c.Server, c.Dir, c.devices)
 	s.print("Or sign exactly this text with it (no line break after the last line):\n\n%s\n", text)
 	s.print("then: ionet-worker init --server %s --dir %s --signature <signature in base58>", c.Server, c.Dir)
 	return nil
@@ -118,10 +118,14 @@ func (c *initCmd) sign(m *membership) error {
 	return m.accept(e)
 }
 
-// showDelegation prints the delegation that is there, or how to get one.
-func showDelegation(s *stage, m *membership) error {
+// showDelegation prints the delegation that is there, or how to get one; server may be
+// empty.
+func showDelegation(s *stage, m *membership, server string) error {
 	e, err := m.folder.Delegation()
 	if errors.Is(err, fs.ErrNotExist) {
+		if provider, err := m.folder.Provider(); err != nil || !provider.IsZero() {
+			return errors.Join(err, m.showAwaited(s, server, provider))
+		}
 		s.print("no delegation: run init with --keypair <wallet file>, or with --provider <wallet> and then --signature")
 		return nil
 	}

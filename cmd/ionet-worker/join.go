@@ -51,6 +51,7 @@ func (m *membership) open(ctx context.Context, server string) error {
 		return fmt.Errorf("--server: %w", err)
 	}
 	file, err := m.folder.Network()
+	joined := err == nil
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, file, err = api.NetworkFile(ctx); err != nil {
 			return fmt.Errorf("join the network: %w; is --server right?", err)
@@ -64,6 +65,44 @@ func (m *membership) open(ctx context.Context, server string) error {
 		return err
 	}
 	m.api = api.ForNetwork(m.network.ID())
+	if joined {
+		return m.checkServer(ctx, server)
+	}
+	return nil
+}
+
+// serverPatience is how long a service that hangs holds a start up.
+const serverPatience = 3 * time.Second
+
+// checkServer refuses a service of another network. One that does not answer is not
+// waited for: the folder has all that a start needs.
+func (m *membership) checkServer(ctx context.Context, server string) error {
+	once, err := client.New(client.Config{Server: server, Network: m.network.ID(), Attempts: 1, Timeout: serverPatience})
+	if err != nil {
+		return fmt.Errorf("--server: %w", err)
+	}
+	head, err := once.Head(ctx)
+	if err != nil {
+		return ctx.Err()
+	}
+	return m.checkHead(once, head)
+}
+
+// otherNetworkError reports a service of another network than the folder joined.
+type otherNetworkError struct {
+	server         string
+	serves, joined ionet.Key
+}
+
+func (e *otherNetworkError) Error() string {
+	return fmt.Sprintf("%s serves network %s, this folder joined %s: give the --server of that network, or another --dir", e.server, e.serves, e.joined)
+}
+
+// checkHead refuses the head of another network than the folder joined.
+func (m *membership) checkHead(api *client.Client, head client.Head) error {
+	if id := ionet.Key(m.network.ID()); head.Network != id {
+		return &otherNetworkError{server: api.Server(), serves: head.Network, joined: id}
+	}
 	return nil
 }
 
@@ -94,28 +133,61 @@ func (c consent) take(m *membership) error {
 	if c.Keypair != "" && c.Delegation != "" {
 		return errors.New("take delegation: give --keypair or --delegation, not both")
 	}
-	if !c.Provider.IsZero() {
-		if err := m.folder.SetProvider(c.Provider); err != nil {
-			return err
-		}
-	}
 	switch {
 	case c.Delegation != "":
-		b, err := os.ReadFile(c.Delegation)
-		if err != nil {
-			return fmt.Errorf("--delegation: %w", err)
-		}
-		e, err := worker.Envelope(b)
-		if err != nil {
-			return fmt.Errorf("--delegation %s: %w", c.Delegation, err)
-		}
-		return m.accept(e)
-	case c.Keypair == "":
+		return c.takeFile(m)
+	case c.Keypair != "":
+		return c.takeSigned(m)
+	}
+	return c.name(m)
+}
+
+// name keeps --provider as the wallet whose delegations this host takes.
+func (c consent) name(m *membership) error {
+	if c.Provider.IsZero() {
 		return nil
 	}
+	return m.folder.SetProvider(c.Provider)
+}
+
+// agree refuses a wallet that signs, or signed, where --provider names another one.
+func (c consent) agree(flag string, by ionet.Key) error {
+	if c.Provider.IsZero() || c.Provider == by {
+		return nil
+	}
+	return fmt.Errorf("take delegation: %s is of wallet %s, --provider (or IONET_PROVIDER) names %s: leave --provider out to work for the first, or give that wallet's own file", flag, by, c.Provider)
+}
+
+// takeFile takes the delegation of --delegation.
+func (c consent) takeFile(m *membership) error {
+	b, err := os.ReadFile(c.Delegation)
+	if err != nil {
+		return fmt.Errorf("--delegation: %w", err)
+	}
+	e, err := worker.Envelope(b)
+	if err != nil {
+		return fmt.Errorf("--delegation %s: %w", c.Delegation, err)
+	}
+	if err := errors.Join(c.agree("--delegation "+c.Delegation, e.Signer), worker.CheckDelegation(m.network.ID(), m.worker(), e)); err != nil {
+		return err
+	}
+	if err := c.name(m); err != nil {
+		return err
+	}
+	return m.accept(e)
+}
+
+// takeSigned has the wallet of --keypair sign, where the delegation that is there does not serve.
+func (c consent) takeSigned(m *membership) error {
 	wallet, err := chain.ReadKeypair(c.Keypair)
 	if err != nil {
 		return fmt.Errorf("--keypair: %w", err)
+	}
+	if err := c.agree("--keypair "+c.Keypair, chain.PublicOf(wallet)); err != nil {
+		return err
+	}
+	if err := c.name(m); err != nil {
+		return err
 	}
 	want := worker.Delegation(chain.PublicOf(wallet), c.Payout, m.worker(), time.Now(), c.Days)
 	if m.serves(want) {

@@ -88,6 +88,17 @@ type devices struct {
 	Seed     uint64 `default:"1" placeholder:"N" help:"Which made-up host: the same seed gives the same devices."`
 }
 
+// String is the flags that give the same devices again, each after a space.
+func (d devices) String() string {
+	switch {
+	case d.Simulate == 0:
+		return ""
+	case d.Seed == 1:
+		return fmt.Sprintf(" --simulate %d", d.Simulate)
+	}
+	return fmt.Sprintf(" --simulate %d --seed %d", d.Simulate, d.Seed)
+}
+
 func (d devices) sampler() (worker.Sampler, error) {
 	if d.Simulate != 0 {
 		return worker.NewSimulation(d.Simulate, d.Seed, nil)

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/ionet-settlement/ionet"
@@ -29,12 +31,14 @@ func (c *statusCmd) Run(s *stage) error {
 		return fmt.Errorf("--dir: %w; ionet-worker init makes it", err)
 	}
 	m := &membership{folder: f}
-	if err := m.read(); err != nil {
+	if err := m.read(); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w; ionet-worker init makes what is missing", err)
+	} else if err != nil {
+		return err
 	}
 	s.print("worker %s", m.worker())
 	s.print("network %s %s", m.network.Name, ionet.Key(m.network.ID()))
-	if err := showDelegation(s, m); err != nil {
+	if err := showDelegation(s, m, c.Server); err != nil {
 		return err
 	}
 	sp, err := f.SpoolStatus(m.network.ID(), m.worker())
@@ -77,6 +81,12 @@ func (c *statusCmd) ask(s *stage, m *membership) error {
 	}
 	head, err := api.Head(s.ctx)
 	if err != nil {
+		return err
+	}
+	if err := m.checkHead(api, head); err != nil {
+		return err
+	}
+	if err := m.showStrangers(s, api); err != nil {
 		return err
 	}
 	s.print("service: epoch %d sample %d, sealed through %d, its clock is %s off this host's", head.Epoch, head.Sample, head.Sealed,
