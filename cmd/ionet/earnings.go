@@ -10,6 +10,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/ionet-settlement/ionet"
@@ -20,8 +21,9 @@ import (
 type earningsCmd struct {
 	server
 	Provider ionet.Key `required:"" placeholder:"KEY" help:"The wallet: that of a provider, or one that is paid."`
-	From     uint64    `placeholder:"N" help:"First epoch; the network's first by default."`
-	To       uint64    `placeholder:"N" help:"Last epoch; the last one sealed by default."`
+	From     uint64    `range:"1.." placeholder:"N" help:"First epoch; the network's first by default."`
+	To       uint64    `range:"1.." placeholder:"N" help:"Last epoch; the last one sealed by default."`
+	By       string    `placeholder:"WHAT" help:"Sum up by epoch, device, worker, day (UTC) or rule; by epoch and rule by default."`
 	CSV      bool      `name:"csv" xor:"form" help:"Print one row for each epoch and device, as CSV."`
 	JSON     bool      `name:"json" xor:"form" help:"Print the rows and the sums, as JSON."`
 }
@@ -29,21 +31,31 @@ type earningsCmd struct {
 // Help shows examples below the flags.
 func (c *earningsCmd) Help() string {
 	return `What each sealed epoch decided on each device, and the sums by epoch and by rule. Refused devices are among the
-rows, with the rule that refused them. A device that works for the wallet and pays another one is listed too; what
+rows, with the rule that refused them. Times are when epochs begin, in UTC; a day has those that begin in it. A device that works for the wallet and pays another one is listed too; what
 it earned is summed up apart. Epochs that are not sealed are left out: what is printed once never changes.
 
 Examples:
   ionet earnings --server https://ionetd.example --provider 9aB...
+  ionet earnings --server https://ionetd.example --provider 9aB... --by day
   ionet earnings --server https://ionetd.example --provider 9aB... --from 700 --to 723 --csv >day.csv
   ionet earnings --server https://ionetd.example --provider 9aB... --json`
 }
 
 // Run prints a wallet's earnings.
 func (c *earningsCmd) Run(s *stage) error {
-	if c.To != 0 && c.To < c.From {
+	switch {
+	case c.To != 0 && c.To < c.From:
 		return fmt.Errorf("--to %d comes before --from %d", c.To, c.From)
+	case !slices.Contains([]string{"", "epoch", "device", "worker", "day", "rule"}, c.By):
+		return fmt.Errorf("--by %s: want epoch, device, worker, day or rule", c.By)
+	case c.By != "" && (c.CSV || c.JSON):
+		return errors.New("--by is for the table: --csv and --json have a row for each epoch and device")
 	}
 	api, err := c.client()
+	if err != nil {
+		return err
+	}
+	network, _, err := api.NetworkFile(s.ctx)
 	if err != nil {
 		return err
 	}
@@ -51,8 +63,8 @@ func (c *earningsCmd) Run(s *stage) error {
 	if err != nil {
 		return err
 	}
-	out := c.printer(s)
-	e := earned{wallet: c.Provider, epochs: map[uint64]*subtotal{}, rules: map[uint64]*subtotal{}}
+	out := c.printer(s, network)
+	e := earned{wallet: c.Provider, network: network, by: c.By, epochs: map[uint64]*subtotal{}, rules: map[uint64]*subtotal{}, others: map[string]*subtotal{}}
 	for page, err := range api.Earnings(s.ctx, client.EarningsAsk{Wallet: c.Provider, From: c.From, To: c.To, Limit: earningsPage}) {
 		if err != nil {
 			return err
@@ -90,15 +102,28 @@ type subtotal struct {
 // earned is what a wallet's rows sum up to.
 type earned struct {
 	wallet        ionet.Key
+	network       *ionet.Network
+	by            string // what the table sums up by; "": by epoch and rule
 	through       uint64
 	decimals      int
 	epochs, rules map[uint64]*subtotal
+	others        map[string]*subtotal // by device, worker or day
 	all           subtotal
 }
 
 func (e *earned) add(rows []client.EarningsRow) error {
 	for _, r := range rows {
-		for _, t := range []*subtotal{at(e.epochs, r.Epoch), at(e.rules, uint64(r.Rule)), &e.all} {
+		sums := []*subtotal{at(e.epochs, r.Epoch), at(e.rules, uint64(r.Rule)), &e.all}
+		switch e.by {
+		case "device":
+			sums = append(sums, at(e.others, r.Device.String()))
+		case "worker":
+			sums = append(sums, at(e.others, r.Worker.String()))
+		case "day":
+			day, _, _ := strings.Cut(epochTime(e.network, r.Epoch), "T")
+			sums = append(sums, at(e.others, day))
+		}
+		for _, t := range sums {
 			sum := &t.others
 			if r.Payee == e.wallet {
 				sum = &t.own
@@ -117,7 +142,7 @@ func (e *earned) add(rows []client.EarningsRow) error {
 	return nil
 }
 
-func at(sums map[uint64]*subtotal, key uint64) *subtotal {
+func at[K comparable](sums map[K]*subtotal, key K) *subtotal {
 	if sums[key] == nil {
 		sums[key] = &subtotal{}
 	}
@@ -138,12 +163,12 @@ type earningsPrinter struct {
 	end  func(e *earned, from uint64) error
 }
 
-func (c *earningsCmd) printer(s *stage) earningsPrinter {
+func (c *earningsCmd) printer(s *stage, n *ionet.Network) earningsPrinter {
 	switch {
 	case c.CSV:
-		return earningsCSV(s.out)
+		return earningsCSV(s.out, n)
 	case c.JSON:
-		return earningsJSON(s.out)
+		return earningsJSON(s.out, n)
 	}
 	return earningsPrinter{
 		rows: func(client.EarningsPage) error { return nil },
@@ -158,9 +183,20 @@ func (e *earned) print(s *stage, from uint64) error {
 		return nil
 	}
 	s.print("wallet %s, epochs %d to %d, amounts in IO\n", e.wallet, from, e.through)
-	e.table(s.out, "epoch", e.epochs, func(epoch uint64) string { return strconv.FormatUint(epoch, 10) })
-	s.print("")
-	e.table(s.out, "rule", e.rules, func(rule uint64) string { return fmt.Sprintf("%d %s", rule, ruleName(uint16(rule))) })
+	epoch := func(epoch uint64) string { return fmt.Sprintf("%d\t%s", epoch, epochTime(e.network, epoch)) }
+	rule := func(rule uint64) string { return fmt.Sprintf("%d %s", rule, ruleName(uint16(rule))) }
+	switch e.by {
+	case "":
+		printSums(e, s.out, "epoch\tbegins", e.epochs, epoch)
+		s.print("")
+		printSums(e, s.out, "rule", e.rules, rule)
+	case "epoch":
+		printSums(e, s.out, "epoch\tbegins", e.epochs, epoch)
+	case "rule":
+		printSums(e, s.out, "rule", e.rules, rule)
+	default:
+		printSums(e, s.out, e.by, e.others, func(key string) string { return key })
+	}
 	s.print("\nearned %s IO", e.all.own.Tokens(e.decimals))
 	if !e.all.others.IsZero() {
 		s.print("its devices earned %s IO more, paid to other wallets", e.all.others.Tokens(e.decimals))
@@ -168,7 +204,8 @@ func (e *earned) print(s *stage, from uint64) error {
 	return nil
 }
 
-func (e *earned) table(out io.Writer, first string, sums map[uint64]*subtotal, name func(uint64) string) {
+// printSums prints a table; first and what name returns have the same number of columns.
+func printSums[K cmp.Ordered](e *earned, out io.Writer, first string, sums map[K]*subtotal, name func(K) string) {
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	defer t.Flush()
 	fmt.Fprintf(t, "%s\tverdicts\taccepted\tearned", first)
@@ -188,18 +225,18 @@ func (e *earned) table(out io.Writer, first string, sums map[uint64]*subtotal, n
 
 // earningsCSV prints a row for each epoch and device. The amount is in tokens and,
 // beside it, in base units.
-func earningsCSV(out io.Writer) earningsPrinter {
+func earningsCSV(out io.Writer, n *ionet.Network) earningsPrinter {
 	w := csv.NewWriter(out)
 	begun := false
 	return earningsPrinter{
 		rows: func(p client.EarningsPage) error {
 			if !begun {
 				begun = true
-				_ = w.Write([]string{"epoch", "device", "worker", "provider", "payee", "rule", "rule_name", "samples", "weight", "amount", "base_units"})
+				_ = w.Write([]string{"epoch", "time", "device", "worker", "provider", "payee", "rule", "rule_name", "samples", "weight", "amount", "base_units"})
 			}
 			for _, r := range p.Rows {
 				_ = w.Write([]string{
-					strconv.FormatUint(r.Epoch, 10), r.Device.String(), r.Worker.String(), r.Provider.String(), r.Payee.String(),
+					strconv.FormatUint(r.Epoch, 10), epochTime(n, r.Epoch), r.Device.String(), r.Worker.String(), r.Provider.String(), r.Payee.String(),
 					strconv.Itoa(int(r.Rule)), ruleName(r.Rule), strconv.Itoa(int(r.Samples)), strconv.FormatUint(r.Weight, 10),
 					r.Amount.Tokens(p.Decimals), r.Amount.String(),
 				})
@@ -212,15 +249,16 @@ func earningsCSV(out io.Writer) earningsPrinter {
 }
 
 // earningsJSON prints one object; its rows are written as they come.
-func earningsJSON(out io.Writer) earningsPrinter {
+func earningsJSON(out io.Writer, n *ionet.Network) earningsPrinter {
 	separator := `{"rows":[` + "\n"
 	return earningsPrinter{
 		rows: func(p client.EarningsPage) error {
 			for _, r := range p.Rows {
 				b, err := json.Marshal(struct {
 					client.EarningsRow
+					Time string `json:"time"`
 					Name string `json:"rule_name"`
-				}{r, ruleName(r.Rule)})
+				}{r, epochTime(n, r.Epoch), ruleName(r.Rule)})
 				if err != nil {
 					return fmt.Errorf("print earnings: %w", err)
 				}
@@ -242,6 +280,7 @@ func earningsJSON(out io.Writer) earningsPrinter {
 
 type jsonSum struct {
 	Epoch    uint64       `json:"epoch,omitempty"`
+	Time     string       `json:"time,omitempty"`
 	Rule     *uint16      `json:"rule,omitempty"`
 	Name     string       `json:"rule_name,omitempty"`
 	Verdicts int          `json:"verdicts"`
@@ -267,7 +306,7 @@ func (e *earned) endJSON(out io.Writer, from uint64) error {
 	}{Wallet: e.wallet, From: from, Through: e.through, Decimals: e.decimals, Epochs: []jsonSum{}, Rules: []jsonSum{}, Earned: e.all.own, Others: e.all.others}
 	for epoch, t := range e.epochs {
 		sum := t.json()
-		sum.Epoch = epoch
+		sum.Epoch, sum.Time = epoch, epochTime(e.network, epoch)
 		tail.Epochs = append(tail.Epochs, sum)
 	}
 	for rule, t := range e.rules {

@@ -57,11 +57,18 @@ func TestEarnings(t *testing.T) {
 		return append([]string{"earnings", "--server", w.server, "--provider", public("ann").String()}, more...)
 	}
 	all := []string{"--from", "1", "--to", fmt.Sprint(epochs)}
-	w.says(ask(all...), `^wallet \S+, epochs 1 to 40, amounts in IO$`, `^epoch +verdicts +accepted +earned +paid to others$`,
-		`^3 +201 +161 +160\.\d{8} +0\.00001000$`, `^4 +201 +161 +\d+\.\d{8} +0\.00000000$`, `^rule +verdicts`, `^0 accepted +6402 +6402 +`+strings.ReplaceAll(tokens, ".", `\.`)+` +0\.00001000`,
+	w.says(ask(all...), `^wallet \S+, epochs 1 to 40, amounts in IO$`, `^epoch +begins +verdicts +accepted +earned +paid to others$`,
+		`^3 +`+epochTime(w.network, 3)+` +201 +161 +160\.\d{8} +0\.00001000$`, `^4 +\S+Z +201 +161 +\d+\.\d{8} +0\.00000000$`, `^rule +verdicts`, `^0 accepted +6402 +6402 +`+strings.ReplaceAll(tokens, ".", `\.`)+` +0\.00001000`,
 		`^5 too-few-samples +1600 +0 +0\.00000000`, `^earned `+strings.ReplaceAll(tokens, ".", `\.`)+` IO$`, `^its devices earned 0\.00001000 IO more, paid to other wallets$`)
 	w.refuses(ask(), "the rows sum up to "+tokens+" IO, the service's ledger says 0.00000000 IO was earned")
 	w.refuses(ask("--from", "9", "--to", "8"), "--to 8 comes before --from 9")
+	w.refuses(ask("--from", "0"), `--from: want a whole number from 1 on, not "0"`)
+	w.refuses(ask("--by", "day", "--csv"), "--by is for the table")
+	w.refuses(ask("--by", "month"), "--by month: want epoch, device, worker, day or rule")
+	w.says(ask(append(all, "--by", "device")...), `^device +verdicts +accepted +earned +paid to others$`, `^GPU-00000000-0000-0000-0000-000000000001 +40 +40 +40\.00000860 +0\.00000000$`)
+	w.says(ask(append(all, "--by", "worker")...), `^worker +verdicts`, `^`+public("worker").String()+` +8002 +6402 +`+strings.ReplaceAll(tokens, ".", `\.`)+` `)
+	w.says(ask(append(all, "--by", "day")...), `^day +verdicts`, `^`+epochTime(w.network, 1)[:10]+` +\d+ +\d+ +\d`)
+	w.says(ask(append(all, "--by", "rule")...), `^rule +verdicts`, `^5 too-few-samples +1600 `)
 	w.refuses(ask("--csv", "--json"), "--csv and --json can't be used together")
 	w.says(ask("--from", "41", "--to", "99"), `^no device of wallet \S+ has a verdict in the sealed epochs from 41 to 40$`)
 
@@ -69,17 +76,17 @@ func TestEarnings(t *testing.T) {
 	w.check(err)
 	rows, err := csv.NewReader(strings.NewReader(out)).ReadAll()
 	w.check(err)
-	if len(rows) != 1+epochs*devices+2 || strings.Join(rows[0], " ") != "epoch device worker provider payee rule rule_name samples weight amount base_units" {
+	if len(rows) != 1+epochs*devices+2 || strings.Join(rows[0], " ") != "epoch time device worker provider payee rule rule_name samples weight amount base_units" {
 		t.Errorf("%d rows of CSV under %q", len(rows), rows[0])
 	}
 	sum := uint64(0)
 	for _, r := range rows[1:] {
-		base, err := ionet.ParseBase(r[10])
+		base, err := ionet.ParseBase(r[11])
 		w.check(err)
-		if r[9] != base.Tokens(8) {
-			t.Errorf("%s base units are shown as %s", r[10], r[9])
+		if r[10] != base.Tokens(8) {
+			t.Errorf("%s base units are shown as %s", r[11], r[10])
 		}
-		if r[4] == public("ann").String() {
+		if r[5] == public("ann").String() {
 			sum += base.Base()
 		}
 	}
@@ -93,6 +100,7 @@ func TestEarnings(t *testing.T) {
 		From, Through uint64
 		Epochs, Rules []struct {
 			Epoch, Rule uint64
+			Time        string
 			Verdicts    int
 			Earned      ionet.Amount
 		}
@@ -102,6 +110,9 @@ func TestEarnings(t *testing.T) {
 	w.check(json.Unmarshal([]byte(out), &doc))
 	if len(doc.Rows) != epochs*devices+2 || doc.From != 1 || doc.Through != epochs || doc.Earned.Base() != total || doc.Others.Base() != 1_000 || len(doc.Epochs) != epochs || len(doc.Rules) != 2 {
 		t.Errorf("JSON has %d rows, epochs %d to %d with %d sums, %d rules, earned %s and %s", len(doc.Rows), doc.From, doc.Through, len(doc.Epochs), len(doc.Rules), doc.Earned, doc.Others)
+	}
+	if doc.Epochs[2].Time != epochTime(w.network, 3) || !strings.Contains(out, `,"time":"`+epochTime(w.network, 40)+`","rule_name"`) {
+		t.Errorf("epoch 3 begins at %s; want the times of epochs", doc.Epochs[2].Time)
 	}
 	byEpoch := uint64(0)
 	for _, e := range doc.Epochs {

@@ -29,6 +29,6 @@ func TestWhyIdle(t *testing.T) {
 	w.waitSealed(1)
 	w.says(with("why", "--device", gpu.String(), "--epoch", "1"), `rule 15 idle: `+regexp.QuoteMeta(proofs.Idle.Text())+`$`,
 		`^  evidence [0-9a-f]{64}: hash of the ids of the device's samples with such a utilization$`, `3 samples, weight 0, 0\.00000000 IO to `+payee, `^proven against [0-9a-f]{64}, sealed by transaction `)
-	w.says(with("earnings", "--provider", payee), `^1 +1 +0 +0\.00000000$`, `^15 idle +1 +0 +0\.00000000$`, `^earned 0\.00000000 IO$`)
+	w.says(with("earnings", "--provider", payee), `^1 +\S+Z +1 +0 +0\.00000000$`, `^15 idle +1 +0 +0\.00000000$`, `^earned 0\.00000000 IO$`)
 	w.says([]string{"rules"}, `^0 +accepted +The device earned its share\.$`, `^15 +idle +`+regexp.QuoteMeta(proofs.Idle.Text())+`$`)
 }

@@ -260,8 +260,8 @@ func TestProvider(t *testing.T) {
 	w.says(with("epochs"), `^epoch +state +emission`, `^1 +sealed +\d+\.\d{8} +\d+\.\d{8} +\d+\.\d{8} +schedule +1 +\S{60,}`)
 	w.says(with("balance", "--wallet", payee), `earned +\d*[1-9]\d*\.\d{8} +IO`, `paid +0\.00000000 +IO`)
 	w.says(with("why", "--device", gpu.String(), "--epoch", "1"), `rule 0 accepted: `, `3 samples, weight 30000, \d+\.\d{8} IO to `+payee, `^  evidence [0-9a-f]{64}: hash of the ids of the device's samples$`, `^proven against [0-9a-f]{64}`)
-	w.says(with("earnings", "--provider", payee), `^wallet `+payee+`, epochs 1 to 1, amounts in IO$`, `^1 +1 +1 +\d*[1-9]\d*\.\d{8}$`, `^0 accepted +1 +1 `, `^earned \d*[1-9]\d*\.\d{8} IO$`)
-	w.says(with("earnings", "--provider", payee, "--csv"), `^1,`+gpu.String()+`,`+worker+`,`+payee+`,`+payee+`,0,accepted,3,30000,\d+\.\d{8},\d+$`)
+	w.says(with("earnings", "--provider", payee), `^wallet `+payee+`, epochs 1 to 1, amounts in IO$`, `^1 +\S+Z +1 +1 +\d*[1-9]\d*\.\d{8}$`, `^0 accepted +1 +1 `, `^earned \d*[1-9]\d*\.\d{8} IO$`)
+	w.says(with("earnings", "--provider", payee, "--csv"), `^1,`+epochTime(w.network, 1)+`,`+gpu.String()+`,`+worker+`,`+payee+`,`+payee+`,0,accepted,3,30000,\d+\.\d{8},\d+$`)
 	w.says(with("earnings", "--provider", public("nobody").String()), `^no device of wallet \S+ has a verdict in the sealed epochs from 1 to 1$`)
 	w.refuses(with("why", "--device", (ionet.UUID{9}).String(), "--epoch", "1"), client.UnknownDevice)
 
