@@ -38,24 +38,24 @@ func newMetrics(w *Worker) *metrics {
 		m.registry.MustRegister(g)
 		return g
 	}
-	m.read = counter("samples_read_total", "Samples in which the devices were read.")
+	m.read = counter("samples_read_total", "Samples since the start in which the devices were read.")
 	m.signed = counter("samples_signed_total", "Uptime statements that were signed and kept.")
 	m.accepted = counter("samples_accepted_total", "Uptime statements that the service acked.")
 	m.skipped = counter("samples_skipped_total", "Samples that go without a statement.")
 	m.omissions = counter("omissions_total", "Acked statements that a sealed book lacks; the evidence is in the folder.")
 	m.badAcks = counter("bad_acks_total", "Acks that are none, or contradict an earlier one.")
 	m.lastEpoch = gauge("last_accepted_epoch", "Epoch of the newest sample that the service acked.")
-	m.lastSample = gauge("last_accepted_sample", "That sample.")
-	m.lastTime = gauge("last_accepted_timestamp_seconds", "When that sample began, Unix time.")
+	m.lastSample = gauge("last_accepted_sample", "Number within its epoch, from 0, of the newest sample that the service acked.")
+	m.lastTime = gauge("last_accepted_timestamp_seconds", "Unix time in seconds at which the newest sample that the service acked began.")
 	m.sealed = gauge("sealed_epoch", "Last epoch whose book this worker looked itself up in.")
-	m.lastEarned = gauge("last_earned_base_units", "What this worker's devices earned in that epoch.")
-	m.earned = counter("earned_base_units_total", "What they earned in the epochs that were sealed since the start.")
-	m.skew = gauge("clock_skew_seconds", "The service's clock less this host's, as measured last.")
-	m.reachable = gauge("service_reachable", "1 while the service answers.")
+	m.lastEarned = gauge("last_earned_base_units", "What this worker's devices earned in the last sealed epoch, in the token's base units.")
+	m.earned = counter("earned_base_units_total", "What this worker's devices earned in all epochs that were sealed since the start, in the token's base units.")
+	m.skew = gauge("clock_skew_seconds", "The service's clock less this host's in seconds, as measured last; below 0 this host's is ahead.")
+	m.reachable = gauge("service_reachable", "1 while the service answers, 0 while it does not.")
 	m.refused = prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "ionet_worker", Name: "samples_refused_total",
-		Help: "Uptime statements that the service refused for good, by rule."}, []string{"rule"})
+		Help: "Uptime statements that the service refused for good, by the kind of the refusal."}, []string{"rule"})
 	m.devices = prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "ionet_worker", Name: "devices",
-		Help: "Devices of the inventory, by what the last sample said."}, []string{"state"})
+		Help: "Devices of the inventory by what the last sample said of them: up or gone."}, []string{"state"})
 	m.devicesRefused = prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "ionet_worker", Name: "devices_refused_total",
 		Help: "Devices that sealed epochs refused, by rule; a device counts once in each epoch."}, []string{"rule"})
 	m.registry.MustRegister(m.refused, m.devices, m.devicesRefused)
@@ -75,16 +75,17 @@ func (m *metrics) watch(w *Worker) {
 			return value()
 		}))
 	}
-	gauge("spool_bytes", "Size of the spool.", func() float64 { return float64(w.spool.size) })
-	gauge("spool_limit_bytes", "Bound of the spool: when it is full nothing new is signed.", func() float64 { return float64(w.spool.limit) })
-	gauge("readings_waiting", "Readings that wait for their beacon.", func() float64 { return float64(len(w.spool.readings)) })
-	gauge("statements_unsealed", "Uptime statements whose epoch is not sealed.", func() float64 {
+	gauge("spool_bytes", "Size in bytes of the spool, the file of statements and readings that wait.", func() float64 { return float64(w.spool.size) })
+	gauge("spool_limit_bytes", "Bound in bytes of the spool (--spool-mib): when it is full nothing new is signed.", func() float64 { return float64(w.spool.limit) })
+	gauge("readings_waiting", "Readings of the devices that wait for the beacon of their sample, without which none is signed.", func() float64 { return float64(len(w.spool.readings)) })
+	gauge("statements_unsealed", "Uptime statements in the spool: those whose epoch is not sealed.", func() float64 {
 		return float64(countWhere(w.spool.items, func(it *item) bool { return it.e.Kind == proofs.KindUptime }))
 	})
-	gauge("statements_unacked", "Of those, neither acked nor refused.", func() float64 {
+	gauge("statements_unacked", "Uptime statements in the spool that the service neither acked nor refused.", func() float64 {
 		return float64(countWhere(w.spool.items, func(it *item) bool { return it.e.Kind == proofs.KindUptime && it.ack == nil && it.refused == "" }))
 	})
-	gauge("simulated", "1 when the devices are made up.", func() float64 { return number(w.cfg.Sampler.Simulated()) })
+	gauge("delegation_expires_seconds", "Unix time in seconds at which the delegation in force ends; less time() it is what is left.", func() float64 { return float64(w.delegated.Expires) })
+	gauge("simulated", "1 when the devices are made up (--simulate), 0 when they are GPUs.", func() float64 { return number(w.cfg.Sampler.Simulated()) })
 }
 
 // Metrics returns what the worker tells Prometheus.

@@ -96,6 +96,22 @@ func TestMetrics(t *testing.T) {
 	})
 }
 
+// A scrape is sorted by name: no HELP leans on another one.
+func TestMetricsHelpStandsAlone(t *testing.T) {
+	s := newStage(t)
+	s.openWorker()
+	families, err := s.w.Metrics().Gather()
+	must(t, err)
+	for _, f := range families {
+		for _, leaning := range []string{"That ", "that sample", "that epoch", "Of those", " they ", "What they"} {
+			if strings.Contains(f.GetHelp(), leaning) {
+				t.Errorf("HELP of %s says %q: %s", f.GetName(), leaning, f.GetHelp())
+			}
+		}
+	}
+	wantValues(t, "delegated", scrape(t, s.w), map[string]float64{"delegation_expires_seconds": float64(s.w.delegated.Expires)})
+}
+
 // What is told to a person is counted.
 func TestMetricsCountEvents(t *testing.T) {
 	s := newStage(t)

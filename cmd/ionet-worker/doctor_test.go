@@ -140,6 +140,27 @@ func TestDoctorRecords(t *testing.T) {
 	}
 }
 
+// TestMetricsWhileWaiting: an address that is none ends run before it makes anything, and
+// a host that no wallet has signed for yet tells that.
+func TestMetricsWhileWaiting(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "host")
+	args := []string{"--dir", dir, "--simulate", "1", "--provider", chain.PublicOf(newWallet(t)).String(), "--metrics"}
+	for _, address := range []string{"9464", "localhost:99999", "http://127.0.0.1:9464"} {
+		if _, err := do(t, append([]string{"run", "--server", "http://127.0.0.1:1"}, append(args, address)...)...); err == nil || !strings.HasPrefix(err.Error(), "--metrics: ") {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+	if _, err := os.Stat(dir); err == nil {
+		t.Error("run made the folder before it looked at --metrics")
+	}
+	said, stop := start(t, append(args, "127.0.0.1:0", "--server", serve(t))...)
+	said.waitFor(t, `^waiting for wallet `)
+	body := get(t, regexp.MustCompile(`(?m)^metrics (\S+)$`).FindStringSubmatch(said.String())[1])
+	wantLine(t, "waiting", body, `ionet_worker_waiting_for_delegation 1$`)
+	wantLine(t, "waiting", body, `ionet_worker_build_info\{`)
+	stop()
+}
+
 // TestRunMetrics asks a running worker over HTTP.
 func TestRunMetrics(t *testing.T) {
 	server, dir, wallet := serve(t), filepath.Join(t.TempDir(), "host"), filepath.Join(t.TempDir(), "wallet.json")
@@ -166,6 +187,9 @@ func TestRunMetrics(t *testing.T) {
 	} {
 		wantLine(t, "metrics", body, line+"$")
 	}
+	wantLine(t, "metrics", body, `ionet_worker_waiting_for_delegation 0$`)
+	wantLine(t, "metrics", body, `ionet_worker_delegation_expires_seconds [1-9]`)
+	wantLine(t, "metrics", body, `ionet_worker_build_info\{goversion="go1\.[^"]+",revision="[^"]*",version="[^"]*"\} 1$`)
 	stop()
 	if _, err := http.Get(url); err == nil {
 		t.Error("metrics are served after the stop")

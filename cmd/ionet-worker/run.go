@@ -38,6 +38,12 @@ Examples:
 
 // Run proves the devices until the context ends.
 func (c *runCmd) Run(s *stage) (err error) {
+	metrics := newRunMetrics()
+	stop, err := s.serveMetrics(c.Metrics, metrics.all) // first: a host that waits is watched as well
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stop()) }()
 	sampler, err := c.sampler()
 	if err != nil {
 		return err
@@ -59,6 +65,7 @@ func (c *runCmd) Run(s *stage) (err error) {
 	if err != nil {
 		return err
 	}
+	metrics.waiting.Set(1)
 	delegation, err := c.await(s, m)
 	if errors.Is(err, context.Canceled) {
 		s.print("stopped")
@@ -67,6 +74,7 @@ func (c *runCmd) Run(s *stage) (err error) {
 	if err != nil {
 		return err
 	}
+	metrics.waiting.Set(0)
 	// The loop has a pace of its own, which spreads many hosts: no call repeats itself.
 	api, err := client.New(client.Config{Server: c.Server, Network: m.network.ID(), Attempts: 1})
 	if err != nil {
@@ -81,11 +89,7 @@ func (c *runCmd) Run(s *stage) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.Close()) }()
-	stop, err := s.serveMetrics(c.Metrics, w.Metrics())
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, stop()) }()
+	metrics.add(w.Metrics())
 	if err := w.Run(s.ctx); err != nil {
 		return err
 	}
