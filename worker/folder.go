@@ -27,6 +27,7 @@ var ErrLocked = errors.New("another process works in this folder: one key may si
 //	delegation.txt  a delegation's text that waits for the wallet's signature
 //	spool           statements that are not sealed yet
 //	clock           boot [32] ‖ milliseconds u64: Unix time less that boot's clock, as the service told
+//	refusal         why the service refused something last, and when: for status
 //	evidence/       statements and acks that the service broke its word on
 //	lock            held while a process works here
 type Folder struct {

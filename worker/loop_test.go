@@ -282,7 +282,17 @@ func TestHeld(t *testing.T) {
 	uuid, owner := s.w.devices[0].UUID, public(other)
 	_, err := s.pool.Exec(t.Context(), `INSERT INTO bindings (uuid, worker, since, last) VALUES ($1, $2, 1, 1)`, uuid[:], owner[:])
 	must(t, err)
+	renewed := 0
+	s.w.cfg.Renew = func(now time.Time) (proofs.Envelope, error) {
+		renewed++
+		return SignDelegation(s.net.Network.ID(), s.wallet, Delegation(public(s.wallet), ionet.Key{}, public(s.key), now, 30))
+	}
 	s.toSample(1, 3, s.tick)
+	text, at, err := s.folder.Refusal()
+	must(t, err)
+	if !strings.Contains(text, "is bound to worker "+owner.String()+" until its provider releases it") || at.Unix() < s.start-stageSample {
+		t.Errorf("refusal: %q at %s", text, at)
+	}
 	if got := s.saw(EventWaiting); len(got) != 1 || !strings.Contains(got[0].Text, client.DeviceBound) {
 		t.Errorf("waiting: %v, want one %s", got, client.DeviceBound)
 	}
@@ -294,6 +304,12 @@ func TestHeld(t *testing.T) {
 	s.toSample(2, 1, s.tick)
 	if len(s.saw(EventRegistered)) != 1 || len(s.saw(EventAccepted)) < stageSamples {
 		t.Errorf("after the release: %d statements accepted", len(s.saw(EventAccepted)))
+	}
+	if renewed > 0 {
+		t.Errorf("%d delegations were signed, which mend no binding", renewed)
+	}
+	if text, _, err := s.folder.Refusal(); err != nil || text != "" {
+		t.Errorf("after the release: refusal %q, %v", text, err)
 	}
 }
 

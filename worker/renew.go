@@ -79,7 +79,8 @@ func RenewAt(d proofs.Delegation) time.Time {
 	return time.Unix(d.Expires, 0).Add(-left)
 }
 
-// renew looks for a delegation that takes the place of one that ends, or was refused. It
+// renew looks for a delegation that takes the place of one that ends, or was refused: other
+// refusals, as that of a device which is bound elsewhere, no delegation mends. It
 // is the folder's from then on and the inventory's with the next epoch: one epoch goes by
 // one inventory.
 func (w *Worker) renew(ctx context.Context) error {
@@ -87,7 +88,7 @@ func (w *Worker) renew(ctx context.Context) error {
 	w.mu.Lock()
 	now, had := w.host.now(), w.delegated
 	w.mu.Unlock()
-	if up < w.renewAt || w.held == nil && !w.wanting && now.Before(RenewAt(had)) {
+	if up < w.renewAt || !w.wanting && now.Before(RenewAt(had)) {
 		return nil
 	}
 	// Many hosts have one delegation, which ends for all at once.

@@ -105,6 +105,9 @@ func (w *Worker) answer(it *item, r client.Result) error {
 		it.sent = true // the next instance is asked again
 		return nil
 	}
+	if it.id == w.inventory.id {
+		w.dropRefusal()
+	}
 	if it.ack != nil {
 		it.sent = true
 		return w.compareAcks(it, ack)
@@ -190,13 +193,14 @@ func (w *Worker) refused(it *item, p *client.Problem) error {
 	if p.Status == http.StatusTooManyRequests || p.Status >= 500 {
 		return &apiError{p} // busy, or not leading: later
 	}
+	if w.aboutDelegation(it, p.Kind()) {
+		w.wanting = true
+	}
+	w.keepRefusal(it, p)
 	if it.id == w.inventory.id || it.id == w.delegationOf() {
 		// Not for good: a binding ends, a delegation begins.
 		w.held, w.heldSince = fmt.Errorf("%s refused: %w", it.e.Kind, p), w.head.Epoch
 		return nil
-	}
-	if k := p.Kind(); k == client.DelegationRevoked || k == client.DelegationExpired {
-		w.wanting = true
 	}
 	w.emit(Event{Kind: EventRefused, Epoch: it.at.epoch, Sample: it.at.sample, ID: it.id, Text: p.Error(), Rule: p.Kind()})
 	return w.spool.Refuse(it.id, p.Kind())

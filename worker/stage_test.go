@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -128,7 +129,7 @@ type wire struct {
 	deaf atomic.Bool // requests arrive, answers are lost
 }
 
-var errWire = errors.New("the wire is cut")
+var errWire = &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("the wire is cut")}
 
 func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	if w.down.Load() {

@@ -70,10 +70,11 @@ type Worker struct {
 	batch       int         // how many statements the service takes at once
 	falseBeacon falseBeacon // that was reported last
 	silent      error       // no endpoint of ours answered in this round
-	waiting     string      // the trouble that was reported last
-	held        error       // why the registration was refused
-	heldSince   uint64      // epoch of that
-	wanting     bool        // a statement was refused because of its delegation
+	outage      outage
+	held        error  // why the registration was refused
+	heldSince   uint64 // epoch of that
+	wanting     bool   // something was refused because of the newest delegation
+	refusal     string // that the folder keeps for status
 	shown       sync.Mutex
 
 	metrics *metrics
@@ -103,6 +104,9 @@ func New(ctx context.Context, cfg Config) (*Worker, error) {
 	}
 	if cfg.Provider.IsZero() {
 		w.cfg.Provider = w.delegated.Provider
+	}
+	if w.refusal, _, err = cfg.Folder.Refusal(); err != nil {
+		return nil, err
 	}
 	if w.spool, err = cfg.Folder.Spool(cfg.Network.ID(), w.self, cfg.SpoolBytes); err != nil {
 		return nil, err
@@ -220,21 +224,6 @@ func (e *apiError) Unwrap() error { return e.err }
 func unreachable(err error) bool {
 	var api *apiError
 	return errors.As(err, &api)
-}
-
-// wait reports a trouble once, not at every call, and that it is over.
-func (w *Worker) wait(trouble error) {
-	if trouble != nil {
-		w.cfg.Logger.Debug("service call", "error", trouble)
-	}
-	switch {
-	case trouble != nil && w.waiting == "":
-		w.waiting = trouble.Error()
-		w.emit(Event{Kind: EventWaiting, Text: w.waiting})
-	case trouble == nil && w.waiting != "":
-		w.waiting = ""
-		w.emit(Event{Kind: EventRecovered})
-	}
 }
 
 // lookAtHead asks the service where it is, a few times in a sample.

@@ -50,6 +50,13 @@ func (c *statusCmd) Run(s *stage) error {
 	if sp.Epoch > 0 {
 		s.print("last sample read: epoch %d sample %d", sp.Epoch, sp.Sample)
 	}
+	text, at, err := f.Refusal()
+	if err != nil {
+		return err
+	}
+	if text != "" {
+		s.print("last refusal by the service, %s: %s", at.Format(time.RFC3339), text)
+	}
 	if c.Server == "" {
 		return nil
 	}
