@@ -247,7 +247,9 @@ func TestProvider(t *testing.T) {
 	// One signature for two hosts, one of them named twice.
 	worker, other := public("worker").String(), public("other host").String()
 	w.says(with("delegate", "--keypair", wallet, "--worker", worker, "--worker", other, "--worker", worker, "--out", file),
-		`^io-settlement v1: delegation$`, `^Worker: `+worker+`$`, `^Worker: `+other+`$`, `^delegation [0-9a-f]{64} accepted$`, `^written to `)
+		`^io-settlement v1: delegation$`, `^Worker: `+worker+`$`, `^Worker: `+other+`$`, `^delegation [0-9a-f]{64} accepted$`, `^written to `, `^next, on each of these hosts: ionet-worker run --server `+w.server+` --provider `+payee+`$`)
+	w.refuses(with("delegate", "--keypair", wallet, "--worker", worker, "--out", file), "--out: "+file+" exists and is not overwritten")
+	w.refuses(with("delegate", "--keypair", wallet, "--worker", worker, "--worker", payee), "--worker "+payee+" is the wallet itself")
 	delegation := w.envelopeIn(file)
 	w.refuses(with("delegate", "--keypair", wallet, "--worker", worker, "--days", "500"), "--days: want a whole number, 1..400")
 

@@ -54,7 +54,7 @@ type delegateCmd struct {
 	Worker  []ionet.Key `required:"" placeholder:"KEY" help:"Worker to delegate to; repeat for many hosts."`
 	Payout  ionet.Key   `placeholder:"KEY" help:"Wallet that is paid; the provider's own by default."`
 	Days    int         `default:"365" range:"1..400" placeholder:"N" help:"How many days the delegation runs."`
-	Out     string      `placeholder:"FILE" help:"Also write the signed delegation here: each host takes it by ionet-worker's --delegation."`
+	Out     string      `placeholder:"FILE" help:"Also write the signed delegation here, for ionet-worker's --delegation; an existing file is never overwritten."`
 }
 
 // Help shows examples below the flags.
@@ -73,6 +73,9 @@ const backdate = 600
 func (c *delegateCmd) Run(s *stage) error {
 	key, err := readKeypair(c.Keypair)
 	if err != nil {
+		return err
+	}
+	if err := c.check(chain.PublicOf(key)); err != nil {
 		return err
 	}
 	api, err := c.client()
@@ -106,14 +109,45 @@ func (c *delegateCmd) Run(s *stage) error {
 		return result.Problem
 	}
 	s.print("%s\n\ndelegation %s %s", text, e.ID(), result.Status)
+	if c.Out != "" {
+		if err := writeNew(c.Out, e.Append(nil)); err != nil {
+			return fmt.Errorf("--out: %w", err)
+		}
+		s.print("written to %s", c.Out)
+	}
+	s.print("next, on each of these hosts: ionet-worker run --server %s --provider %s", c.Server, d.Provider)
+	return nil
+}
+
+// check refuses what is wrong before anything is signed or sent.
+func (c *delegateCmd) check(wallet ionet.Key) error {
+	if slices.Contains(c.Worker, wallet) {
+		return fmt.Errorf("--worker %s is the wallet itself: give the worker's own key, which ionet-worker init prints on its host", wallet)
+	}
 	if c.Out == "" {
 		return nil
 	}
-	if err := os.WriteFile(c.Out, e.Append(nil), 0o644); err != nil {
-		return fmt.Errorf("write delegation: %w", err)
+	if _, err := os.Lstat(c.Out); err == nil {
+		return fmt.Errorf("--out: %w", errExists(c.Out))
 	}
-	s.print("written to %s", c.Out)
 	return nil
+}
+
+func errExists(name string) error {
+	return fmt.Errorf("%s exists and is not overwritten: choose another name", name)
+}
+
+// writeNew writes a file that is not there yet.
+func writeNew(name string, b []byte) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if errors.Is(err, fs.ErrExist) {
+		return errExists(name)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	return errors.Join(err, f.Close())
 }
 
 type accountCmd struct {
