@@ -85,7 +85,7 @@ func (m *metrics) watch(w *Worker) {
 		return float64(countWhere(w.spool.items, func(it *item) bool { return it.e.Kind == proofs.KindUptime && it.ack == nil && it.refused == "" }))
 	})
 	gauge("delegation_expires_seconds", "Unix time in seconds at which the delegation in force ends; less time() it is what is left.", func() float64 { return float64(w.delegated.Expires) })
-	gauge("simulated", "1 when the devices are made up (--simulate), 0 when they are GPUs.", func() float64 { return number(w.cfg.Sampler.Simulated()) })
+	gauge("simulated", "1 when the devices are made up (--simulate), 0 when GPUs are read.", func() float64 { return number(w.cfg.Sampler.Simulated()) })
 }
 
 // Metrics returns what the worker tells Prometheus.

@@ -93,7 +93,7 @@ func strangerLine(stranger, provider ionet.Key) string {
 
 // strangerFix is what to do then.
 func strangerFix(stranger, provider ionet.Key) string {
-	return fmt.Sprintf("sign with wallet %s; or, if the other one is yours and right, name it: ionet-worker init --provider %s", provider, stranger)
+	return fmt.Sprintf("sign with wallet %s; or, if the other one is yours and right, start the worker with --provider %s (under systemd IONET_PROVIDER in /etc/ionet-worker.env)", provider, stranger)
 }
 
 // strangers are the wallets that were told of, each once.

@@ -200,7 +200,7 @@ for (const dark of [false, true]) await visit({ hash: link(given.workers.slice(1
   await anyway.check()
   await fits(page, `stranger-${dark ? 'dark' : 'light'}`)
   await sign.click()
-  await says(done, new RegExp(`^Done\\..* But the hosts wait for ${given.workers[2]}: run ionet-worker init --provider ${given.address.text} there`))
+  await says(done, new RegExp(`^Done\\..* But the hosts wait for ${given.workers[2]}: start them with --provider ${given.address.text}\\.`))
 })
 await visit({ hash: link(given.workers.slice(1, 2), '&provider=nobody'), expected: unknown }, async ({ page, sign, connect }) => {
   await connect()
