@@ -178,7 +178,14 @@ func (c *earningsCmd) printer(s *stage, n *ionet.Network) earningsPrinter {
 
 // print shows the sums.
 func (e *earned) print(s *stage, from uint64) error {
-	if e.all.rows == 0 {
+	switch {
+	case e.through == 0:
+		s.print("no epoch is sealed yet")
+		return nil
+	case from > e.through:
+		s.print("epoch %d is not sealed yet: the last sealed one is %d", from, e.through)
+		return nil
+	case e.all.rows == 0:
 		s.print("no device of wallet %s has a verdict in the sealed epochs from %d to %d", e.wallet, from, e.through)
 		return nil
 	}
