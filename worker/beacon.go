@@ -57,12 +57,24 @@ func (w *Worker) checkBeacon(ctx context.Context, u proofs.Uptime, b client.Beac
 	late := w.host.now().Sub(time.Unix(start, 0)) >= (1+uncheckedAfter)*w.sampleTime()
 	w.mu.Unlock()
 	if !late {
-		return &apiError{fmt.Errorf("check the beacon of epoch %d sample %d: %w", u.Epoch, u.Sample, err)}
+		return &apiError{&chainError{u.Epoch, u.Sample, err}}
 	}
 	w.emit(Event{Kind: EventTrouble, Epoch: u.Epoch, Sample: u.Sample,
 		Text: fmt.Sprintf("the beacon of epoch %d sample %d is taken unchecked: %v", u.Epoch, u.Sample, err)})
 	return nil
 }
+
+// chainError is a beacon that no endpoint of the host's own tells anything of now.
+type chainError struct {
+	epoch  uint64
+	sample uint16
+	err    error
+}
+
+func (e *chainError) Error() string {
+	return fmt.Sprintf("check the beacon of epoch %d sample %d: %v", e.epoch, e.sample, e.err)
+}
+func (e *chainError) Unwrap() error { return e.err }
 
 // passed reports whether the chain has a final block that is before the slot and after the
 // sample that begins at start: endpoints that lag are no reason to call the service a liar.

@@ -69,22 +69,34 @@ func troubleText(err error) (text string, away bool) {
 		}
 		return p.Detail, true // a balancer's
 	}
-	const silent = "the service does not answer: "
+	reason := silence(err)
+	chain, isChain := errors.AsType[*chainError](err)
+	switch {
+	case reason == "":
+		return err.Error(), false
+	case isChain:
+		return fmt.Sprintf("check the beacon of epoch %d sample %d: --rpc does not answer: %s", chain.epoch, chain.sample, reason), false
+	}
+	return "the service does not answer: " + reason, true
+}
+
+// silence says why a call had no answer; "" where it had one, or where that is not known.
+func silence(err error) string {
 	dns, isDNS := errors.AsType[*net.DNSError](err)
 	timeout, isNet := errors.AsType[net.Error](err)
 	switch {
 	case isDNS:
-		return silent + "no address is known for " + dns.Name, true
+		return "no address is known for " + dns.Name
 	case isNet && timeout.Timeout(), errors.Is(err, context.DeadlineExceeded):
-		return silent + "no answer came in time", true
+		return "no answer came in time"
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return silent + "nothing listens at its address", true
+		return "nothing listens at its address"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return silent + "the connection was cut", true
+		return "the connection was cut"
 	case isNet:
-		return silent + innermost(err).Error(), true
+		return innermost(err).Error()
 	}
-	return err.Error(), false
+	return ""
 }
 
 func innermost(err error) error {

@@ -56,6 +56,7 @@ func TestTroubleText(t *testing.T) {
 		{fmt.Errorf("read answer: %w", io.ErrUnexpectedEOF), "the connection was cut", true},
 		{&client.Problem{Type: "about:blank", Title: "502 Bad Gateway", Status: http.StatusBadGateway, Detail: "the service's address answers 502 Bad Gateway"}, "502 Bad Gateway", true},
 		{&client.Problem{Type: client.ProblemPrefix + client.Busy, Detail: "come later"}, "come later (busy)", false},
+		{&chainError{3, 4, dial}, "check the beacon of epoch 3 sample 4: --rpc does not answer: nothing listens", false},
 		{errors.New("the book of epoch 3: it is of epoch 4"), "the book of epoch 3", false},
 	} {
 		text, away := troubleText(&apiError{fmt.Errorf("GET /v1/head: %w", c.err)})
