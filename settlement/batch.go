@@ -130,7 +130,8 @@ func (s *Service) storeFitting(ctx context.Context, items []*item) ([]*item, err
 }
 
 // fitting returns the items that all checks on what is known let pass, in the order of
-// the table's key, and of those of one sample the first.
+// the table's key, and of those of one sample the one with the smallest id: the one that
+// the long way would store first.
 func (s *Service) fitting(items []*item) []*item {
 	batch := make([]*item, 0, len(items))
 	for _, it := range items {
@@ -138,7 +139,9 @@ func (s *Service) fitting(items []*item) []*item {
 			batch = append(batch, it)
 		}
 	}
-	slices.SortStableFunc(batch, func(a, b *item) int { return compareKeys(a.rowKey(), b.rowKey()) })
+	slices.SortFunc(batch, func(a, b *item) int {
+		return cmp.Or(compareKeys(a.rowKey(), b.rowKey()), bytes.Compare(a.id[:], b.id[:]))
+	})
 	return slices.CompactFunc(batch, func(a, b *item) bool { return a.rowKey() == b.rowKey() })
 }
 
