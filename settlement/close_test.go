@@ -240,6 +240,11 @@ func TestFreezeRacesIntake(t *testing.T) {
 	b.register(hosts...)
 	b.toClose(1)
 	b.lead()
+	for sample := range uint16(testSamples) { // workers name blocks that the service handed out
+		if _, err := b.Beacon(t.Context(), 1, sample); err != nil {
+			t.Fatal(err)
+		}
+	}
 	statements := make([][]proofs.Envelope, len(hosts))
 	for i, h := range hosts {
 		for sample := range uint16(testSamples) {
