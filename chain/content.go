@@ -26,11 +26,13 @@ const (
 	KindUnlock
 	KindSkip
 	KindRetire
+	KindFees
+	KindReceipts
 
 	kindCount
 )
 
-var kindWords = [kindCount]string{"fence", "genesis", "epoch", "seal", "payout", "claim", "withdrawal", "unlock", "skip", "retire"}
+var kindWords = [kindCount]string{"fence", "genesis", "epoch", "seal", "payout", "claim", "withdrawal", "unlock", "skip", "retire", "fees", "receipts"}
 
 // String returns the word after "io1" in the kind's memo.
 func (k Kind) String() string {
@@ -182,7 +184,7 @@ func checkShape(kind Kind, moves []Movement, memo string) error {
 	}
 	op, low, high := Transfer, 1, 1<<16
 	switch kind {
-	case KindFence, KindSeal, KindSkip, KindRetire:
+	case KindFence, KindSeal, KindSkip, KindRetire, KindReceipts:
 		low, high = 0, 0
 	case KindGenesis:
 		op = Mint

@@ -36,6 +36,22 @@ func WithdrawalInFlight(wallet ionet.Key) Account {
 	return Account{"withdrawal-inflight:" + wallet.String()}
 }
 
+// Session is what a renter set aside for a session and none of its channels holds.
+func Session(id ionet.Hash) Account { return Account{"session:" + id.String()} }
+
+// Channel is what a session set aside for one of its channels and no receipt took.
+func Channel(channel ionet.Key) Account { return Account{"channel:" + channel.String()} }
+
+// OwedFees is what a payee earned in fees and no signed content carries.
+func OwedFees(payee ionet.Key) Account { return Account{"fees:" + payee.String()} }
+
+// FeesInFlight is what signed contents whose outcome is open carry of fees to a
+// payee.
+func FeesInFlight(payee ionet.Key) Account { return Account{"fees-inflight:" + payee.String()} }
+
+// NetworkFees is the network's part of fees where the policy names no wallet for it.
+func NetworkFees() Account { return Account{"network-fees"} }
+
 // VaultAllocation is what the account of a genesis category holds.
 func VaultAllocation(category string) Account {
 	return Account{vaultPrefix + "allocation:" + category}

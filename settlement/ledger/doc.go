@@ -22,8 +22,13 @@
 //	imported payment       debit owed           credit vault:reward
 //	deposit                debit vault:fee      credit renter:<wallet>, or suspense
 //	withdrawal accepted    debit renter         credit withdrawing
+//	session opened         debit renter         credit session:<id>
+//	channel, or its top-up debit session        credit channel:<address>
+//	receipt                debit channel        credit fees:<payee>, and fees:<network's wallet> or network-fees
+//	channel over           debit channel        credit session
+//	session over           debit session        credit renter
 //	resumed                debit written-off    credit the vault that lacks it
 //
-// Withdrawals and releases go the same way as payments, through accounts of their
-// own.
+// Withdrawals, releases and fees go the same way as payments, through accounts of
+// their own; fees are paid out of vault:fee.
 package ledger
