@@ -94,6 +94,7 @@ type call struct {
 	method, path string
 	media        string // of body
 	coding       string // Content-Encoding
+	read         string // ReadHeader
 	body         []byte
 	limit        int64
 	timeout      time.Duration // of one attempt; that of the configuration when zero
@@ -150,6 +151,9 @@ func (c *Client) once(ctx context.Context, r call) ([]byte, error) {
 	}
 	if r.coding != "" {
 		req.Header.Set("Content-Encoding", r.coding)
+	}
+	if r.read != "" {
+		req.Header.Set(ReadHeader, r.read)
 	}
 	if !c.cfg.Network.IsZero() {
 		req.Header.Set(NetworkHeader, NetworkText(c.cfg.Network))

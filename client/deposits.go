@@ -77,9 +77,12 @@ type Withdrawal struct {
 type Renter struct {
 	Wallet      ionet.Key    `json:"wallet"`
 	Balance     ionet.Amount `json:"balance" doc:"May be spent or withdrawn, base units"`
+	Reserved    ionet.Amount `json:"reserved" doc:"In sessions and their channels: neither spent nor back yet"`
 	Withdrawing ionet.Amount `json:"withdrawing" doc:"Asked back and not final yet"`
 	Decimals    int          `json:"decimals" doc:"Decimals of the token"`
 	Deposits    []Deposit    `json:"deposits" doc:"The latest first"`
+	Withdrawals []Withdrawal `json:"withdrawals" doc:"The latest first"`
+	Sessions    []Session    `json:"sessions" doc:"The latest first"`
 }
 
 // Health is whether the service settles, and why not.

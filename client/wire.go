@@ -238,7 +238,7 @@ type PayoutRun struct {
 
 // Outgoing is what was signed for a position of a lane.
 type Outgoing struct {
-	Kind      string       `json:"kind" enum:"genesis,epoch,fence,skip,payout,claim,withdrawal,unlock,seal,retire"`
+	Kind      string       `json:"kind" enum:"genesis,epoch,fence,skip,payout,claim,withdrawal,unlock,seal,retire,fees,receipts"`
 	Lane      string       `json:"lane"`
 	Position  uint64       `json:"position"`
 	State     string       `json:"state" enum:"signed,offered,dead,paid,superseded" doc:"signed: on its way; offered: its wallet has yet to sign; dead: it can't land, and is signed again or passed; superseded: another transaction has its position"`
@@ -279,7 +279,7 @@ type WaitingWithdrawal struct {
 
 // Payment is one transfer to a payee, by claim or by payout.
 type Payment struct {
-	Kind      string       `json:"kind" enum:"payout,claim,withdrawal,unlock"`
+	Kind      string       `json:"kind" enum:"payout,claim,withdrawal,unlock,fees"`
 	Payee     ionet.Key    `json:"payee"`
 	Amount    ionet.Amount `json:"amount" doc:"Base units"`
 	State     string       `json:"state" enum:"signed,paid,freed" doc:"freed: its transaction can't land, the debt stands as before"`
