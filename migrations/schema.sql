@@ -51,6 +51,39 @@ CREATE TABLE bindings (
     CONSTRAINT binding_runs_forward CHECK ((since <= last))
 );
 
+CREATE TABLE channels (
+    number integer NOT NULL,
+    channel bytea NOT NULL,
+    session bytea NOT NULL,
+    worker bytea NOT NULL,
+    renter bytea NOT NULL,
+    key bytea NOT NULL,
+    provider bytea NOT NULL,
+    payee bytea NOT NULL,
+    open bytea NOT NULL,
+    envelope bytea NOT NULL,
+    limit_ bigint NOT NULL,
+    spent bigint NOT NULL DEFAULT 0,
+    jobs bigint NOT NULL DEFAULT 0,
+    waiting integer NOT NULL DEFAULT 0,
+    expires bigint NOT NULL,
+    state text NOT NULL,
+    closing_at bigint NOT NULL DEFAULT 0,
+    index bigint NOT NULL,
+    CONSTRAINT channels_pkey PRIMARY KEY (channel),
+    CONSTRAINT channel_number_is_one_channels UNIQUE (number),
+    CONSTRAINT channel_closes_when_asked CHECK (((state <> 'closing'::text) OR (closing_at > 0))),
+    CONSTRAINT channel_is_32_bytes CHECK ((octet_length(channel) = 32)),
+    CONSTRAINT channel_state CHECK ((state = ANY (ARRAY['open'::text, 'closing'::text, 'over'::text]))),
+    CONSTRAINT spent_within_limit CHECK (((spent >= 0) AND (spent <= limit_))),
+    CONSTRAINT waiting_not_negative CHECK ((waiting >= 0))
+);
+CREATE INDEX channels_by_renter ON channels USING btree (renter);
+CREATE INDEX channels_by_session ON channels USING btree (session);
+CREATE INDEX channels_by_worker ON channels USING btree (worker);
+CREATE INDEX channels_closing ON channels USING btree (closing_at) WHERE (state = 'closing'::text);
+CREATE INDEX channels_open ON channels USING btree (expires) WHERE (state <> 'over'::text);
+
 CREATE TABLE closing (
     one boolean NOT NULL DEFAULT true,
     epoch bigint NOT NULL,
@@ -137,6 +170,21 @@ CREATE TABLE deposits (
 CREATE INDEX deposits_by_reference ON deposits USING btree (reference) WHERE (reference IS NOT NULL);
 CREATE INDEX deposits_by_renter ON deposits USING btree (renter, slot) WHERE (renter IS NOT NULL);
 CREATE INDEX deposits_by_time ON deposits USING btree (created_at);
+
+CREATE TABLE disputes (
+    id bytea NOT NULL,
+    renter bytea NOT NULL,
+    job bytea NOT NULL,
+    envelope bytea NOT NULL,
+    response bytea NOT NULL,
+    receipt bigint NOT NULL,
+    state text NOT NULL,
+    answer bytea,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT disputes_pkey PRIMARY KEY (id),
+    CONSTRAINT dispute_id_is_32_bytes CHECK ((octet_length(id) = 32))
+);
+CREATE INDEX disputes_by_receipt ON disputes USING btree (receipt);
 
 CREATE TABLE epochs (
     epoch bigint NOT NULL,
@@ -259,6 +307,16 @@ CREATE TABLE ledger_balances (
 );
 CREATE INDEX ledger_balances_owed ON ledger_balances USING btree (balance DESC, account) WHERE starts_with(account, 'owed:'::text);
 
+CREATE TABLE ledger_bundles (
+    entry bytea NOT NULL,
+    accounts text[] NOT NULL,
+    debits integer[] NOT NULL,
+    credits integer[] NOT NULL,
+    amounts bigint[] NOT NULL,
+    CONSTRAINT ledger_bundles_pkey PRIMARY KEY (entry),
+    CONSTRAINT bundle_columns_are_one_length CHECK (((cardinality(debits) = cardinality(credits)) AND (cardinality(debits) = cardinality(amounts))))
+);
+
 CREATE TABLE ledger_entries (
     id bytea NOT NULL,
     kind text NOT NULL,
@@ -280,6 +338,37 @@ CREATE TABLE ledger_transfers (
 CREATE INDEX ledger_transfers_by_credit ON ledger_transfers USING btree (credit);
 CREATE INDEX ledger_transfers_by_debit ON ledger_transfers USING btree (debit);
 
+CREATE TABLE log_entries (
+    index bigint NOT NULL,
+    tag smallint NOT NULL,
+    key bytea NOT NULL,
+    channel integer,
+    arrival_epoch integer NOT NULL,
+    arrival_sample smallint NOT NULL,
+    record bytea NOT NULL,
+    root bytea,
+    CONSTRAINT log_entries_pkey PRIMARY KEY (index),
+    CONSTRAINT log_key_is_16_bytes CHECK ((octet_length(key) = 16)),
+    CONSTRAINT log_root_is_32_bytes CHECK ((octet_length(root) = 32)),
+    CONSTRAINT receipts_have_channels CHECK (((tag = 1) = (channel IS NOT NULL)))
+);
+CREATE INDEX log_entries_by_channel ON log_entries USING btree (channel, index) WHERE (tag = 1);
+CREATE INDEX log_entries_by_key ON log_entries USING btree (key) WHERE (tag <> 1);
+CREATE UNIQUE INDEX one_receipt_of_a_job ON log_entries USING btree (key, channel) WHERE (tag = 1);
+
+CREATE TABLE log_head (
+    one boolean NOT NULL DEFAULT true,
+    size bigint NOT NULL,
+    fees bigint NOT NULL,
+    jobs bigint NOT NULL,
+    accepted bigint NOT NULL,
+    channels integer NOT NULL,
+    frontier bytea NOT NULL,
+    CONSTRAINT log_head_pkey PRIMARY KEY (one),
+    CONSTRAINT log_head_is_one CHECK (one),
+    CONSTRAINT log_size_not_negative CHECK ((size >= 0))
+);
+
 CREATE TABLE network (
     one boolean NOT NULL DEFAULT true,
     id bytea NOT NULL,
@@ -296,6 +385,32 @@ CREATE TABLE numbers (
     inventory integer NOT NULL,
     CONSTRAINT numbers_pkey PRIMARY KEY (one),
     CONSTRAINT numbers_is_one CHECK (one)
+);
+
+CREATE TABLE offer_models (
+    offer bytea NOT NULL,
+    name text NOT NULL,
+    unit smallint NOT NULL,
+    price bigint NOT NULL,
+    per bigint NOT NULL,
+    CONSTRAINT offer_models_pkey PRIMARY KEY (offer, name, unit)
+);
+CREATE INDEX offer_models_by_name ON offer_models USING btree (name, unit);
+
+CREATE TABLE offers (
+    id bytea NOT NULL,
+    worker bytea NOT NULL,
+    sequence bigint NOT NULL,
+    expires bigint NOT NULL,
+    endpoint text NOT NULL,
+    capacity bigint NOT NULL,
+    envelope bytea NOT NULL,
+    logged bigint,
+    arrival_epoch integer NOT NULL,
+    arrival_sample smallint NOT NULL,
+    CONSTRAINT offers_pkey PRIMARY KEY (id),
+    CONSTRAINT one_offer_of_a_sequence UNIQUE (worker, sequence),
+    CONSTRAINT offer_id_is_32_bytes CHECK ((octet_length(id) = 32))
 );
 
 CREATE TABLE payments (
@@ -446,6 +561,40 @@ CREATE TABLE seals (
 );
 CREATE INDEX seals_waiting ON seals USING btree (size) WHERE (state = 'waiting'::text);
 
+CREATE TABLE served_jobs (
+    epoch bigint NOT NULL,
+    worker bytea NOT NULL,
+    id bytea NOT NULL,
+    envelope bytea NOT NULL,
+    arrival_epoch integer NOT NULL,
+    arrival_sample smallint NOT NULL,
+    CONSTRAINT served_jobs_pkey PRIMARY KEY (epoch, worker)
+);
+
+CREATE TABLE sessions (
+    id bytea NOT NULL,
+    renter bytea NOT NULL,
+    key bytea NOT NULL,
+    reserve bigint NOT NULL,
+    issued bigint NOT NULL,
+    expires bigint NOT NULL,
+    envelope bytea NOT NULL,
+    state text NOT NULL,
+    closing_at bigint NOT NULL DEFAULT 0,
+    index bigint NOT NULL,
+    arrival_epoch integer NOT NULL,
+    arrival_sample smallint NOT NULL,
+    CONSTRAINT sessions_pkey PRIMARY KEY (id),
+    CONSTRAINT reserve_is_positive CHECK ((reserve > 0)),
+    CONSTRAINT session_closes_when_asked CHECK (((state <> 'closing'::text) OR (closing_at > 0))),
+    CONSTRAINT session_id_is_32_bytes CHECK ((octet_length(id) = 32)),
+    CONSTRAINT session_state CHECK ((state = ANY (ARRAY['open'::text, 'closing'::text, 'over'::text])))
+);
+CREATE INDEX sessions_by_key ON sessions USING btree (key, index);
+CREATE INDEX sessions_by_renter ON sessions USING btree (renter, index);
+CREATE INDEX sessions_closing ON sessions USING btree (closing_at) WHERE (state = 'closing'::text);
+CREATE INDEX sessions_open ON sessions USING btree (expires) WHERE (state <> 'over'::text);
+
 CREATE TABLE standings (
     account bytea NOT NULL,
     books text NOT NULL,
@@ -522,6 +671,16 @@ CREATE INDEX verdicts_by_payee ON verdicts USING btree (payee, epoch);
 CREATE INDEX verdicts_by_provider ON verdicts USING btree (provider, epoch);
 CREATE INDEX verdicts_by_worker ON verdicts USING btree (worker, epoch);
 
+CREATE TABLE waiting_jobs (
+    channel bytea NOT NULL,
+    before bigint NOT NULL,
+    id bytea NOT NULL,
+    envelope bytea NOT NULL,
+    arrival_epoch integer NOT NULL,
+    arrival_sample smallint NOT NULL,
+    CONSTRAINT waiting_jobs_pkey PRIMARY KEY (channel, before, id)
+);
+
 CREATE TABLE withdrawals (
     id bytea NOT NULL,
     renter bytea NOT NULL,
@@ -557,12 +716,15 @@ CREATE INDEX workers_by_heard ON workers USING btree (heard);
 
 ALTER TABLE attempt_steps ADD CONSTRAINT attempt_steps_content_fkey FOREIGN KEY (content) REFERENCES contents(hash);
 ALTER TABLE attempt_steps ADD CONSTRAINT attempt_steps_message_fkey FOREIGN KEY (message) REFERENCES attempts(message);
+ALTER TABLE channels ADD CONSTRAINT channels_session_fkey FOREIGN KEY (session) REFERENCES sessions(id);
 ALTER TABLE contents ADD CONSTRAINT contents_lane_fkey FOREIGN KEY (lane) REFERENCES lanes(name);
 ALTER TABLE delegation_workers ADD CONSTRAINT delegation_workers_delegation_fkey FOREIGN KEY (delegation) REFERENCES delegations(id);
 ALTER TABLE inventories ADD CONSTRAINT inventories_delegation_fkey FOREIGN KEY (delegation) REFERENCES delegations(id);
 ALTER TABLE inventories ADD CONSTRAINT inventories_worker_fkey FOREIGN KEY (worker) REFERENCES workers(key);
 ALTER TABLE inventory_devices ADD CONSTRAINT inventory_devices_inventory_fkey FOREIGN KEY (inventory) REFERENCES inventories(id);
+ALTER TABLE ledger_bundles ADD CONSTRAINT ledger_bundles_entry_fkey FOREIGN KEY (entry) REFERENCES ledger_entries(id);
 ALTER TABLE ledger_transfers ADD CONSTRAINT ledger_transfers_entry_fkey FOREIGN KEY (entry) REFERENCES ledger_entries(id);
+ALTER TABLE offer_models ADD CONSTRAINT offer_models_offer_fkey FOREIGN KEY (offer) REFERENCES offers(id) ON DELETE CASCADE;
 ALTER TABLE payments ADD CONSTRAINT payments_content_fkey FOREIGN KEY (content) REFERENCES contents(hash);
 ALTER TABLE prepared_claims ADD CONSTRAINT prepared_claims_lane_fkey FOREIGN KEY (lane) REFERENCES lanes(name);
 ALTER TABLE revocations ADD CONSTRAINT revocations_delegation_fkey FOREIGN KEY (delegation) REFERENCES delegations(id);
