@@ -50,6 +50,10 @@ func plans(t testing.TB) map[string]struct {
 	add("genesis-2of3-v1", handed, []ionet.Hash{epoch.c})
 	add("unlock-3-v1", f.unlock(t, pay, 3), []ionet.Hash{pay.c}, "seed owner")
 	add("retire-v1", f.retire(t, epoch), []ionet.Hash{epoch.c})
+	add("fees-56-v1", f.feesPaid(t, pay, 56), []ionet.Hash{pay.c})
+	add("fees-54-2of3-v1", f.cosigned(t, f.feesPaid(t, pay, 54), 2, members[:2]...), []ionet.Hash{pay.c}, members[:2]...)
+	seal := f.first("seal")
+	add("receipts-49-v1", f.receipts(t, seal, 49), []ionet.Hash{seal.c})
 	add("fence-10-v1", f.fence(t, lanes...), cs)
 	return all
 }
