@@ -81,6 +81,13 @@ type RetireMemo struct {
 	Supply ionet.Amount // all that was ever minted: at genesis and by all epochs
 }
 
+// FeesMemo pays a batch of Count transfers out of fees.
+type FeesMemo struct {
+	Batch [16]byte
+	Count uint64
+	Sum   ionet.Amount
+}
+
 // ReceiptsMemo carries receipts in their compact form.
 type ReceiptsMemo struct {
 	First uint64
@@ -121,6 +128,8 @@ func ParseMemo(s string) (Memo, error) {
 		return parseMemo(s, &UnlockMemo{})
 	case "retire":
 		return parseMemo(s, &RetireMemo{})
+	case "fees":
+		return parseMemo(s, &FeesMemo{})
 	case "receipts":
 		return parseMemo(s, &ReceiptsMemo{})
 	}
@@ -170,6 +179,7 @@ func (m SealMemo) String() string       { return renderMemo("seal", m.fields()) 
 func (m WithdrawalMemo) String() string { return renderMemo("withdrawal", m.fields()) }
 func (m UnlockMemo) String() string     { return renderMemo("unlock", m.fields()) }
 func (m RetireMemo) String() string     { return renderMemo("retire", m.fields()) }
+func (m FeesMemo) String() string       { return renderMemo("fees", m.fields()) }
 func (m ReceiptsMemo) String() string   { return renderMemo("receipts", m.fields()) }
 
 func (GenesisMemo) memo()    {}
@@ -182,6 +192,7 @@ func (SealMemo) memo()       {}
 func (WithdrawalMemo) memo() {}
 func (UnlockMemo) memo()     {}
 func (RetireMemo) memo()     {}
+func (FeesMemo) memo()       {}
 func (ReceiptsMemo) memo()   {}
 
 func (m *GenesisMemo) fields() []field {
@@ -221,6 +232,10 @@ func (m *UnlockMemo) fields() []field {
 
 func (m *RetireMemo) fields() []field {
 	return []field{numberField("epoch", &m.Epoch), amountField("supply", &m.Supply)}
+}
+
+func (m *FeesMemo) fields() []field {
+	return []field{idField("batch", &m.Batch), numberField("count", &m.Count), amountField("sum", &m.Sum)}
 }
 
 func (m *ReceiptsMemo) fields() []field {

@@ -28,6 +28,7 @@ func memoCases() []memoCase {
 		{"withdrawal", WithdrawalMemo{ID: id, Sum: ionet.MustAmount(5)}},
 		{"unlock", UnlockMemo{Category: "series_a", Tranche: 13, Sum: ionet.MustAmount(5)}},
 		{"retire", RetireMemo{Epoch: 175_319, Supply: ionet.MustAmount(799_999_999_999_999_999)}},
+		{"fees", FeesMemo{Batch: [16]byte{7}, Count: 57, Sum: ionet.MustAmount(900)}},
 		{"receipts", ReceiptsMemo{First: 100, Count: 2, Data: []byte{0xff, 0xfe, 0, 1}}},
 	}
 }
