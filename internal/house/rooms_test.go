@@ -62,7 +62,8 @@ var rooms = []room{
 	{path: "internal/sim", may: []string{"", "emissions", "proofs", "proofs/audit", "chain", "chain/rpc", "chain/localnet", "publish", "settlement", "settlement/genesis", "settlement/ledger", "migrations", "internal/wires", "internal/devdb"}},
 	// The demo plays every part, by the doors that everybody uses.
 	{path: "internal/payoutbench", may: []string{"", "emissions", "chain", "chain/rpc", "chain/localnet", "publish", "settlement", "settlement/genesis", "settlement/ledger", "migrations", "internal/devdb"}},
-	{path: "internal/demo", may: []string{"", "emissions", "proofs", "chain", "chain/rpc", "chain/localnet", "publish", "client", "internal/devdb"}},
+	{path: "internal/demo", may: []string{"", "emissions", "proofs", "chain", "chain/rpc", "chain/localnet", "publish", "client", "internal/devdb", "internal/nodedeps"}},
+	{path: "internal/demo/backend"},
 }
 
 func join(lists ...[]string) (all []string) {
