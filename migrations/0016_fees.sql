@@ -85,11 +85,11 @@ CREATE INDEX channels_open ON channels (expires) WHERE state <> 'over';
 CREATE INDEX channels_closing ON channels (closing_at) WHERE state = 'closing';
 
 -- An offer is logged when the first receipt names it. Only the one with a worker's greatest
--- sequence is listed.
+-- ordinal is listed.
 CREATE TABLE offers (
     id             bytea    PRIMARY KEY CONSTRAINT offer_id_is_32_bytes CHECK (octet_length(id) = 32),
     worker         bytea    NOT NULL,
-    sequence       bigint   NOT NULL,
+    ordinal        bigint   NOT NULL, -- the number by which a worker orders its offers
     expires        bigint   NOT NULL,
     endpoint       text     NOT NULL,
     capacity       bigint   NOT NULL,
@@ -97,7 +97,7 @@ CREATE TABLE offers (
     logged         bigint, -- index of its record
     arrival_epoch  integer  NOT NULL,
     arrival_sample smallint NOT NULL,
-    CONSTRAINT one_offer_of_a_sequence UNIQUE (worker, sequence)
+    CONSTRAINT one_offer_of_an_ordinal UNIQUE (worker, ordinal)
 );
 CREATE TABLE offer_models (
     offer bytea    NOT NULL REFERENCES offers (id) ON DELETE CASCADE,

@@ -400,7 +400,7 @@ CREATE INDEX offer_models_by_name ON offer_models USING btree (name, unit);
 CREATE TABLE offers (
     id bytea NOT NULL,
     worker bytea NOT NULL,
-    sequence bigint NOT NULL,
+    ordinal bigint NOT NULL,
     expires bigint NOT NULL,
     endpoint text NOT NULL,
     capacity bigint NOT NULL,
@@ -409,7 +409,7 @@ CREATE TABLE offers (
     arrival_epoch integer NOT NULL,
     arrival_sample smallint NOT NULL,
     CONSTRAINT offers_pkey PRIMARY KEY (id),
-    CONSTRAINT one_offer_of_a_sequence UNIQUE (worker, sequence),
+    CONSTRAINT one_offer_of_an_ordinal UNIQUE (worker, ordinal),
     CONSTRAINT offer_id_is_32_bytes CHECK ((octet_length(id) = 32))
 );
 
