@@ -105,9 +105,8 @@ func writeTemp(dir string, data []byte) (string, error) {
 	return temp.Name(), nil
 }
 
-// Replace stores data under name whether or not the name exists; readers see
-// the old bytes or the new, never a part. It is for the one file that changes,
-// the signed checkpoint of the receipt log.
+// Replace stores data under name whether or not the name exists, where CheckReplace
+// lets it; readers see the old bytes or the new, never a part.
 func (f *Folder) Replace(ctx context.Context, name string, data []byte) error {
 	if err := f.replace(ctx, name, data); err != nil {
 		return fmt.Errorf("replace %s: %w", name, err)
@@ -119,7 +118,43 @@ func (f *Folder) replace(ctx context.Context, name string, data []byte) error {
 	if err := errors.Join(CheckName(name), ctx.Err()); err != nil {
 		return err
 	}
-	target := f.path(name)
+	if err := CheckReplace(name, data, nil); err != nil {
+		return err // before anything is made in the folder
+	}
+	log := f.path("log")
+	if err := makeDirs(log); err != nil {
+		return err
+	}
+	// A former leader that wakes here must not put its older checkpoint over a newer one.
+	unlock, err := lockDir(ctx, log)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	checkpoint, err := f.get(ctx, CheckpointName)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	if err := CheckReplace(name, data, checkpoint); err != nil {
+		return err
+	}
+	return f.rename(f.path(name), data)
+}
+
+// Overwrite is Replace without asking, for a folder of keys, which is no published store.
+func (f *Folder) Overwrite(ctx context.Context, name string, data []byte) error {
+	err := errors.Join(CheckName(name), ctx.Err())
+	if err == nil {
+		err = f.rename(f.path(name), data)
+	}
+	if err != nil {
+		return fmt.Errorf("overwrite %s: %w", name, err)
+	}
+	return nil
+}
+
+// rename writes a synced temporary file and moves it over what is there.
+func (f *Folder) rename(target string, data []byte) error {
 	dir := filepath.Dir(target)
 	if err := makeDirs(dir); err != nil {
 		return err
@@ -132,6 +167,25 @@ func (f *Folder) replace(ctx context.Context, name string, data []byte) error {
 		return errors.Join(err, os.Remove(temp))
 	}
 	return syncDir(dir)
+}
+
+// Remove removes the partial tiles of a full one that is there.
+func (f *Folder) Remove(ctx context.Context, full string) error {
+	prefix, err := PartialsOf(full)
+	if err != nil {
+		return fmt.Errorf("remove partial tiles: %w", err)
+	}
+	there, err := f.Has(ctx, full)
+	if err == nil && !there {
+		err = ErrNotFound
+	}
+	if err == nil {
+		err = os.RemoveAll(f.path(prefix))
+	}
+	if err != nil {
+		return fmt.Errorf("remove the partial tiles of %s: %w", full, err)
+	}
+	return nil
 }
 
 // Get returns the file of that name, or ErrNotFound.

@@ -4,7 +4,8 @@
 // behind a web server.
 //
 // A name appears only once its bytes are complete and durable, and it never
-// changes: putting the same bytes again is fine, putting others is an error.
+// changes: putting the same bytes again is fine, putting others is an error. The
+// receipt log's checkpoint alone is replaced, by larger ones.
 // Put returns nil only when a crash of the machine can no longer lose the
 // file, so that what is committed on chain under its hash can always be read.
 package publish
@@ -30,6 +31,28 @@ const MaxSize = 1 << 30
 // another error when the answer is not known.
 type Reader interface {
 	Get(ctx context.Context, name string) ([]byte, error)
+}
+
+// Store is what the service writes to: a Folder, or a bucket of package s3. Several
+// processes may use one. A method that returns an error may have done its work all the
+// same, and may be called again.
+type Store interface {
+	Reader
+
+	// Put makes data durable under a name. The same bytes again change nothing; other
+	// bytes are ErrConflict.
+	Put(ctx context.Context, name string, data []byte) error
+
+	// Has reports whether there is a file of that name.
+	Has(ctx context.Context, name string) (bool, error)
+
+	// Replace is Put for the names that CheckReplace lets change: the receipt log's
+	// checkpoint and what no checkpoint contains. Readers see the old bytes or the new.
+	Replace(ctx context.Context, name string, data []byte) error
+
+	// Remove removes the partial tiles of a full tile, or the partial bundles of a full
+	// one, which is named and must be there: readers who look for one find the full one.
+	Remove(ctx context.Context, full string) error
 }
 
 // Open returns a reader of a location: an http or https URL under which the

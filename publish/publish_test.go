@@ -66,18 +66,6 @@ func TestFolderHas(t *testing.T) {
 	}
 }
 
-func TestFolderReplace(t *testing.T) {
-	ctx, f := context.Background(), newFolder(t)
-	for _, want := range []string{"one", "two"} {
-		if err := f.Replace(ctx, "log/checkpoint", []byte(want)); err != nil {
-			t.Fatal(err)
-		}
-		if got, err := f.Get(ctx, "log/checkpoint"); err != nil || string(got) != want {
-			t.Errorf("Get: got %q, %v, want %s", got, err, want)
-		}
-	}
-}
-
 // Many writers of one name with different bytes: one wins, and a reader sees
 // no other bytes at any time.
 func TestFolderRace(t *testing.T) {

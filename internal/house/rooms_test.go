@@ -32,6 +32,8 @@ var rooms = []room{
 	{path: "chain/rpc", may: []string{"", "chain"}, never: join(database, money)},
 	{path: "chain/localnet", may: []string{"", "chain", "internal/nodedeps"}, never: join(database, money)},
 	{path: "publish", may: []string{"", "proofs"}, never: join(database, money, devChain)},
+	// A client of buckets is for who writes there; readers use plain HTTP.
+	{path: "publish/s3", may: []string{"publish"}, never: join(database, money, devChain)},
 	{path: "proofs/audit", may: []string{"", "emissions", "proofs", "chain", "chain/rpc", "publish"}, never: join(database, money, devChain, charts)},
 	{path: "settlement/ledger", may: []string{""}, never: join(devChain, nvml)},
 	// What holds the keys reaches nothing but those who ask it.
@@ -43,7 +45,7 @@ var rooms = []room{
 	{path: "worker", may: []string{"", "proofs", "chain/rpc", "client"}, never: join(database, money, devChain)},
 	{path: "web", may: []string{"", "emissions", "proofs", "chain", "publish", "client", "settlement", "settlement/ledger"}, never: join(devChain, nvml)},
 
-	{path: "cmd/ionetd", may: []string{"", "internal/commandline", "emissions", "proofs", "chain", "chain/rpc", "publish", "settlement", "settlement/genesis", "settlement/ledger", "settlement/signer", "migrations", "client", "web"}, never: join(devChain, nvml)},
+	{path: "cmd/ionetd", may: []string{"", "internal/commandline", "emissions", "proofs", "chain", "chain/rpc", "publish", "publish/s3", "settlement", "settlement/genesis", "settlement/ledger", "settlement/signer", "migrations", "client", "web"}, never: join(devChain, nvml)},
 	// ionet checks with its own RPC what it is asked to sign.
 	{path: "cmd/ionet", may: []string{"", "internal/commandline", "emissions", "proofs", "chain", "chain/rpc", "client"}, never: join(database, money, devChain, nvml)},
 	{path: "cmd/ionet-worker", may: []string{"", "internal/commandline", "proofs", "chain", "chain/rpc", "client", "worker"}, never: join(database, money, devChain)},

@@ -164,7 +164,7 @@ func (d *Draft) move(ctx context.Context, folder *publish.Folder) (err error) {
 	if fixed != "" || !bytes.Equal(was, d.was) {
 		return fmt.Errorf("move the start: %w", publish.ErrConflict)
 	}
-	return folder.Replace(ctx, NetworkFile, d.p.NetworkFile)
+	return folder.Overwrite(ctx, NetworkFile, d.p.NetworkFile)
 }
 
 // first stores the first attempt. It fixes the start: the network file must be
