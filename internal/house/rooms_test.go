@@ -64,8 +64,9 @@ var rooms = []room{
 	{path: "internal/sim", may: []string{"", "emissions", "proofs", "proofs/audit", "chain", "chain/rpc", "chain/localnet", "publish", "settlement", "settlement/genesis", "settlement/ledger", "migrations", "internal/wires", "internal/devdb"}},
 	// The demo plays every part, by the doors that everybody uses.
 	{path: "internal/payoutbench", may: []string{"", "emissions", "chain", "chain/rpc", "chain/localnet", "publish", "settlement", "settlement/genesis", "settlement/ledger", "migrations", "internal/devdb"}},
-	{path: "internal/demo", may: []string{"", "emissions", "proofs", "chain", "chain/rpc", "chain/localnet", "publish", "client", "internal/devdb", "internal/nodedeps"}},
+	{path: "internal/demo", may: []string{"", "emissions", "proofs", "chain", "chain/rpc", "chain/localnet", "publish", "client", "internal/devdb", "internal/openaiclient"}},
 	{path: "internal/demo/backend"},
+	{path: "internal/openaiclient", may: []string{"internal/nodedeps"}, never: join(database, money)},
 }
 
 func join(lists ...[]string) (all []string) {
