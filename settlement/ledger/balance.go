@@ -83,13 +83,26 @@ func (a Account) amount(n int64) (ionet.Amount, error) {
 // ErrUnbalanced reports books that contradict themselves.
 var ErrUnbalanced = errors.New("ledger does not balance")
 
-// The sums are numeric in SQL: sum(bigint) is, so they cannot overflow.
+// The sums are numeric in SQL: sum(bigint) is, so they cannot overflow. A bundle is
+// summed by position first: to look up a name in an array takes its length. A position
+// that names none shows as an account of that name.
 const selectUnbalanced = `
-WITH moved AS (
+WITH bundled AS (
+    SELECT coalesce(a.name, 'position ' || t.position || ' of a bundle') AS account, t.amount
+    FROM ledger_bundles b CROSS JOIN LATERAL (
+        SELECT u.position, sum(u.amount) AS amount FROM (
+            SELECT c.position, c.amount FROM unnest(b.credits, b.amounts) AS c (position, amount)
+            UNION ALL
+            SELECT d.position, -d.amount FROM unnest(b.debits, b.amounts) AS d (position, amount)
+        ) u GROUP BY u.position
+    ) t LEFT JOIN LATERAL unnest(b.accounts) WITH ORDINALITY AS a (name, position) ON a.position = t.position
+), moved AS (
     SELECT account, sum(amount) AS balance FROM (
         SELECT credit AS account, amount::numeric AS amount FROM ledger_transfers
         UNION ALL
         SELECT debit, -amount::numeric FROM ledger_transfers
+        UNION ALL
+        SELECT account, amount FROM bundled
     ) t GROUP BY account
 )
 SELECT coalesce(b.account, m.account), coalesce(b.balance, 0)::text, coalesce(m.balance, 0)::text

@@ -7,6 +7,11 @@
 // function works inside the caller's transaction: an entry is as durable as the
 // decision that made it, neither earlier nor later.
 //
+// A bundle is an entry of very many transfers, stored in one row (PostBundle): it is
+// how receipts are posted, thousands at once. Balances and TrialBalance count it as
+// any other. It moves accounts of renters, sessions, channels and payees, never a
+// vault or suspense, because those are read by their transfers.
+//
 // An account's balance is its credits less its debits. Accounts of debts never
 // fall below zero, vaults never rise above it: the database refuses the entry
 // that would do so (debt_not_negative, vault_not_overdrawn), and what is owed or

@@ -317,7 +317,7 @@ func TestEveryQueryPrepares(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Release()
-	for _, sql := range []string{insertEntries, insertTransfers, openAccounts, lockAccounts, moveBalances, selectEntry, selectBalances, selectUnbalanced} {
+	for _, sql := range []string{insertEntries, insertTransfers, openAccounts, lockAccounts, moveBalances, selectEntry, selectBalances, selectUnbalanced, lockBalances, insertBundle, selectBundle} {
 		if _, err := conn.Conn().Prepare(t.Context(), "", sql); err != nil {
 			t.Errorf("%s\n%v", sql, err)
 		}

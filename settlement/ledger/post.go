@@ -199,7 +199,7 @@ func (t Transfer) check() error {
 }
 
 const selectEntry = `
-SELECT e.kind, t.debit, t.credit, t.amount
+SELECT e.kind, t.debit, t.credit, t.amount, EXISTS (SELECT FROM ledger_bundles b WHERE b.entry = e.id)
 FROM ledger_entries e LEFT JOIN ledger_transfers t ON t.entry = e.id
 WHERE e.id = $1 ORDER BY t.n`
 
@@ -215,11 +215,15 @@ func checkSame(ctx context.Context, tx pgx.Tx, e Entry) error {
 		var kind string
 		var debit, credit *string
 		var amount *int64
-		if err := rows.Scan(&kind, &debit, &credit, &amount); err != nil {
+		var bundled bool
+		if err := rows.Scan(&kind, &debit, &credit, &amount, &bundled); err != nil {
 			return err
 		}
-		if kind != e.Kind {
+		switch {
+		case kind != e.Kind:
 			return fmt.Errorf("%w: as %s", ErrConflict, kind)
+		case bundled:
+			return fmt.Errorf("%w: as a bundle", ErrConflict)
 		}
 		if debit == nil {
 			break
