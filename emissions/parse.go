@@ -21,6 +21,9 @@ const maxPools = 64
 // maxGrace bounds close.grace_seconds: a day.
 const maxGrace = 86_400
 
+// maxChannelGrace bounds fees.grace_seconds: a year.
+const maxChannelGrace = 31_536_000
+
 // ParsePolicy parses one policy file (FORMAT.md 5). It is strict: a key that
 // the format does not know, a missing key and a value outside its range are
 // errors that name the key and what is allowed there.
@@ -140,10 +143,22 @@ func (p *Policy) readSmall(s *section) {
 	p.MinStakePerMultiplier = t.amount("minimum_per_multiplier")
 	t.end()
 	t = s.section("fees")
-	p.Fees.NetworkBasisPoints = uint32(t.integer("network_basis_points", 0, wholePool, 0))
-	t.end()
+	p.readFees(t)
 	t = s.section("payout")
 	p.Payout.Minimum = t.amount("minimum")
+	t.end()
+}
+
+func (p *Policy) readFees(t *section) {
+	p.Fees = Fees{
+		NetworkBasisPoints: uint32(t.integer("network_basis_points", 0, wholePool, 0)),
+		NetworkWallet:      t.key("network_wallet"),
+		GraceSeconds:       uint32(t.integer("grace_seconds", 1, maxChannelGrace, 86_400)),
+		Record:             t.text("record", RecordRoot),
+	}
+	if p.Fees.Record != RecordRoot && p.Fees.Record != RecordInline {
+		t.refuse("record", "%s is unknown; allowed are %q and %q", show(p.Fees.Record), RecordRoot, RecordInline)
+	}
 	t.end()
 }
 

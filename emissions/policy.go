@@ -74,9 +74,19 @@ type Close struct {
 	GraceSeconds uint32 // chain time after the epoch's end
 }
 
-// Fees decides how an inference's fee is split.
+// How receipts are recorded on chain.
+const (
+	RecordRoot   = "root"   // seals commit to the log's root
+	RecordInline = "inline" // besides, memos carry each receipt in its compact form
+)
+
+// Fees decides how an inference's fee is split, how its channel ends and what of its
+// receipt is on chain.
 type Fees struct {
-	NetworkBasisPoints uint32 // the network's part, 0..10000; the provider has the rest
+	NetworkBasisPoints uint32    // the network's part, 0..10000; the provider has the rest
+	NetworkWallet      ionet.Key // whom the network's part is owed to; zero: it is kept as the network's
+	GraceSeconds       uint32    // from the request to close a channel until what it did not spend goes back, 1..31536000
+	Record             string    // RecordRoot or RecordInline
 }
 
 // Idle refuses a device that is busy while its worker has no job of the network.

@@ -22,6 +22,9 @@ simulated.earn = true
 binding.idle_epochs = 5
 stake.minimum_per_multiplier = "20000000000"
 fees.network_basis_points = 250
+fees.network_wallet = "G6tnLzyPV3h69nPe9L9xTjo8ro8nk3y4duFDr8BGrGxx"
+fees.grace_seconds = 77
+fees.record = "inline"
 idle = { utilization = 20, samples = 6 }
 payout.minimum = "100"
 
@@ -55,6 +58,9 @@ func parse(t testing.TB, file string) *Policy {
 	return p
 }
 
+// networkWallet is the wallet that small names.
+var networkWallet = ionet.Key{0xe0, 0x61, 0xc2, 0x00, 0x47, 0x65, 0x55, 0x1e, 0xe4, 0x81, 0x01, 0x76, 0x55, 0x60, 0xf0, 0xaf, 0xfd, 0xa9, 0x4d, 0x22, 0xe0, 0xbf, 0xb2, 0x2d, 0x03, 0x92, 0xab, 0xf8, 0x5e, 0x0c, 0xf5, 0xe1}
+
 func TestParsePolicy(t *testing.T) {
 	want := &Policy{
 		Version: 7, FirstEpoch: 9, Draw: "schedule",
@@ -63,7 +69,8 @@ func TestParsePolicy(t *testing.T) {
 			{"h100", "west", 10_000, []string{"NVIDIA H100 PCIe", "NVIDIA H100 NVL"}},
 			{"t4", "east", 0, []string{"Tesla T4"}},
 		},
-		Samples: Samples{3, 1, 2}, Close: Close{4}, Fees: Fees{250}, Idle: &Idle{20, 6},
+		Samples: Samples{3, 1, 2}, Close: Close{4}, Idle: &Idle{20, 6},
+		Fees:             Fees{250, networkWallet, 77, "inline"},
 		Payout:           Payout{ionet.MustAmount(100)},
 		SimulatedDevices: true, BindingIdleEpochs: 5, MinStakePerMultiplier: ionet.MustAmount(200 * 1e8),
 		hash: sha256.Sum256([]byte(small)),
@@ -132,6 +139,13 @@ func TestParsePolicyRefuses(t *testing.T) {
 		{`"20000000000"`, `"9223372036854775808"`, "is not a string of base units in 0..9223372036854775807"},
 		{`"100"`, `"0100"`, `payout.minimum: "0100" is not a string of base units`},
 		{"points = 250", "points = 10001", "fees.network_basis_points: 10001 is not a whole number in 0..10000"},
+		{`"G6tnLzyPV3h69nPe9L9xTjo8ro8nk3y4duFDr8BGrGxx"`, `"G6tn"`, "fees.network_wallet: \"G6tn\" is not a string with a public key in base58"},
+		{`"G6tnLzyPV3h69nPe9L9xTjo8ro8nk3y4duFDr8BGrGxx"`, `"11111111111111111111111111111111"`, "fees.network_wallet: "},
+		{"grace_seconds = 77", "grace_seconds = 0", "fees.grace_seconds: 0 is not a whole number in 1..31536000"},
+		{"grace_seconds = 77", "grace_seconds = 31536001", "fees.grace_seconds: 31536001 is not a whole number in 1..31536000"},
+		{`"inline"`, `"both"`, `fees.record: "both" is unknown; allowed are "root" and "inline"`},
+		{`"inline"`, `""`, `fees.record: "" is unknown; allowed are "root" and "inline"`},
+		{`"inline"`, `1`, "fees.record: 1 is not a string"},
 		{"utilization = 20", "utilization = 100", "idle.utilization: 100 is not a whole number in 0..99"},
 		{"utilization = 20", "utilization = -1", "idle.utilization: -1 is not a whole number in 0..99"},
 		{"utilization = 20, ", "", "idle.utilization: missing"},
@@ -258,7 +272,7 @@ func TestFormatNamesEveryKey(t *testing.T) {
 	for _, key := range []string{
 		"version", "first_epoch", "draw", "samples.minimum", "samples.late_after", "samples.late_limit",
 		"close.grace_seconds", "simulated.earn", "binding.idle_epochs", "stake.minimum_per_multiplier",
-		"fees.network_basis_points", "payout.minimum", "idle.utilization", "idle.samples", "pools.name", "pools.basis_points",
+		"fees.network_basis_points", "fees.network_wallet", "fees.grace_seconds", "fees.record", "payout.minimum", "idle.utilization", "idle.samples", "pools.name", "pools.basis_points",
 		"models.name", "models.pool", "models.multiplier_milli", "models.match",
 	} {
 		if !strings.Contains(string(format), "| `"+key+"` |") {

@@ -62,6 +62,21 @@ func ParseChannelClose(body []byte) (ChannelClose, error) {
 	return c, r.end("channel-close")
 }
 
+// SessionClose ends a session and all its channels. Its signer is the session's key.
+type SessionClose struct {
+	Session ionet.Hash // id of the session statement
+}
+
+// Encode returns the body of a session closing.
+func (c SessionClose) Encode() ([]byte, error) { return c.Session[:], nil }
+
+// ParseSessionClose parses the body of a session closing.
+func ParseSessionClose(body []byte) (SessionClose, error) {
+	r := reader{b: body}
+	c := SessionClose{Session: r.b32()}
+	return c, r.end("session-close")
+}
+
 // Voucher is the 50 bytes of x402 batch settlement on Solana: all that the
 // channel's payer ever promised its worker.
 type Voucher struct {

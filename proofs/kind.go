@@ -21,6 +21,7 @@ const (
 	KindChannelOpen  Kind = 32
 	KindChannelClose Kind = 33
 	KindVoucher      Kind = 34
+	KindSessionClose Kind = 35
 	KindAck          Kind = 48
 	KindPrice        Kind = 49
 	KindCheckpoint   Kind = 50
@@ -31,7 +32,7 @@ var kindNames = map[Kind]string{
 	KindDelegation: "delegation", KindRevocation: "revocation", KindRelease: "release", KindSession: "session",
 	KindWithdrawal: "withdrawal", KindDispute: "dispute", KindInventory: "inventory", KindUptime: "uptime",
 	KindOffer: "offer", KindJob: "job", KindJobBatch: "job-batch", KindChannelOpen: "channel-open",
-	KindChannelClose: "channel-close", KindVoucher: "voucher", KindAck: "ack", KindPrice: "price", KindCheckpoint: "checkpoint",
+	KindChannelClose: "channel-close", KindVoucher: "voucher", KindSessionClose: "session-close", KindAck: "ack", KindPrice: "price", KindCheckpoint: "checkpoint",
 	KindPolicy: "policy",
 }
 

@@ -3,6 +3,7 @@ package proofs
 import (
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -81,18 +82,18 @@ type RetireMemo struct {
 	Supply ionet.Amount // all that was ever minted: at genesis and by all epochs
 }
 
-// FeesMemo pays a batch of Count transfers out of fees.
+// ReceiptsMemo carries records of the receipt log in their compact form.
+type ReceiptsMemo struct {
+	First uint64 // index of the first
+	Count uint64
+	Data  []byte // compact forms of the records First, First+1, ...
+}
+
+// FeesMemo pays a batch of Count transfers out of the fee vault.
 type FeesMemo struct {
 	Batch [16]byte
 	Count uint64
 	Sum   ionet.Amount
-}
-
-// ReceiptsMemo carries receipts in their compact form.
-type ReceiptsMemo struct {
-	First uint64
-	Count uint64
-	Data  []byte
 }
 
 // field is one name=value of a memo: how it is written and how it is read into
@@ -131,7 +132,7 @@ func ParseMemo(s string) (Memo, error) {
 	case "fees":
 		return parseMemo(s, &FeesMemo{})
 	case "receipts":
-		return parseMemo(s, &ReceiptsMemo{})
+		return parseReceipts(s)
 	}
 	return nil, fmt.Errorf("parse memo %.80q: unknown kind", s)
 }
@@ -240,6 +241,49 @@ func (m *FeesMemo) fields() []field {
 
 func (m *ReceiptsMemo) fields() []field {
 	return []field{numberField("first", &m.First), numberField("count", &m.Count), dataField("data", &m.Data)}
+}
+
+// NewReceiptsMemo makes the memo of one or more records, whose indexes follow each other.
+func NewReceiptsMemo(list []Compact) (ReceiptsMemo, error) {
+	if len(list) == 0 {
+		return ReceiptsMemo{}, errors.New("make memo: there are no receipts")
+	}
+	m := ReceiptsMemo{First: list[0].Index, Count: uint64(len(list))}
+	for _, c := range list {
+		m.Data = c.Append(m.Data)
+	}
+	_, err := m.Compacts()
+	return m, err
+}
+
+// Compacts returns the records of the memo, in order.
+func (m ReceiptsMemo) Compacts() ([]Compact, error) {
+	if m.Count == 0 || len(m.Data)%CompactSize != 0 || uint64(len(m.Data)/CompactSize) != m.Count {
+		return nil, fmt.Errorf("read memo: %d bytes are not those of %d receipts", len(m.Data), m.Count)
+	}
+	list := make([]Compact, m.Count)
+	for i := range list {
+		c, err := ParseCompact(m.Data[i*CompactSize : (i+1)*CompactSize])
+		if err != nil {
+			return nil, fmt.Errorf("read memo: %w", err)
+		}
+		if c.Index != m.First+uint64(i) {
+			return nil, fmt.Errorf("read memo: receipt %d has index %d, not %d", i, c.Index, m.First+uint64(i))
+		}
+		list[i] = c
+	}
+	return list, nil
+}
+
+func parseReceipts(s string) (Memo, error) {
+	m, err := parseMemo(s, &ReceiptsMemo{})
+	if err != nil {
+		return nil, err
+	}
+	if _, err := m.(ReceiptsMemo).Compacts(); err != nil {
+		return nil, fmt.Errorf("parse memo %.80q: %w", s, err)
+	}
+	return m, nil
 }
 
 // fieldOf makes a field from a parser and its inverse.

@@ -118,7 +118,7 @@ func (o Offer) check() error {
 
 func checkPrice(model string, unit Unit, per uint32) error {
 	switch {
-	case !modelForm.MatchString(model):
+	case !isModel(model):
 		return fmt.Errorf("model %q is not 1..64 of A-Z a-z 0-9 . _ : / -", model)
 	case unit > UnitRequest:
 		return fmt.Errorf("unit is %d, not 0..3", uint8(unit))

@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -15,7 +14,19 @@ import (
 // offer.
 const maxCaps = 64
 
-var modelForm = regexp.MustCompile(`^[A-Za-z0-9._:/-]{1,64}$`)
+// isModel reports whether a name is 1..64 of A-Z a-z 0-9 . _ : / -. It is asked of
+// every job, so it is no regular expression.
+func isModel(name string) bool {
+	for i := range len(name) {
+		switch c := name[i]; {
+		case 'A' <= c && c <= 'Z', 'a' <= c && c <= 'z', '0' <= c && c <= '9':
+		case c == '.', c == '_', c == ':', c == '/', c == '-':
+		default:
+			return false
+		}
+	}
+	return len(name) >= 1 && len(name) <= 64
+}
 
 // Session lets a key spend up to the reserve from a renter's balance.
 type Session struct {
@@ -70,7 +81,7 @@ func (s Session) check() error {
 	}
 	for i, c := range s.Caps {
 		switch {
-		case !modelForm.MatchString(c.Model):
+		case !isModel(c.Model):
 			return fmt.Errorf("price cap: model %q is not 1..64 of A-Z a-z 0-9 . _ : / -", c.Model)
 		case c.Per == 0:
 			return fmt.Errorf("price cap of %s is per 0 units", c.Model)

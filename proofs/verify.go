@@ -62,6 +62,7 @@ func (e *Envelope) badSignature() error {
 type Verifier struct {
 	network ionet.Hash
 	keys    *cache.Verifier
+	held    memoryOfVouchers
 }
 
 // NewVerifier returns a verifier that remembers up to keys expanded public
@@ -103,4 +104,9 @@ func (v *Verifier) verify(envelopes []Envelope, errs []error) {
 			errs[i] = e.badSignature()
 		}
 	}
+}
+
+// verifyZIP215 verifies one signature by the rule of FORMAT.md, section 3.
+func verifyZIP215(key ionet.Key, message, signature []byte) bool {
+	return ed25519.VerifyWithOptions(key[:], message, signature, zip215)
 }
