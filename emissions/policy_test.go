@@ -89,7 +89,7 @@ models = [{ name = "l4", pool = "all", multiplier_milli = 250, match = ["NVIDIA 
 	p.Pools, p.Models, p.hash = nil, nil, ionet.Hash{}
 	want := &Policy{
 		Version: 1, FirstEpoch: 1, Draw: "schedule", Samples: Samples{Minimum: 1},
-		Close: Close{300}, BindingIdleEpochs: 24,
+		Close: Close{300}, Fees: Fees{GraceSeconds: 86_400, Record: RecordRoot}, BindingIdleEpochs: 24,
 	}
 	if !reflect.DeepEqual(p, want) {
 		t.Errorf("got  %+v\nwant %+v", p, want)
