@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/proofs"
 )
 
 // Config says which service to call. Only Server is required.
@@ -94,7 +95,7 @@ type call struct {
 	method, path string
 	media        string // of body
 	coding       string // Content-Encoding
-	read         string // ReadHeader
+	read         string // proofs.ReadHeader
 	body         []byte
 	limit        int64
 	timeout      time.Duration // of one attempt; that of the configuration when zero
@@ -153,7 +154,7 @@ func (c *Client) once(ctx context.Context, r call) ([]byte, error) {
 		req.Header.Set("Content-Encoding", r.coding)
 	}
 	if r.read != "" {
-		req.Header.Set(ReadHeader, r.read)
+		req.Header.Set(proofs.ReadHeader, r.read)
 	}
 	if !c.cfg.Network.IsZero() {
 		req.Header.Set(NetworkHeader, NetworkText(c.cfg.Network))

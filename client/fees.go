@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/proofs"
@@ -130,10 +131,10 @@ func (c *Client) read(ctx context.Context, key ed25519.PrivateKey, path string, 
 	if c.cfg.Network.IsZero() {
 		return fmt.Errorf("GET %s: the client has no network id to sign for", path)
 	}
-	header, err := signRead(key, c.cfg.Network, http.MethodGet, path)
-	if err != nil {
-		return fmt.Errorf("GET %s: %w", path, err)
+	if len(key) != ed25519.PrivateKeySize {
+		return fmt.Errorf("GET %s: the reader's key is missing", path)
 	}
+	header := proofs.SignRead(c.cfg.Network, key, time.Now(), http.MethodGet, path)
 	return c.json(ctx, call{method: http.MethodGet, path: path, read: header}, out)
 }
 

@@ -98,10 +98,11 @@ type Channel struct {
 	Limit     ionet.Amount `json:"limit" doc:"Base units; of the latest opening"`
 	Spent     ionet.Amount `json:"spent" doc:"after of the last job that counted"`
 	Jobs      uint64       `json:"jobs" doc:"That counted; a batch as many as it holds"`
+	Waiting   int          `json:"waiting" doc:"Statements of jobs that came before those they follow"`
 	Expires   int64        `json:"expires" doc:"Unix seconds"`
 	State     string       `json:"state" enum:"open,closing,over"`
 	ClosingAt int64        `json:"closing_at,omitempty" doc:"When closing was asked for, Unix seconds"`
-	Index     uint64       `json:"index" doc:"Of the leaf of its latest opening in the receipt log"`
+	Index     uint64       `json:"index" doc:"Of the leaf of its first opening in the receipt log"`
 	Open      ionet.Hash   `json:"open" doc:"Id of the latest channel-open statement"`
 	Statement []byte       `json:"statement" doc:"Its envelope"`
 }

@@ -62,6 +62,7 @@ func (h *handler) routes() http.Handler {
 	h.operations(api)
 	h.renters(api)
 	h.delegating(api)
+	h.fees(api)
 	describe(api.OpenAPI())
 	mux.HandleFunc("POST /v1/statements", h.statements)
 	mux.HandleFunc("GET /v1/network", h.exact("application/toml", h.service.NetworkFile()))
