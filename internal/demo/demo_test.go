@@ -19,7 +19,7 @@ import (
 
 // testPace is five seconds for an hour: acceptance tests run many epochs.
 var testPace = pace{
-	epochSeconds: 5, samples: 5, minimum: 3, late: 5, lateLimit: 5, grace: 3,
+	epochSeconds: 5, samples: 5, minimum: 3, late: 5, lateLimit: 5, grace: 3, feeGrace: 2,
 	slot: 20 * time.Millisecond, startIn: 6 * time.Second, payoutEvery: time.Hour,
 	between: time.Second,
 }

@@ -8,18 +8,24 @@ import (
 	"github.com/ionet-settlement/ionet/emissions"
 )
 
-// policy is the shipped policy for a short hour, in which simulated devices earn.
+// networkPart is the network's part of a fee in basis points.
+const networkPart = 500
+
+// policy is the shipped policy for a short hour, in which simulated devices earn, the
+// network has a part of fees, and what a session has left comes back soon.
 func (p pace) policy() ([]byte, error) {
 	file := emissions.DefaultPolicy()
 	for _, set := range []struct {
-		key   string
-		value any
+		section, key string
+		value        any
 	}{
-		{"minimum", p.minimum}, {"late_after", p.late}, {"late_limit", p.lateLimit}, {"grace_seconds", p.grace}, {"earn", true},
+		{"samples", "minimum", p.minimum}, {"samples", "late_after", p.late}, {"samples", "late_limit", p.lateLimit},
+		{"close", "grace_seconds", p.grace}, {"simulated", "earn", true},
+		{"fees", "network_basis_points", networkPart}, {"fees", "grace_seconds", p.feeGrace},
 	} {
-		line := regexp.MustCompile(`(?m)^(` + set.key + `\s*=\s*)(?:\d+|true|false)`)
+		line := regexp.MustCompile(`(?m)(^\[` + set.section + `\]\n(?:[^\[\n].*\n)*?` + set.key + `\s*=\s*)(?:\d+|true|false)`)
 		if n := len(line.FindAll(file, -1)); n != 1 {
-			return nil, fmt.Errorf("shorten the shipped policy: it has %d keys %s, not one", n, set.key)
+			return nil, fmt.Errorf("shorten the shipped policy: it has %d keys %s in [%s], not one", n, set.key, set.section)
 		}
 		file = line.ReplaceAll(file, fmt.Appendf(nil, "${1}%v", set.value))
 	}

@@ -29,6 +29,7 @@ type pace struct {
 	epochSeconds, samples    int
 	minimum, late, lateLimit int // policy: samples needed, slack and limit of late ones
 	grace                    int // policy: seconds from an epoch's end to its close
+	feeGrace                 int // policy: seconds from the wish to close a session to its end
 	slot, startIn            time.Duration
 	payoutEvery              time.Duration
 	between                  time.Duration // disturbances, at most, where things go wrong
@@ -36,7 +37,7 @@ type pace struct {
 
 // demoPace is ten seconds for an hour and two for a minute.
 var demoPace = pace{
-	epochSeconds: 10, samples: 5, minimum: 3, late: 5, lateLimit: 3, grace: 4,
+	epochSeconds: 10, samples: 5, minimum: 3, late: 5, lateLimit: 3, grace: 4, feeGrace: 2,
 	slot: 50 * time.Millisecond, startIn: 9 * time.Second, payoutEvery: time.Hour,
 	between: 5 * time.Second,
 }
