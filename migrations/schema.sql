@@ -305,6 +305,7 @@ CREATE TABLE ledger_balances (
     CONSTRAINT debt_not_negative CHECK (((account ~~ 'vault:%'::text) OR (account = 'overpaid'::text) OR (balance >= 0))),
     CONSTRAINT vault_not_overdrawn CHECK ((((account !~~ 'vault:%'::text) AND (account <> 'overpaid'::text)) OR (balance <= 0)))
 );
+CREATE INDEX ledger_balances_fees ON ledger_balances USING btree (balance DESC, account) WHERE starts_with(account, 'fees:'::text);
 CREATE INDEX ledger_balances_owed ON ledger_balances USING btree (balance DESC, account) WHERE starts_with(account, 'owed:'::text);
 
 CREATE TABLE ledger_bundles (

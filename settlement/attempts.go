@@ -82,6 +82,7 @@ func (s *Service) launchAll(ctx context.Context, drafts []draft) error {
 		return errors.Join(failed, fmt.Errorf("prepare %s: %w", kindsOf(attempts), err))
 	}
 	live, err := s.persistAll(ctx, attempts)
+	s.fees.took(live, err)
 	if err != nil {
 		return errors.Join(failed, fmt.Errorf("persist %s: %w", kindsOf(attempts), err))
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -163,19 +164,22 @@ func (s *Service) canCosign(tx []byte) bool {
 	return true
 }
 
-// longestPayout is a payout's memo when it is longest.
-const longestPayout = "io1 payout batch=00000000000000000000000000000000 count=57 sum=9223372036854775807"
-
-// maxPayees is the most payees of one payout: 57 where one money key pays, one less
-// for a multisig and for each of its signers that is not the operator.
-func maxPayees(n *ionet.Network) int {
-	s, ok := n.Multisig(n.Authorities.Reward)
+// maxPayees is the most payees of one payout or batch of fees: 57 where the operator pays
+// them, one less for an owner of the vault's own, for a multisig and for each of its
+// signers that is not the operator.
+func maxPayees(n *ionet.Network, kind chain.Kind) int {
+	authority := n.Authorities.Reward
+	if kind == chain.KindFees {
+		authority = n.Authorities.Fee
+	}
+	longest := fmt.Sprintf("io1 %s batch=%032x count=57 sum=%d", kind, 0, math.MaxInt64)
+	s, ok := n.Multisig(authority)
 	if !ok {
-		return chain.MaxPayees(chain.KindPayout, 1, longestPayout, 0)
+		return chain.MaxPayees(kind, 1, longest, 0)
 	}
 	m := s.M
 	if slices.Contains(s.Members, n.Keys.Operator) {
 		m = max(1, m-1)
 	}
-	return chain.MaxPayees(chain.KindPayout, 1, longestPayout, m)
+	return chain.MaxPayees(kind, 1, longest, m)
 }

@@ -526,7 +526,7 @@ func TestClaimDuringPayout(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d, err := m.payoutDraft(l, [16]byte{byte(len(drafts))}, []payment{{h.payout, chain.TokenAccount(h.payout, m.net.Network.Mint), amount}})
+		d, err := m.payoutDraft(chain.KindPayout, l, [16]byte{byte(len(drafts))}, []payment{{h.payout, chain.TokenAccount(h.payout, m.net.Network.Mint), amount}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -24,6 +24,7 @@ const (
 	EventSealed     EventKind = "sealed"     // Epoch, Amount: the sum; Count: verdicts; Signature
 	EventPolicy     EventKind = "policy"     // Epoch: in which it was announced; Detail: which, and what became of it
 	EventPayout     EventKind = "payout"     // Amount, Count: payees; Signature
+	EventFees       EventKind = "fees"       // Amount, Count: payees; Signature
 	EventClaim      EventKind = "claim"      // Payee, Amount; Signature
 	EventDeposit    EventKind = "deposit"    // Amount; Payee: the renter, or zero with Detail: why it is in suspense; Signature
 	EventWithdrawal EventKind = "withdrawal" // Payee: the renter; Amount; Signature
@@ -83,6 +84,8 @@ func (e Event) Line(decimals int) string {
 		return fmt.Sprintf("epoch %d announced policy %s", e.Epoch, e.Detail)
 	case EventPayout:
 		return fmt.Sprintf("payout of %s to %s%s", tokens(e.Amount), counted(e.Count, "payee"), landed)
+	case EventFees:
+		return fmt.Sprintf("fees of %s to %s%s", tokens(e.Amount), counted(e.Count, "payee"), landed)
 	case EventClaim:
 		return fmt.Sprintf("claim of %s by %s%s", tokens(e.Amount), e.Payee, landed)
 	case EventDeposit:

@@ -80,7 +80,7 @@ SELECT payee FROM held_payees WHERE retry_at > $1 AND starts_with(reason, $2) AN
 func liftPaid(ctx context.Context, tx pgx.Tx, done []*resolved) error {
 	var winners [][]byte
 	for _, r := range done {
-		if k := r.content.Kind; k == chain.KindClaim || k == chain.KindPayout {
+		if k := r.content.Kind; k == chain.KindClaim || k == chain.KindPayout || k == chain.KindFees {
 			winners = append(winners, r.hash[:])
 		}
 	}

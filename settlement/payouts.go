@@ -19,8 +19,9 @@ import (
 )
 
 // RequestPayout asks for a payout run: whoever leads pays every payee that is
-// owed at least the policy's minimum and can be paid, batch after batch. The
-// run is done once no payee is left to pay and nothing is on its way.
+// owed at least the policy's minimum, of emissions or of fees, and can be paid, batch
+// after batch. The run is done once no payee is left to pay and nothing is on its way;
+// fees that came in since it began are the next one's.
 func (s *Service) RequestPayout(ctx context.Context) (id [16]byte, err error) {
 	id = draw(s.cfg.Rand)
 	if _, err := s.pool.Exec(ctx, insertRun, id[:], s.now()); err != nil {
@@ -35,7 +36,7 @@ const insertRun = `INSERT INTO payout_runs (id, asked_at) VALUES ($1, $2)`
 // was asked for, in which runs that overlap share.
 type PayoutRun struct {
 	Done   bool
-	Payees int          // paid, finally
+	Payees int          // paid, finally; who got emissions and fees is two
 	Paid   ionet.Amount // to them
 	Open   int          // payments on their way
 }
@@ -44,7 +45,7 @@ type PayoutRun struct {
 func (s *Service) PayoutRun(ctx context.Context, id [16]byte) (PayoutRun, error) {
 	var r PayoutRun
 	var paid int64
-	if err := s.pool.QueryRow(ctx, selectRun, id[:], int16(chain.KindPayout)).Scan(&r.Done, &r.Payees, &paid, &r.Open); err != nil {
+	if err := s.pool.QueryRow(ctx, selectRun, id[:], payoutKinds).Scan(&r.Done, &r.Payees, &paid, &r.Open); err != nil {
 		return r, fmt.Errorf("look for payout run %x: %w", id, err)
 	}
 	var err error
@@ -52,17 +53,21 @@ func (s *Service) PayoutRun(ctx context.Context, id [16]byte) (PayoutRun, error)
 	return r, err
 }
 
+// payoutKinds are the contents of payout runs.
+var payoutKinds = []int16{int16(chain.KindPayout), int16(chain.KindFees)}
+
 const selectRun = `
 SELECT r.done_at IS NOT NULL, count(p.id) FILTER (WHERE p.state = 'paid'),
     coalesce(sum(p.amount) FILTER (WHERE p.state = 'paid'), 0)::bigint, count(p.id) FILTER (WHERE p.state = 'signed')
-FROM payout_runs r LEFT JOIN payments p ON p.kind = $2 AND p.created_at >= r.asked_at AND p.created_at <= coalesce(r.done_at, p.created_at)
+FROM payout_runs r LEFT JOIN payments p ON p.kind = ANY ($2::smallint[]) AND p.created_at >= r.asked_at AND p.created_at <= coalesce(r.done_at, p.created_at)
 WHERE r.id = $1 GROUP BY r.id, r.done_at`
 
 // payDue makes batches for the lanes of the pool, while a run is open.
 func (s *Service) payDue(ctx context.Context, pool *lanePool) error {
 	now := s.now()
 	var open, held int
-	if err := s.pool.QueryRow(ctx, countOpenRuns, now).Scan(&open, &held); err != nil {
+	var asked time.Time // by the newest of them
+	if err := s.pool.QueryRow(ctx, countOpenRuns, now).Scan(&open, &held, &asked); err != nil {
 		return fmt.Errorf("look for payout runs: %w", err)
 	}
 	s.metrics.runs.Set(float64(open))
@@ -83,48 +88,101 @@ func (s *Service) payDue(ctx context.Context, pool *lanePool) error {
 	if err != nil {
 		return err
 	}
+	// Only now: who was just held is not paid fees either.
+	fees, ready, err := s.dueFees(ctx, now, asked)
+	if err != nil {
+		return err
+	}
 	claimed, err := s.claimsWanted(ctx)
 	if err != nil {
 		return err
 	}
 	// Where all that were found are held now, others may be owed less.
-	if len(found) == 0 && claimed == 0 && !pool.paying {
+	if len(found) == 0 && len(fees) == 0 && claimed == 0 && !pool.paying {
+		s.fees = feeDebts{}
 		return s.asLeader(ctx, func(tx pgx.Tx, _ int64) error {
 			_, err := tx.Exec(ctx, closeRuns, now, s.now())
 			return err
 		})
 	}
-	if err := s.signers.resting(chain.KindPayout); err != nil && len(due) > 0 {
-		return err // the lanes are left to others
+	if !ready {
+		fees = nil // a later pass pays them
 	}
-	var drafts []draft
-	for part := range slices.Chunk(due, s.payees) {
+	drafts, err := s.batches(ctx, pool, due, fees)
+	return errors.Join(err, s.launchAll(ctx, drafts))
+}
+
+// batches gives the pool's lanes to batches of both kinds, by turns: neither waits for the
+// end of the other.
+func (s *Service) batches(ctx context.Context, pool *lanePool, due, fees []payment) (drafts []draft, failed error) {
+	var lists [][]payBatch
+	for _, of := range []struct {
+		kind chain.Kind
+		most int
+		due  []payment
+	}{{chain.KindPayout, s.payees, due}, {chain.KindFees, s.feePayees, fees[:min(len(fees), len(pool.free)*s.feePayees)]}} {
+		if of.kind == chain.KindFees {
+			var err error
+			if of.due, err = s.checkPayable(ctx, of.due); err != nil {
+				return nil, err
+			}
+		}
+		if len(of.due) == 0 {
+			continue
+		}
+		if err := s.signers.resting(of.kind); err != nil {
+			failed = errors.Join(failed, err) // the lanes are left to others
+			continue
+		}
+		var list []payBatch
+		for part := range slices.Chunk(of.due, of.most) {
+			list = append(list, payBatch{of.kind, part})
+		}
+		lists = append(lists, list)
+	}
+	if len(lists) == 2 {
+		var last int16
+		err := s.pool.QueryRow(ctx, selectLastSigned, payoutKinds).Scan(&last)
+		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+			return nil, fmt.Errorf("look whose turn it is on the pay lanes: %w", err)
+		}
+		if chain.Kind(last) == chain.KindPayout {
+			slices.Reverse(lists)
+		}
+	}
+	for _, b := range alternate(lists...) {
 		l, ok := pool.take()
 		if !ok {
 			break
 		}
-		d, err := s.payoutDraft(l, batchOf(l, part), part)
+		d, err := s.payoutDraft(b.kind, l, batchOf(b.kind, l, b.list), b.list)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		drafts = append(drafts, d)
 	}
-	return s.launchAll(ctx, drafts)
+	return drafts, failed
+}
+
+// payBatch is whom one content pays.
+type payBatch struct {
+	kind chain.Kind // payout or fees
+	list []payment
 }
 
 const countOpenRuns = `
-SELECT (SELECT count(*) FROM payout_runs WHERE done_at IS NULL AND asked_at <= $1), (SELECT count(*) FROM held_payees WHERE retry_at > $1)`
+SELECT count(*), (SELECT count(*) FROM held_payees WHERE retry_at > $1), coalesce(max(asked_at), $1)
+FROM payout_runs WHERE done_at IS NULL AND asked_at <= $1`
 
 const closeRuns = `UPDATE payout_runs SET done_at = $2 WHERE done_at IS NULL AND asked_at <= $1`
 
 // duePayees returns payees by what they are owed, the largest first, without
 // those that are held.
 func (s *Service) duePayees(ctx context.Context, now time.Time, limit int) ([]payment, error) {
-	policy, err := s.rulesNow(ctx, s.pool)
+	minimum, err := s.minimumNow(ctx)
 	if err != nil {
 		return nil, err
 	}
-	minimum := max(policy.Payout.Minimum.Int64(), 1)
 	rows, err := s.pool.Query(ctx, selectDue, minimum, limit, now)
 	if err != nil {
 		return nil, fmt.Errorf("load payees: %w", err)
@@ -147,6 +205,15 @@ func (s *Service) duePayees(ctx context.Context, now time.Time, limit int) ([]pa
 		return nil, fmt.Errorf("load payees: %w", err)
 	}
 	return due, nil
+}
+
+// minimumNow is what a payee must be owed to be paid by a run, in base units.
+func (s *Service) minimumNow(ctx context.Context) (int64, error) {
+	policy, err := s.rulesNow(ctx, s.pool)
+	if err != nil {
+		return 0, err
+	}
+	return max(policy.Payout.Minimum.Int64(), 1), nil
 }
 
 // owedPrefix begins the names of ledger.Owed; the query has it in itself, because
@@ -281,8 +348,12 @@ ON CONFLICT (payee) DO UPDATE SET owed = excluded.owed, reason = excluded.reason
 
 // batchOf names a batch by where it stands and whom it pays: a pass that makes it again,
 // because it was not signed, asks signers for the same content.
-func batchOf(l lane, list []payment) [16]byte {
-	parts := [][]byte{[]byte("io/batch/1"), l.address[:], binary.LittleEndian.AppendUint64(nil, l.position), l.c[:]}
+func batchOf(kind chain.Kind, l lane, list []payment) [16]byte {
+	tag := "io/batch/1"
+	if kind == chain.KindFees {
+		tag = "io/fees/1"
+	}
+	parts := [][]byte{[]byte(tag), l.address[:], binary.LittleEndian.AppendUint64(nil, l.position), l.c[:]}
 	for _, p := range list {
 		parts = append(parts, p.payee[:], binary.LittleEndian.AppendUint64(nil, p.amount.Base()))
 	}
@@ -290,18 +361,24 @@ func batchOf(l lane, list []payment) [16]byte {
 	return [16]byte(h[:16])
 }
 
-func (s *Service) payoutDraft(l lane, batch [16]byte, list []payment) (draft, error) {
+// payoutDraft is a batch of emission debts out of the reward vault, or of fees out of the
+// fee vault.
+func (s *Service) payoutDraft(kind chain.Kind, l lane, batch [16]byte, list []payment) (draft, error) {
 	sum, err := debtOf(list)
 	if err != nil {
 		return draft{}, err
 	}
-	d := draft{kind: chain.KindPayout, lanes: []lane{l}, payments: list, memo: proofs.PayoutMemo{Batch: batch, Count: uint64(len(list)), Sum: sum}.String()}
+	d := draft{kind: kind, lanes: []lane{l}, payments: list, memo: proofs.PayoutMemo{Batch: batch, Count: uint64(len(list)), Sum: sum}.String()}
+	vault := s.cfg.Network.Vaults.Reward
+	if kind == chain.KindFees {
+		d.memo, vault = proofs.FeesMemo{Batch: batch, Count: uint64(len(list)), Sum: sum}.String(), s.cfg.Network.Vaults.Fee
+	}
 	d.without = func(i int) (draft, bool) {
-		smaller, err := s.payoutDraft(l, batch, slices.Delete(slices.Clone(list), i, i+1))
+		smaller, err := s.payoutDraft(kind, l, batch, slices.Delete(slices.Clone(list), i, i+1))
 		return smaller, err == nil && len(list) > 1
 	}
 	for _, p := range list {
-		d.movements = append(d.movements, chain.Movement{Op: chain.Transfer, Source: s.cfg.Network.Vaults.Reward, Destination: p.account, Amount: p.amount})
+		d.movements = append(d.movements, chain.Movement{Op: chain.Transfer, Source: vault, Destination: p.account, Amount: p.amount})
 	}
 	return d, nil
 }

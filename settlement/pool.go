@@ -12,7 +12,7 @@ import (
 )
 
 // lanePool is the pay lanes that a pass may sign on: those whose open position
-// carries no debt and has no live attempt. Withdrawals, unlocks and payouts share them.
+// carries no debt and has no live attempt. Withdrawals, unlocks and payouts, those of fees too, share them.
 type lanePool struct {
 	free        []lane
 	lanes       int  // pay lanes of the network
@@ -55,7 +55,7 @@ func (s *Service) payLanes(ctx context.Context, lanes []lane, live []attempt) (*
 		kind, carries := taken[l.name]
 		_, alive := liveOn(live, l, anyAttempt)
 		switch {
-		case kind == chain.KindPayout:
+		case kind == chain.KindPayout || kind == chain.KindFees:
 			p.paying = true
 		case kind == chain.KindWithdrawal:
 			p.withdrawing++
@@ -73,7 +73,7 @@ func (s *Service) disburse(ctx context.Context, pool *lanePool) error {
 		return errors.Join(s.withdrawDue(ctx, pool), s.releaseDue(ctx, pool), s.payDue(ctx, pool))
 	}
 	var last int16
-	err := s.pool.QueryRow(ctx, selectLastSigned, int16(chain.KindPayout), int16(chain.KindWithdrawal)).Scan(&last)
+	err := s.pool.QueryRow(ctx, selectLastSigned, append([]int16{int16(chain.KindWithdrawal)}, payoutKinds...)).Scan(&last)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return fmt.Errorf("look whose turn it is on the pay lane: %w", err)
 	}
@@ -83,4 +83,4 @@ func (s *Service) disburse(ctx context.Context, pool *lanePool) error {
 	return errors.Join(s.releaseDue(ctx, pool), s.payDue(ctx, pool), s.withdrawDue(ctx, pool))
 }
 
-const selectLastSigned = `SELECT kind FROM payments WHERE kind IN ($1, $2) ORDER BY created_at DESC, id DESC LIMIT 1`
+const selectLastSigned = `SELECT kind FROM payments WHERE kind = ANY ($1::smallint[]) ORDER BY created_at DESC, id DESC LIMIT 1`

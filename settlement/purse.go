@@ -27,6 +27,10 @@ func (s *Service) purseOf(kind chain.Kind, payee, source ionet.Key) (purse, erro
 		if source == n.Vaults.Reward {
 			return purse{owed: ledger.Owed(payee), flying: ledger.InFlight(payee), vault: ledger.VaultReward()}, nil
 		}
+	case chain.KindFees:
+		if source == n.Vaults.Fee {
+			return purse{owed: ledger.OwedFees(payee), flying: ledger.FeesInFlight(payee), vault: ledger.VaultFee()}, nil
+		}
 	case chain.KindWithdrawal:
 		if source == n.Vaults.Fee {
 			return purse{owed: ledger.Withdrawing(payee), flying: ledger.WithdrawalInFlight(payee), vault: ledger.VaultFee()}, nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -324,9 +325,33 @@ func (s *Service) payeesByAccount(ctx context.Context, tx pgx.Tx, c chain.Conten
 	if err != nil {
 		return nil, fmt.Errorf("load payees: %w", err)
 	}
+	if err := s.addFeeEarners(ctx, tx, payees); err != nil {
+		return nil, err
+	}
 	s.earners = payees
 	return payees, nil
 }
+
+// addFeeEarners adds everybody who ever earned fees: an account of the ledger stays when
+// it is empty.
+func (s *Service) addFeeEarners(ctx context.Context, tx pgx.Tx, payees map[ionet.Key]ionet.Key) error {
+	rows, err := tx.Query(ctx, selectFeeEarners)
+	if err != nil {
+		return fmt.Errorf("load payees of fees: %w", err)
+	}
+	var name string
+	_, err = pgx.ForEachRow(rows, []any{&name}, func() error {
+		payee, err := ionet.ParseKey(strings.TrimPrefix(name, feesPrefix))
+		payees[chain.TokenAccount(payee, s.cfg.Network.Mint)] = payee
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("load payees of fees: %w", err)
+	}
+	return nil
+}
+
+const selectFeeEarners = `SELECT account FROM ledger_balances WHERE starts_with(account, 'fees:')`
 
 const selectEarners = `SELECT DISTINCT payee FROM verdicts WHERE amount > 0`
 

@@ -324,6 +324,8 @@ func (s *Service) tell(r resolved) {
 		}
 	case chain.KindPayout:
 		e.Kind = EventPayout
+	case chain.KindFees:
+		e.Kind = EventFees
 	case chain.KindUnlock:
 		e.Kind, e.Detail = EventUnlock, categoryOf(r.content)
 	case chain.KindRetire:

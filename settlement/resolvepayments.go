@@ -161,6 +161,7 @@ func (s *Service) freeLosers(ctx context.Context, tx pgx.Tx, done []*resolved) (
 	}
 	var entries []ledger.Entry
 	for _, l := range losers {
+		s.fees.whole = s.fees.whole && l.Kind != chain.KindFees // the run looks again
 		entry := ledger.Entry{ID: entryID("freed", l.hash), Kind: "freed"}
 		for _, p := range freed[l.hash] {
 			purse, err := s.purseOf(l.Kind, p.payee, l.Movements[0].Source)

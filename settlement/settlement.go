@@ -41,7 +41,7 @@ type Keys struct {
 type Config struct {
 	Pool        *pgxpool.Pool
 	Chain       *rpc.Client
-	Store       *publish.Folder
+	Store       publish.Store
 	Network     *ionet.Network
 	NetworkFile []byte            // exact bytes that Network was parsed from
 	Policy      *emissions.Policy // that of the genesis; later ones are announced, see AnnouncePolicy
@@ -174,6 +174,8 @@ type Service struct {
 	cosigners cosigners
 	waiting   waiting                  // waiting.go
 	payees    int                      // of one payout at most
+	feePayees int                      // of one batch of fees at most
+	fees      feeDebts                 // guarded by pass; payfees.go
 	fenced    int64                    // number of the lease whose fence was told; guarded by pass
 	lifted    ionet.Key                // held payee that was looked at last; guarded by pass; lift.go
 	swept     time.Time                // when prepared claims were last swept; guarded by pass
@@ -198,7 +200,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	}
 	cfg = cfg.withDefaults()
 	s := &Service{cfg: cfg, pool: cfg.Pool, front: cfg.Front, clock: cfg.Network.Clock(), log: cfg.Logger, metrics: newMetrics(), untimed: map[uint64]*untimed{}}
-	s.payees, s.signers = maxPayees(cfg.Network), newSigners(cfg)
+	s.payees, s.feePayees, s.signers = maxPayees(cfg.Network, chain.KindPayout), maxPayees(cfg.Network, chain.KindFees), newSigners(cfg)
 	if err := s.adopt(ctx); err != nil {
 		return nil, fmt.Errorf("open settlement: %w", err)
 	}

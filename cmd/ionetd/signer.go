@@ -37,6 +37,7 @@ type signerCmd struct {
 	LimitPayout     string        `placeholder:"IO" help:"IO that payouts may move in a window; left out: no payout is signed."`
 	LimitClaim      string        `placeholder:"IO" help:"IO that claims may move in a window; left out: no claim is signed."`
 	LimitWithdrawal string        `placeholder:"IO" help:"IO that withdrawals may move in a window; left out: no withdrawal is signed."`
+	LimitFees       string        `placeholder:"IO" help:"IO that payouts of fees may move in a window; left out: none is signed."`
 	LimitUnlock     string        `placeholder:"IO" help:"IO that unlocks may release in a window; left out: no unlock is signed."`
 	MaxPriorityFee  uint64        `default:"100000" range:"0..10000000000" placeholder:"LAMPORTS" help:"Priority fee of a transaction, at most."`
 	MaxUnits        uint32        `default:"600000" range:"1..1400000" placeholder:"UNITS" help:"Compute unit limit of a transaction, at most."`
@@ -59,7 +60,7 @@ money, belongs to ionetd serve. Two signers never share a journal; a second host
 Examples:
   ionetd signer --dir keys --limit-payout 250000 --limit-claim 50000
   ionetd signer --dir keys --listen unix:/run/ionet/signer.sock --journal /var/lib/ionet/signer.journal \
-    --window 1h --limit-payout 250000 --limit-claim 50000 --limit-withdrawal 10000 --limit-unlock 1000000
+    --window 1h --limit-payout 250000 --limit-claim 50000 --limit-fees 50000 --limit-withdrawal 10000 --limit-unlock 1000000
   ionetd signer --dir member1 --network keys/network.toml --journal member1.journal --listen https://0.0.0.0:7443 \
     --tls-cert signer.pem --tls-key signer.key --client-ca ca.pem --limit-payout 250000
   ionetd signer --peer 1001 --limit-payout 250000                  # ionetd serve runs as user 1001
@@ -170,6 +171,7 @@ func (c *signerCmd) policy() (*signer.Policy, error) {
 	}{
 		{"--limit-payout", c.LimitPayout, chain.KindPayout}, {"--limit-claim", c.LimitClaim, chain.KindClaim},
 		{"--limit-withdrawal", c.LimitWithdrawal, chain.KindWithdrawal}, {"--limit-unlock", c.LimitUnlock, chain.KindUnlock},
+		{"--limit-fees", c.LimitFees, chain.KindFees},
 	} {
 		if l.text == "" {
 			continue

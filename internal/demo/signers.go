@@ -86,7 +86,7 @@ const signerLimit = "10000000000"
 func (s *stage) startSigner(ctx context.Context, name, dir string) error {
 	c, err := s.start(name, "ionetd", "signer", "--dir", dir, "--network", filepath.Join(s.keys(), "network.toml"),
 		"--journal", filepath.Join(dir, "signer.journal"), "--listen", s.socket(name),
-		"--limit-payout", signerLimit, "--limit-claim", signerLimit, "--limit-withdrawal", signerLimit, "--limit-unlock", signerLimit)
+		"--limit-payout", signerLimit, "--limit-claim", signerLimit, "--limit-withdrawal", signerLimit, "--limit-fees", signerLimit, "--limit-unlock", signerLimit)
 	if err != nil {
 		return err
 	}

@@ -60,6 +60,7 @@ func newWorld(t testing.TB) *world {
 		Limits: map[chain.Kind]ionet.Amount{
 			chain.KindPayout: ionet.MustAmount(10_000), chain.KindClaim: ionet.MustAmount(5_000),
 			chain.KindWithdrawal: ionet.MustAmount(3_000), chain.KindUnlock: ionet.MustAmount(2_000),
+			chain.KindFees: ionet.MustAmount(4_000),
 		},
 	}
 	return w
@@ -175,6 +176,30 @@ func (w *world) payout(s seat, amounts ...uint64) chain.Plan {
 	moves, sum := w.pays(n.Vaults.Reward, amounts...)
 	memo := proofs.PayoutMemo{Batch: [16]byte(hashed("batch", len(amounts))), Count: uint64(len(moves)), Sum: sum}
 	return w.finish(w.plan(chain.KindPayout, n.Vaults.Reward, n.Keys.Operator, memo, moves...), s)
+}
+
+func (w *world) fees(s seat, amounts ...uint64) chain.Plan {
+	n := w.Network
+	moves, sum := w.pays(n.Vaults.Fee, amounts...)
+	memo := proofs.FeesMemo{Batch: [16]byte(hashed("batch", len(amounts))), Count: uint64(len(moves)), Sum: sum}
+	return w.finish(w.plan(chain.KindFees, n.Vaults.Fee, n.Keys.Fees, memo, moves...), s)
+}
+
+// receipts carries leaves of the log from that index on.
+func (w *world) receipts(s seat, first, count uint64) chain.Plan {
+	return w.renamed(s, proofs.ReceiptsMemo{First: first, Count: count, Data: w.leaves(first, count)})
+}
+
+// renamed is receipts of that memo.
+func (w *world) renamed(s seat, m proofs.ReceiptsMemo) chain.Plan {
+	return w.finish(w.plan(chain.KindReceipts, ionet.Key{}, ionet.Key{}, m), s)
+}
+
+func (w *world) leaves(first, count uint64) (data []byte) {
+	for i := range count {
+		data = proofs.Compact{Index: first + i, ID: ionet.HashOf([]byte("leaf"))}.Append(data)
+	}
+	return data
 }
 
 func (w *world) withdrawal(s seat, amount uint64) chain.Plan {

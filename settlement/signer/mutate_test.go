@@ -19,9 +19,9 @@ func TestMutationsAreRefusedOrDoTheSame(t *testing.T) {
 	w := newWorld(t)
 	pay, claim, epoch := w.first("pay-0"), w.first("claim-0"), w.at("epoch", 3)
 	valid := []Request{
-		ask(t, w.payout(pay, 1, 2, 3), pay), ask(t, w.withdrawal(pay, 9), pay), ask(t, w.unlock(pay, 9), pay),
+		ask(t, w.payout(pay, 1, 2, 3), pay), ask(t, w.withdrawal(pay, 9), pay), ask(t, w.unlock(pay, 9), pay), ask(t, w.fees(pay, 1, 2, 3), pay),
 		ask(t, w.epoch(epoch, 100), epoch), ask(t, w.claim(claim, payee(1), 5), claim), ask(t, w.fence(pay, claim), pay, claim), ask(t, w.skip(pay), pay),
-		ask(t, w.seal(w.first("seal")), w.first("seal")),
+		ask(t, w.seal(w.first("seal")), w.first("seal")), ask(t, w.receipts(w.first("seal"), 0, 3), w.first("seal")),
 	}
 	var contents [][]ionet.Hash
 	for _, r := range valid {

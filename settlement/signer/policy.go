@@ -19,7 +19,7 @@ type Policy struct {
 	Network  *ionet.Network
 	Schedule *emissions.Schedule // that of Network; recomputed by the signer, not told to it
 
-	// Limits bounds, for payout, claim, withdrawal and unlock, how many base units
+	// Limits bounds, for payout, fees, claim, withdrawal and unlock, how many base units
 	// may leave in a Window. A kind that is not in it is not signed.
 	Limits map[chain.Kind]ionet.Amount
 	Window time.Duration
@@ -34,7 +34,7 @@ type Policy struct {
 const shortest = 5 * time.Minute
 
 // limited are the kinds that a window limits, in the order in which they are shown.
-var limited = []chain.Kind{chain.KindPayout, chain.KindClaim, chain.KindWithdrawal, chain.KindUnlock}
+var limited = []chain.Kind{chain.KindPayout, chain.KindClaim, chain.KindWithdrawal, chain.KindUnlock, chain.KindFees}
 
 // check returns an error that names what is missing or contradicts the network.
 func (p *Policy) check() error {
@@ -161,9 +161,9 @@ func belongs(kind chain.Kind, lane string) bool {
 		return pay || claim
 	case chain.KindEpoch, chain.KindRetire:
 		return lane == "epoch"
-	case chain.KindSeal:
+	case chain.KindSeal, chain.KindReceipts:
 		return lane == "seal"
-	case chain.KindPayout, chain.KindWithdrawal, chain.KindUnlock:
+	case chain.KindPayout, chain.KindWithdrawal, chain.KindUnlock, chain.KindFees:
 		return pay
 	case chain.KindClaim:
 		return claim

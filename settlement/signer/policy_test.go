@@ -28,6 +28,8 @@ func TestSignsEveryKind(t *testing.T) {
 		"epoch empty": {w.epoch(epoch, 0), []seat{epoch}, nil},
 		"seal":        {w.seal(w.first("seal")), []seat{w.first("seal")}, nil},
 		"payout":      {w.payout(pay0, 1, 2, 3), []seat{pay0}, nil},
+		"fees":        {w.fees(pay1, 1, 2), []seat{pay1}, nil},
+		"receipts":    {w.receipts(w.first("seal"), 7, 3), []seat{w.first("seal")}, nil},
 		"claim":       {w.claim(claim0, wallet, 5), []seat{claim0}, []ionet.Key{wallet}},
 		"withdrawal":  {w.withdrawal(pay0, 9), []seat{pay0}, nil},
 		"unlock":      {w.unlock(pay0, 9), []seat{pay0}, nil},
@@ -93,6 +95,20 @@ func TestPolicyRefuses(t *testing.T) {
 		"a withdrawal from the reward vault": {"source", redo(w.payout(pay, 1), pay, func(p *chain.Plan) {
 			p.Kind, p.Memo = chain.KindWithdrawal, proofs.WithdrawalMemo{Sum: ionet.MustAmount(1)}.String()
 		}), []seat{pay}},
+		"fees from the reward vault": {"source", redo(w.payout(pay, 1), pay, func(p *chain.Plan) {
+			p.Kind, p.Memo = chain.KindFees, proofs.FeesMemo{Count: 1, Sum: ionet.MustAmount(1)}.String()
+		}), []seat{pay}},
+		"fees of one more":         {"memo", redo(w.fees(pay, 1), pay, func(p *chain.Plan) { p.Memo = proofs.FeesMemo{Count: 2, Sum: ionet.MustAmount(1)}.String() }), []seat{pay}},
+		"fees with another sum":    {"memo", redo(w.fees(pay, 1), pay, func(p *chain.Plan) { p.Memo = proofs.FeesMemo{Count: 1, Sum: ionet.MustAmount(2)}.String() }), []seat{pay}},
+		"fees on a claim lane":     {"lane", w.fees(claim, 1), []seat{claim}},
+		"fees by the operator":     {"source", redo(w.fees(pay, 1), pay, func(p *chain.Plan) { p.Owners = map[ionet.Key]ionet.Key{n.Vaults.Fee: n.Keys.Operator} }), []seat{pay}},
+		"fees paid for by others":  {"fee-payer", redo(w.fees(pay, 1), pay, func(p *chain.Plan) { p.FeePayer = wallet }), []seat{pay}},
+		"fees to the mint's lane":  {"destination", redo(w.fees(pay, 1), pay, func(p *chain.Plan) { p.Movements[0].Destination = epoch.Lane }), []seat{pay}},
+		"receipts on a pay lane":   {"lane", w.receipts(pay, 0, 1), []seat{pay}},
+		"receipts of none":         {"memo", w.receipts(w.first("seal"), 0, 0), []seat{w.first("seal")}},
+		"receipts one too few":     {"memo", w.renamed(w.first("seal"), proofs.ReceiptsMemo{First: 5, Count: 3, Data: w.leaves(5, 2)}), []seat{w.first("seal")}},
+		"receipts cut short":       {"memo", w.renamed(w.first("seal"), proofs.ReceiptsMemo{First: 5, Count: 2, Data: w.leaves(5, 2)[:111]}), []seat{w.first("seal")}},
+		"receipts of other leaves": {"memo", w.renamed(w.first("seal"), proofs.ReceiptsMemo{First: 6, Count: 2, Data: w.leaves(5, 2)}), []seat{w.first("seal")}},
 		"an unlock of another category": {"source", redo(w.unlock(pay, 1), pay, func(p *chain.Plan) {
 			p.Memo = proofs.UnlockMemo{Category: n.Allocation[1].Category, Tranche: 1, Sum: ionet.MustAmount(1)}.String()
 		}), []seat{pay}},
@@ -224,6 +240,8 @@ func TestWindow(t *testing.T) {
 	mustRefuse(t, s, "window", ask(t, w.payout(next, 1), next))
 	mustSign(t, s, ask(t, w.skip(next), next)) // moves nothing
 	mustSign(t, s, ask(t, w.withdrawal(next, 3_000), next))
+	mustRefuse(t, s, "window", ask(t, w.fees(next, 4_000, 1), next)) // each kind has its own limit
+	mustSign(t, s, ask(t, w.fees(next, 3_999, 1), next))
 
 	w.now = w.now.Add(59 * time.Minute)
 	mustRefuse(t, s, "window", ask(t, w.payout(next, 1), next))

@@ -85,8 +85,12 @@ func (p *Policy) judgeKind(d *chain.Decoded, memo proofs.Memo, sum ionet.Amount,
 		return nil // they move nothing, which Decode holds
 	case proofs.EpochMemo:
 		return p.judgeEpoch(d.Plan, m, n, v)
+	case proofs.ReceiptsMemo:
+		return judgeReceipts(m)
 	case proofs.PayoutMemo:
-		return p.judgePayout(d.Plan, m, sum)
+		return p.judgeBatch(d.Plan, p.Network.Vaults.Reward, m.Count, m.Sum, sum)
+	case proofs.FeesMemo:
+		return p.judgeBatch(d.Plan, p.Network.Vaults.Fee, m.Count, m.Sum, sum)
 	case proofs.ClaimMemo:
 		return p.judgeClaim(d, m, sum)
 	case proofs.WithdrawalMemo:
@@ -145,14 +149,34 @@ func (p *Policy) judgeBook(m proofs.EpochMemo) *Refusal {
 	return nil
 }
 
-func (p *Policy) judgePayout(plan chain.Plan, m proofs.PayoutMemo, sum ionet.Amount) *Refusal {
-	if plan.Movements[0].Source != p.Network.Vaults.Reward {
-		return refuse("source", "movements", "a payout comes from the reward vault")
+// judgeBatch: a payout comes from the reward vault, fees come from the fee vault, and the
+// memo counts and sums the transfers.
+func (p *Policy) judgeBatch(plan chain.Plan, vault ionet.Key, count uint64, said, sum ionet.Amount) *Refusal {
+	if plan.Movements[0].Source != vault {
+		return refuse("source", "movements", "%s come from %s, not from %s", plan.Kind, vault, plan.Movements[0].Source)
 	}
-	if m.Count != uint64(len(plan.Movements)) {
-		return refuse("memo", "memo", "the memo counts %d transfers, there are %d", m.Count, len(plan.Movements))
+	if count != uint64(len(plan.Movements)) {
+		return refuse("memo", "memo", "the memo counts %d transfers, there are %d", count, len(plan.Movements))
 	}
-	return sumAgrees(m.Sum, sum)
+	return sumAgrees(said, sum)
+}
+
+// judgeReceipts holds what a memo of receipts tells of itself: as many leaves as it
+// counts, without a gap. What they say is the log's.
+func judgeReceipts(m proofs.ReceiptsMemo) *Refusal {
+	if m.Count == 0 || m.Count != uint64(len(m.Data))/proofs.CompactSize || len(m.Data)%proofs.CompactSize != 0 {
+		return refuse("memo", "memo", "the memo counts %d leaves, its data has %d bytes, %d a leaf", m.Count, len(m.Data), proofs.CompactSize)
+	}
+	for i := range m.Count {
+		leaf, err := proofs.ParseCompact(m.Data[i*proofs.CompactSize:][:proofs.CompactSize])
+		if err != nil {
+			return refuse("memo", "memo", "leaf %d of the memo: %v", i, err)
+		}
+		if leaf.Index != m.First+i {
+			return refuse("memo", "memo", "leaf %d of the memo is %d of the log, not %d", i, leaf.Index, m.First+i)
+		}
+	}
+	return nil
 }
 
 func (p *Policy) judgeClaim(d *chain.Decoded, m proofs.ClaimMemo, sum ionet.Amount) *Refusal {

@@ -1,0 +1,175 @@
+package settlement
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/chain"
+	"github.com/ionet-settlement/ionet/publish"
+)
+
+// feeDebts is what payees were owed of fees at one moment, and how long the receipt log
+// was then. A payout run pays each amount of it once, and only when a published
+// checkpoint covers the log of that moment: a database that is put back has those
+// receipts again, and so what the payments are booked against. Money that left for a
+// receipt that is lost would be owed anew when its worker hands it in again.
+//
+// So the fees that come in while a run pays are the next run's, and a run ends. All of it
+// is memory: whoever has none looks again.
+type feeDebts struct {
+	lease    int64
+	instance [16]byte // another one after the database was put back
+	size     uint64   // of the log
+	taken    time.Time
+	whole    bool      // nobody who is owed enough was left out
+	due      []payment // the largest first, without those that a stored content carries
+}
+
+// maxFeeDebts bounds how many payees one look takes.
+const maxFeeDebts = 100_000
+
+// dueFees returns payees whose fees a run that was asked for at asked has yet to pay, the
+// largest first; ready is false while a checkpoint that covers them is being published.
+// None: the run has paid all fees.
+func (s *Service) dueFees(ctx context.Context, now, asked time.Time) (due []payment, ready bool, err error) {
+	f := &s.fees
+	if f.lease == s.leaseNumber() && f.instance == s.Instance() {
+		if f.due, err = s.notHeld(ctx, f.due, now); err != nil {
+			return nil, false, err
+		}
+		if len(f.due) == 0 && f.whole && !f.taken.Before(asked) {
+			return nil, true, nil
+		}
+	} else {
+		f.due = nil
+	}
+	if len(f.due) == 0 {
+		if s.fees, err = s.lookAtFees(ctx, now); err != nil || len(f.due) == 0 {
+			return nil, true, err
+		}
+	}
+	published, err := s.publishedSize(ctx)
+	return f.due, published >= f.size, err
+}
+
+// lookAtFees reads who is owed the payout minimum of fees, and is not held, together with
+// the size of the log: one statement, and so one state of the database.
+func (s *Service) lookAtFees(ctx context.Context, now time.Time) (feeDebts, error) {
+	f := feeDebts{lease: s.leaseNumber(), instance: s.Instance(), taken: now, whole: true}
+	minimum, err := s.minimumNow(ctx)
+	if err != nil {
+		return f, err
+	}
+	rows, err := s.pool.Query(ctx, selectDueFees, minimum, maxFeeDebts, now)
+	if err != nil {
+		return f, fmt.Errorf("load payees of fees: %w", err)
+	}
+	var name string
+	var balance, size int64
+	_, err = pgx.ForEachRow(rows, []any{&name, &balance, &size}, func() error {
+		payee, err := ionet.ParseKey(strings.TrimPrefix(name, feesPrefix))
+		if err != nil {
+			return err
+		}
+		amount, err := ionet.NewAmount(uint64(balance))
+		f.size, f.due = uint64(size), append(f.due, payment{payee, chain.TokenAccount(payee, s.cfg.Network.Mint), amount})
+		return err
+	})
+	if err != nil {
+		return f, fmt.Errorf("load payees of fees: %w", err)
+	}
+	f.whole = len(f.due) < maxFeeDebts
+	return f, nil
+}
+
+// feesPrefix begins the names of ledger.OwedFees; the queries have it in themselves,
+// because the index that answers them is on those accounts alone.
+const feesPrefix = "fees:"
+
+const selectDueFees = `
+SELECT b.account, b.balance, (SELECT size FROM log_head) FROM ledger_balances b
+WHERE starts_with(b.account, 'fees:') AND b.balance >= $1
+  AND NOT EXISTS (SELECT 1 FROM held_payees h WHERE h.owed = 'owed:' || substr(b.account, 6) AND h.retry_at > $3)
+ORDER BY b.balance DESC, b.account LIMIT $2`
+
+// notHeld returns the payments to payees that are not held.
+func (s *Service) notHeld(ctx context.Context, list []payment, now time.Time) ([]payment, error) {
+	if len(list) == 0 {
+		return nil, nil
+	}
+	rows, err := s.pool.Query(ctx, selectHeldNow, now)
+	if err != nil {
+		return nil, fmt.Errorf("load held payees: %w", err)
+	}
+	held := map[ionet.Key]bool{}
+	var payee []byte
+	_, err = pgx.ForEachRow(rows, []any{&payee}, func() error {
+		held[ionet.Key(payee)] = true
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("load held payees: %w", err)
+	}
+	return slices.DeleteFunc(list, func(p payment) bool { return held[p.payee] }), nil
+}
+
+const selectHeldNow = `SELECT payee FROM held_payees WHERE retry_at > $1`
+
+// took leaves out what the attempts carry, that are stored now. Where err says that they
+// may or may not be, all is looked at again.
+func (f *feeDebts) took(live []*attempt, err error) {
+	carried := map[ionet.Key]bool{}
+	for _, a := range live {
+		for _, p := range a.payments {
+			carried[p.payee] = carried[p.payee] || a.kind == chain.KindFees
+		}
+	}
+	if err != nil {
+		*f = feeDebts{}
+	}
+	f.due = slices.DeleteFunc(f.due, func(p payment) bool { return carried[p.payee] })
+}
+
+// publishedSize returns the size of the newest checkpoint in the published store. Who
+// writes there holds the log's key, so that the signature is a reader's matter.
+func (s *Service) publishedSize(ctx context.Context) (uint64, error) {
+	note, err := s.cfg.Store.Get(ctx, publish.CheckpointName)
+	if errors.Is(err, publish.ErrNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read the published checkpoint: %w", err)
+	}
+	lines := bytes.SplitN(note, []byte("\n"), 3)
+	if len(lines) < 3 {
+		return 0, fmt.Errorf("read the published checkpoint: it has %d lines", len(lines))
+	}
+	size, err := strconv.ParseUint(string(lines[1]), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("read the published checkpoint: %w", err)
+	}
+	return size, nil
+}
+
+// alternate returns the elements of the lists by turns.
+func alternate[T any](lists ...[]T) []T {
+	var all []T
+	for i, left := 0, true; left; i++ {
+		left = false
+		for _, list := range lists {
+			if i < len(list) {
+				all, left = append(all, list[i]), true
+			}
+		}
+	}
+	return all
+}
