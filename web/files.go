@@ -1,10 +1,13 @@
 package web
 
 import (
+	"bytes"
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/ionet-settlement/ionet/client"
 	"github.com/ionet-settlement/ionet/publish"
@@ -18,6 +21,10 @@ func (h *handler) files(w http.ResponseWriter, r *http.Request) {
 		h.nothing(w, r)
 		return
 	}
+	if h.folder == "" {
+		h.stored(w, r, name)
+		return
+	}
 	f, err := os.Open(filepath.Join(h.folder, filepath.FromSlash(name)))
 	if err != nil {
 		h.nothing(w, r)
@@ -29,14 +36,30 @@ func (h *handler) files(w http.ResponseWriter, r *http.Request) {
 		h.nothing(w, r)
 		return
 	}
-	cache := "public, max-age=31536000, immutable"
-	if name == "log/checkpoint" {
-		cache = "no-cache"
+	fileHeaders(w, name)
+	http.ServeContent(w, r, "", info.ModTime(), f)
+}
+
+// stored serves a file of a store that is no folder.
+func (h *handler) stored(w http.ResponseWriter, r *http.Request, name string) {
+	data, err := h.store.Get(r.Context(), name)
+	if errors.Is(err, publish.ErrNotFound) {
+		h.nothing(w, r)
+		return
 	}
-	w.Header().Set("Cache-Control", cache)
+	if err != nil {
+		h.log.Warn("a published file was not read", "name", name, "error", err)
+		http.Error(w, "The published store does not answer; try again.", http.StatusBadGateway)
+		return
+	}
+	fileHeaders(w, name)
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(data))
+}
+
+func fileHeaders(w http.ResponseWriter, name string) {
+	w.Header().Set("Cache-Control", publish.CacheControl(name))
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("Access-Control-Allow-Origin", "*")
-	http.ServeContent(w, r, "", info.ModTime(), f)
 }
 
 // nothing answers a path that the service does not have.

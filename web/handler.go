@@ -14,13 +14,15 @@ import (
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/client"
+	"github.com/ionet-settlement/ionet/publish"
 	"github.com/ionet-settlement/ionet/settlement"
 )
 
 // Config says what to serve. Service and Files are required.
 type Config struct {
 	Service *settlement.Service
-	Files   string       // folder of the published store
+	Files   string // folder of the published store; "": Store is read instead
+	Store   publish.Reader
 	Logger  *slog.Logger // discards when nil
 	Now     func() time.Time
 
@@ -31,6 +33,7 @@ type Config struct {
 type handler struct {
 	service *settlement.Service
 	folder  string
+	store   publish.Reader
 	log     *slog.Logger
 	now     func() time.Time
 	clock   ionet.Clock
@@ -46,7 +49,7 @@ type handler struct {
 func Handler(cfg Config) http.Handler { return newHandler(cfg).routes() }
 
 func newHandler(cfg Config) *handler {
-	h := &handler{service: cfg.Service, folder: cfg.Files, log: cfg.Logger, now: cfg.Now, clock: cfg.Service.Network().Clock(), heavy: make(chan struct{}, maxHeavy), gates: newGates(), bodyWait: cmp.Or(cfg.BodyWait, defaultBodyWait)}
+	h := &handler{service: cfg.Service, folder: cfg.Files, store: cfg.Store, log: cfg.Logger, now: cfg.Now, clock: cfg.Service.Network().Clock(), heavy: make(chan struct{}, maxHeavy), gates: newGates(), bodyWait: cmp.Or(cfg.BodyWait, defaultBodyWait)}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}

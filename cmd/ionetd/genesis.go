@@ -23,7 +23,7 @@ import (
 type genesisCmd struct {
 	Dir   string   `default:"keys" env:"IONET_DIR" placeholder:"DIR" help:"Folder of keys, network file and policy; made if missing (default: ${default})."`
 	RPC   []string `name:"rpc" required:"" env:"IONET_RPC" placeholder:"URL" help:"Solana JSON-RPC; repeat it for more endpoints."`
-	Store string   `default:"published" env:"IONET_STORE" placeholder:"DIR" help:"Folder of the published files; made if missing (default: ${default})."`
+	Store string   `default:"published" env:"IONET_STORE" placeholder:"DIR|URL" help:"Published files: a folder, made if missing, or a bucket as s3://BUCKET/PREFIX?endpoint=HOST:PORT&region=REGION (default: ${default})."`
 
 	Name            string   `placeholder:"NAME" help:"Name of the network, 1..32 of a-z 0-9 - (default: ionet)."`
 	Policy          string   `placeholder:"FILE" help:"Policy file of epoch 1 (default: the one that ships with the program, which ionetd policy default prints)."`
@@ -113,7 +113,7 @@ func (g *genesisCmd) run(ctx context.Context, s *stage) error {
 		return fmt.Errorf("--rpc: %w", err)
 	}
 	config.Chain = client
-	if config.Store, err = g.store(); err != nil {
+	if config.Store, err = g.store(ctx); err != nil {
 		return err
 	}
 	draft, err := genesis.NewDraft(ctx, config)
@@ -130,7 +130,10 @@ func (g *genesisCmd) run(ctx context.Context, s *stage) error {
 }
 
 // store opens the published store, nil where there is none yet.
-func (g *genesisCmd) store() (publish.Reader, error) {
+func (g *genesisCmd) store(ctx context.Context) (publish.Reader, error) {
+	if isBucket(g.Store) {
+		return newStore(ctx, g.Store)
+	}
 	store, err := publish.Open(g.Store)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -147,7 +150,7 @@ func (g *genesisCmd) plan(ctx context.Context, s *stage, draft *genesis.Draft, c
 		return err
 	}
 	for _, f := range []struct{ flag, dir string }{{"--dir", g.Dir}, {"--store", g.Store}} {
-		if _, err := os.Stat(f.dir); errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(f.dir); errors.Is(err, fs.ErrNotExist) && !isBucket(f.dir) {
 			s.print("%s %s is not there yet; whether it can be made was not tried.", f.flag, f.dir)
 		}
 	}
@@ -162,7 +165,7 @@ func (g *genesisCmd) make(ctx context.Context, s *stage, config genesis.Config, 
 	if err != nil {
 		return err
 	}
-	store, err := publish.NewFolder(g.Store)
+	store, err := newStore(ctx, g.Store)
 	if err != nil {
 		return fmt.Errorf("--store: %w", err)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/ionet-settlement/ionet/chain/rpc"
 	"github.com/ionet-settlement/ionet/migrations"
 	"github.com/ionet-settlement/ionet/publish"
+	"github.com/ionet-settlement/ionet/publish/s3"
 	"github.com/ionet-settlement/ionet/settlement"
 	"github.com/ionet-settlement/ionet/settlement/genesis"
 )
@@ -26,7 +27,7 @@ type place struct {
 	Database string   `required:"" env:"IONET_DATABASE" placeholder:"URL" help:"PostgreSQL, as postgres://user@host/name."`
 	RPC      []string `name:"rpc" required:"" env:"IONET_RPC" placeholder:"URL" help:"Solana JSON-RPC; repeat it for more endpoints. A transaction counts as dead only when all of them say so."`
 	RPCRate  float64  `name:"rpc-rate" env:"IONET_RPC_RATE" placeholder:"N" help:"Calls a second that each --rpc gets at most; 0: no limit of ours."`
-	Store    string   `default:"published" env:"IONET_STORE" placeholder:"DIR" help:"Folder of the published files (default: ${default})."`
+	Store    string   `default:"published" env:"IONET_STORE" placeholder:"DIR|URL" help:"Published files: a folder, or a bucket as s3://BUCKET/PREFIX?endpoint=HOST:PORT&region=REGION with its keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (default: ${default})."`
 	signerFlags
 }
 
@@ -86,22 +87,24 @@ func (p place) open(s *stage) (*open, error) {
 
 // openStore opens the published store that genesis has made: a new one, or that
 // of another network, would lack the books that others are told of.
-func (p place) openStore(ctx context.Context, net *genesis.Prepared) (*publish.Folder, error) {
+func (p place) openStore(ctx context.Context, net *genesis.Prepared) (publish.Store, error) {
 	name := publish.NetworkName(net.Network.ID())
 	refusal := func(what string) error {
 		return fmt.Errorf("--store %s %s: is --store the one of genesis? If that was lost, put it back from a copy", p.Store, what)
 	}
-	info, err := os.Stat(p.Store)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, refusal("is not there")
+	if !isBucket(p.Store) {
+		info, err := os.Stat(p.Store)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, refusal("is not there")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("--store: %w", err)
+		}
+		if !info.IsDir() {
+			return nil, fmt.Errorf("--store %s is not a folder", p.Store)
+		}
 	}
-	if err != nil {
-		return nil, fmt.Errorf("--store: %w", err)
-	}
-	if !info.IsDir() {
-		return nil, fmt.Errorf("--store %s is not a folder", p.Store)
-	}
-	store, err := publish.NewFolder(p.Store)
+	store, err := newStore(ctx, p.Store)
 	if err != nil {
 		return nil, fmt.Errorf("--store: %w", err)
 	}
@@ -115,6 +118,16 @@ func (p place) openStore(ctx context.Context, net *genesis.Prepared) (*publish.F
 		return nil, fmt.Errorf("--store %s: %s is another file than %s: one of them was changed", p.Store, name, filepath.Join(p.Dir, genesis.NetworkFile))
 	}
 	return store, nil
+}
+
+func isBucket(location string) bool { return strings.HasPrefix(location, s3.Scheme) }
+
+// newStore opens a published store to write to; a folder is made where it is missing.
+func newStore(ctx context.Context, location string) (publish.Store, error) {
+	if isBucket(location) {
+		return s3.Open(ctx, location)
+	}
+	return publish.NewFolder(location)
 }
 
 // checkFolder refuses a path that is there and is no folder.

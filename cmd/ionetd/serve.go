@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"time"
 
 	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/publish"
 	"github.com/ionet-settlement/ionet/settlement"
 	"github.com/ionet-settlement/ionet/web"
 )
@@ -63,12 +65,22 @@ func (c *serveCmd) Run(s *stage) error {
 		return fmt.Errorf("--listen %s: %w: want a free HOST:PORT", c.Listen, err)
 	}
 	server := &http.Server{
-		Handler:           web.Handler(web.Config{Service: service, Files: o.cfg.Store.Dir(), Logger: s.log}),
+		Handler:           web.Handler(webConfig(service, o.cfg.Store, s.log)),
 		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
 	}
 	s.print("network %s (%s), mint %s", o.cfg.Network.Name, ionet.Key(o.cfg.Network.ID()), o.cfg.Network.Mint)
 	s.print("listening http://%s", listener.Addr())
 	return serve(s.ctx, service, server, listener)
+}
+
+// webConfig lets the API serve the published files from a folder itself, and hand on
+// those of a bucket.
+func webConfig(service *settlement.Service, store publish.Store, log *slog.Logger) web.Config {
+	cfg := web.Config{Service: service, Store: store, Logger: log}
+	if f, ok := store.(*publish.Folder); ok {
+		cfg.Files = f.Dir()
+	}
+	return cfg
 }
 
 // defaultPayoutEvery is the time between payout runs where nothing is said of it.

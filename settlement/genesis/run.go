@@ -16,7 +16,7 @@ import (
 // Options say how Run reaches the world. Chain and Store are required.
 type Options struct {
 	Chain   *rpc.Client
-	Store   *publish.Folder
+	Store   publish.Store
 	Airdrop bool                             // ask the cluster for the lamports that the operator lacks
 	Poll    time.Duration                    // between two reads while waiting; 300 ms when zero
 	Log     func(format string, args ...any) // one line of what is done or found; nil: nobody
