@@ -31,6 +31,9 @@ CREATE TABLE log_entries (
 CREATE UNIQUE INDEX one_receipt_of_a_job ON log_entries (key, channel) WHERE tag = 1;
 CREATE INDEX log_entries_by_key ON log_entries (key) WHERE tag <> 1;
 CREATE INDEX log_entries_by_channel ON log_entries (channel, index) WHERE tag = 1;
+-- A receipt by the id of its statement, H(kind ‖ signer ‖ body): FORMAT.md section 12 has these
+-- places in its record, 115 bytes before the statement's length.
+CREATE INDEX receipts_by_statement ON log_entries (substring(sha256(substring(record FROM 120 FOR 33) || substring(record FROM 219)) FOR 8)) WHERE tag = 1;
 
 -- A session's money lies on its account of the ledger. closing_at is 0 until it was asked
 -- to close.

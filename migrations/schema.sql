@@ -356,6 +356,7 @@ CREATE TABLE log_entries (
 CREATE INDEX log_entries_by_channel ON log_entries USING btree (channel, index) WHERE (tag = 1);
 CREATE INDEX log_entries_by_key ON log_entries USING btree (key) WHERE (tag <> 1);
 CREATE UNIQUE INDEX one_receipt_of_a_job ON log_entries USING btree (key, channel) WHERE (tag = 1);
+CREATE INDEX receipts_by_statement ON log_entries USING btree (SUBSTRING(sha256((SUBSTRING(record FROM 120 FOR 33) || SUBSTRING(record FROM 219))) FROM 1 FOR 8)) WHERE (tag = 1);
 
 CREATE TABLE log_head (
     one boolean NOT NULL DEFAULT true,

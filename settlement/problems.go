@@ -73,6 +73,14 @@ const (
 	ProblemWithdrawalSmall    = "withdrawal-too-small"
 	ProblemInsufficient       = "insufficient-balance"
 	ProblemNotLeader          = "not-leader"
+	ProblemUnknownSession     = "unknown-session"
+	ProblemUnknownChannel     = "unknown-channel"
+	ProblemUnknownReceipt     = "unknown-receipt"
+	ProblemUnknownDispute     = "unknown-dispute"
+	ProblemOtherWorker        = "other-worker"
+	ProblemNotYourReceipt     = "not-your-receipt"
+	ProblemNothingToDispute   = "nothing-to-dispute"
+	ProblemWrongAnswer        = "wrong-answer"
 	ProblemRateLimited        = "rate-limited"
 	ProblemBusy               = "busy"
 )
@@ -131,6 +139,14 @@ var problemTypes = map[string]struct {
 	ProblemWithdrawalSmall:    {http.StatusUnprocessableEntity, "The withdrawal is too small"},
 	ProblemInsufficient:       {http.StatusConflict, "The balance does not suffice"},
 	ProblemNotLeader:          {http.StatusServiceUnavailable, "Another instance leads at the moment"},
+	ProblemUnknownSession:     {http.StatusNotFound, "The session is not known"},
+	ProblemUnknownChannel:     {http.StatusNotFound, "The channel is not known"},
+	ProblemUnknownReceipt:     {http.StatusNotFound, "There is no such receipt"},
+	ProblemUnknownDispute:     {http.StatusNotFound, "The dispute is not known"},
+	ProblemOtherWorker:        {http.StatusForbidden, "The channel pays another worker"},
+	ProblemNotYourReceipt:     {http.StatusForbidden, "The receipt is another renter's"},
+	ProblemNothingToDispute:   {http.StatusConflict, "The statements do not contradict each other"},
+	ProblemWrongAnswer:        {http.StatusUnprocessableEntity, "The answer does not prove what the batch holds"},
 	ProblemRateLimited:        {http.StatusTooManyRequests, "The worker sends too much"},
 	ProblemBusy:               {http.StatusTooManyRequests, "The service is busy"},
 }

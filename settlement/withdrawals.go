@@ -203,6 +203,7 @@ ORDER BY p.created_at DESC LIMIT 1`
 type Renter struct {
 	Wallet      ionet.Key
 	Balance     ionet.Amount // may be spent or withdrawn
+	Reserved    ionet.Amount // held by sessions and their channels
 	Withdrawing ionet.Amount // asked back and not final yet
 	Deposits    []Deposit    // the newest first
 }
@@ -215,6 +216,9 @@ func (s *Service) Renter(ctx context.Context, wallet ionet.Key) (Renter, error) 
 	}
 	r := Renter{Wallet: wallet, Balance: balances[ledger.Renter(wallet)]}
 	if r.Withdrawing, err = balances[ledger.Withdrawing(wallet)].Add(balances[ledger.WithdrawalInFlight(wallet)]); err != nil {
+		return r, err
+	}
+	if r.Reserved, err = reservedOf(ctx, s.front, wallet); err != nil {
 		return r, err
 	}
 	r.Deposits, err = s.deposits(ctx, selectByRenter, wallet[:])

@@ -1,0 +1,390 @@
+package settlement
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/proofs"
+	"github.com/ionet-settlement/ionet/settlement/ledger"
+)
+
+// The largest answers of the reads below.
+const (
+	MaxOffers   = 1000 // of Offers
+	MaxReceipts = 1000 // of ReceiptsOf
+	maxSessions = 1000 // of SessionsOf
+)
+
+// OfferQuery asks for what workers offer now.
+type OfferQuery struct {
+	Model string // "" for all
+	Limit int    // 1..MaxOffers; 0 is MaxOffers
+}
+
+// ListedOffer is the price of one model by one worker. A worker's newest offer is
+// listed, unless it has expired: then none is.
+type ListedOffer struct {
+	Offer    ionet.Hash
+	Worker   ionet.Key
+	Endpoint string
+	Capacity uint32
+	Expires  int64
+	Model    string
+	Unit     proofs.Unit
+	Price    ionet.Amount
+	Per      uint32
+	Envelope []byte // of the offer
+}
+
+// Two prices of a unit that differ do so by 2^-64 or more, so the whole parts of what
+// they are multiplied by 10^40 sort exactly.
+const selectOffers = `
+SELECT o.id, o.worker, o.endpoint, o.capacity, o.expires, o.envelope, m.name, m.unit, m.price, m.per
+FROM offers o JOIN offer_models m ON m.offer = o.id
+WHERE ($1 = '' OR m.name = $1) AND o.expires > $2
+    AND NOT EXISTS (SELECT FROM offers newer WHERE newer.worker = o.worker AND newer.ordinal > o.ordinal)
+ORDER BY m.name COLLATE "C", m.unit, div(m.price * 10000000000000000000000000000000000000000::numeric, m.per), o.worker LIMIT $3`
+
+// Offers returns what may be bought now, by model and unit, the cheapest first.
+func (s *Service) Offers(ctx context.Context, q OfferQuery) ([]ListedOffer, error) {
+	limit := min(q.Limit, MaxOffers)
+	if limit <= 0 {
+		limit = MaxOffers
+	}
+	rows, err := s.front.Query(ctx, selectOffers, q.Model, s.now().Unix(), limit)
+	if err != nil {
+		return nil, fmt.Errorf("list offers: %w", err)
+	}
+	list, err := pgx.CollectRows(rows, scanOffer)
+	if err != nil {
+		return nil, fmt.Errorf("list offers: %w", err)
+	}
+	return list, nil
+}
+
+func scanOffer(row pgx.CollectableRow) (ListedOffer, error) {
+	var o ListedOffer
+	var id, worker []byte
+	var capacity, price, per int64
+	var unit int16
+	if err := row.Scan(&id, &worker, &o.Endpoint, &capacity, &o.Expires, &o.Envelope, &o.Model, &unit, &price, &per); err != nil {
+		return o, err
+	}
+	o.Offer, o.Worker, o.Capacity, o.Unit, o.Per = ionet.Hash(id), ionet.Key(worker), uint32(capacity), proofs.Unit(unit), uint32(per)
+	var err error
+	o.Price, err = amountOf(price)
+	return o, err
+}
+
+// SessionState is a session and what became of its reserve: Reserve = Free + the limits
+// of its channels that are not over + what those spent that are. Once the session is
+// over its Free went back to the renter's balance.
+type SessionState struct {
+	ID ionet.Hash
+	proofs.Session
+	Free      ionet.Amount // in no channel
+	Spent     ionet.Amount // through all its channels
+	State     string       // open, closing or over
+	ClosingAt int64        // when closing was asked for; 0: it was not
+	Index     uint64       // of its record
+	Envelope  []byte
+	Channels  []ChannelState // of Session, not of SessionsOf; the first opened first
+}
+
+// ChannelState is a channel: one worker's part of a session.
+type ChannelState struct {
+	Channel   ionet.Key
+	Session   ionet.Hash
+	Worker    ionet.Key
+	Renter    ionet.Key
+	Key       ionet.Key // the session key
+	Provider  ionet.Key // who delegated the worker
+	Payee     ionet.Key // whom its fees are owed to
+	Limit     ionet.Amount
+	Spent     ionet.Amount
+	Jobs      uint64 // that counted; a batch as many as it holds
+	Waiting   int    // statements that are ahead of Spent
+	Expires   int64
+	State     string // open, closing or over
+	ClosingAt int64  // when closing was asked for; 0: it was not
+	Index     uint64 // of the record that opened it first
+	Open      ionet.Hash
+	Envelope  []byte // of Open, the channel-open with the greatest limit
+}
+
+const sessionColumns = `
+SELECT s.id, s.renter, s.envelope, s.state, s.closing_at, s.index, coalesce(b.balance, 0),
+    coalesce((SELECT sum(c.spent) FROM channels c WHERE c.session = s.id), 0)::bigint
+FROM sessions s LEFT JOIN ledger_balances b ON b.account = 'session:' || encode(s.id, 'hex')
+`
+
+const selectSession = sessionColumns + `WHERE s.id = $1`
+
+// Both halves are read by an index of their own; a renter may be its own session key.
+const selectSessionsOf = sessionColumns + `
+WHERE s.id IN (
+    (SELECT id FROM sessions WHERE renter = $1 ORDER BY index DESC LIMIT $2)
+    UNION
+    (SELECT id FROM sessions WHERE key = $1 ORDER BY index DESC LIMIT $2)
+) ORDER BY s.index DESC LIMIT $2`
+
+const channelColumns = `
+SELECT channel, session, worker, renter, key, provider, payee, open, envelope, limit_, spent, jobs, waiting, expires, state, closing_at, index FROM channels
+`
+
+const (
+	selectChannel    = channelColumns + `WHERE channel = $1`
+	selectChannelsOf = channelColumns + `WHERE session = $1 ORDER BY number`
+)
+
+// Session returns a session with its channels, or the problem unknown-session.
+func (s *Service) Session(ctx context.Context, id ionet.Hash) (SessionState, error) {
+	var out SessionState
+	snapshot := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
+	err := pgx.BeginTxFunc(ctx, s.front, snapshot, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, selectSession, id[:])
+		if err != nil {
+			return err
+		}
+		if out, err = pgx.CollectExactlyOneRow(rows, s.scanSession); err != nil {
+			return err
+		}
+		if rows, err = tx.Query(ctx, selectChannelsOf, id[:]); err != nil {
+			return err
+		}
+		out.Channels, err = pgx.CollectRows(rows, scanChannel)
+		return err
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return SessionState{}, NewProblem(ProblemUnknownSession, "id", "no session has id %s", id)
+	}
+	if err != nil {
+		return SessionState{}, fmt.Errorf("look for session %s: %w", id, err)
+	}
+	return out, nil
+}
+
+// SessionsOf returns the sessions of a renter's wallet or of a session key, without
+// their channels, the latest first; none for a key that is neither.
+func (s *Service) SessionsOf(ctx context.Context, key ionet.Key) ([]SessionState, error) {
+	rows, err := s.front.Query(ctx, selectSessionsOf, key[:], maxSessions)
+	if err != nil {
+		return nil, fmt.Errorf("look for sessions of %s: %w", key, err)
+	}
+	list, err := pgx.CollectRows(rows, s.scanSession)
+	if err != nil {
+		return nil, fmt.Errorf("look for sessions of %s: %w", key, err)
+	}
+	return list, nil
+}
+
+func (s *Service) scanSession(row pgx.CollectableRow) (SessionState, error) {
+	var out SessionState
+	var id, renter []byte
+	var index, free, spent int64
+	if err := row.Scan(&id, &renter, &out.Envelope, &out.State, &out.ClosingAt, &index, &free, &spent); err != nil {
+		return out, err
+	}
+	out.ID, out.Index = ionet.Hash(id), uint64(index)
+	e, _, err := proofs.ParseEnvelope(out.Envelope)
+	if err == nil {
+		out.Session, err = proofs.ParseSession(s.cfg.Network.ID(), ionet.Key(renter), e.Body)
+	}
+	if err == nil {
+		out.Free, err = amountOf(free)
+	}
+	if err == nil {
+		out.Spent, err = amountOf(spent)
+	}
+	if err != nil {
+		return out, fmt.Errorf("session %s: %w", out.ID, err)
+	}
+	return out, nil
+}
+
+// Channel returns a channel, or the problem unknown-channel.
+func (s *Service) Channel(ctx context.Context, channel ionet.Key) (ChannelState, error) {
+	rows, err := s.front.Query(ctx, selectChannel, channel[:])
+	if err != nil {
+		return ChannelState{}, fmt.Errorf("look for channel %s: %w", channel, err)
+	}
+	out, err := pgx.CollectExactlyOneRow(rows, scanChannel)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return out, NewProblem(ProblemUnknownChannel, "channel", "no accepted opening names channel %s", channel)
+	}
+	if err != nil {
+		return out, fmt.Errorf("look for channel %s: %w", channel, err)
+	}
+	return out, nil
+}
+
+func scanChannel(row pgx.CollectableRow) (ChannelState, error) {
+	var c ChannelState
+	var channel, session, worker, renter, key, provider, payee, open []byte
+	var limit, spent, jobs, index int64
+	err := row.Scan(&channel, &session, &worker, &renter, &key, &provider, &payee, &open, &c.Envelope,
+		&limit, &spent, &jobs, &c.Waiting, &c.Expires, &c.State, &c.ClosingAt, &index)
+	if err != nil {
+		return c, err
+	}
+	c.Channel, c.Session, c.Worker, c.Renter, c.Key = ionet.Key(channel), ionet.Hash(session), ionet.Key(worker), ionet.Key(renter), ionet.Key(key)
+	c.Provider, c.Payee, c.Open, c.Jobs, c.Index = ionet.Key(provider), ionet.Key(payee), ionet.Hash(open), uint64(jobs), uint64(index)
+	if c.Limit, err = amountOf(limit); err != nil {
+		return c, err
+	}
+	c.Spent, err = amountOf(spent)
+	return c, err
+}
+
+// LoggedReceipt is a record of the receipt log that is about a statement.
+type LoggedReceipt struct {
+	Index  uint64
+	Record []byte          // FORMAT.md, section 12
+	Ack    proofs.Envelope // of the statement; zero in ReceiptsOf
+}
+
+// Receipt returns what the log has under an id of hexadecimal digits: 32 of a job or of
+// a batch, or 64 of a statement. A renter draws job ids, so two channels may have the
+// same: then it is the first. Where nothing has the id it is the problem
+// unknown-receipt.
+func (s *Service) Receipt(ctx context.Context, id string) (LoggedReceipt, error) {
+	key, err := hex.DecodeString(id)
+	if err != nil || len(key) != 16 && len(key) != 32 {
+		return LoggedReceipt{}, NewProblem(ProblemUnknownReceipt, "id", "id %.80q is neither a job's, 32 hexadecimal digits, nor a statement's, 64", id)
+	}
+	sql := selectByJob
+	if len(key) == 32 {
+		sql = selectByStatement
+	}
+	rows, err := s.front.Query(ctx, sql, key)
+	if err != nil {
+		return LoggedReceipt{}, fmt.Errorf("look for receipt %s: %w", id, err)
+	}
+	list, err := pgx.CollectRows(rows, s.scanLogged)
+	if err != nil {
+		return LoggedReceipt{}, fmt.Errorf("look for receipt %s: %w", id, err)
+	}
+	for _, r := range list {
+		record, err := proofs.ParseRecord(r.Record)
+		if err != nil {
+			return LoggedReceipt{}, err
+		}
+		// A record that is no statement's has its own hash as key.
+		if e, ok := record.Statement(); ok && (len(key) == 16 || e.ID() == ionet.Hash(key)) {
+			return r, nil
+		}
+	}
+	return LoggedReceipt{}, NewProblem(ProblemUnknownReceipt, "id", "the log has no receipt %s: a job that waits for those before it has none yet", id)
+}
+
+const selectByJob = `
+SELECT index, record, arrival_epoch, arrival_sample FROM log_entries WHERE key = $1 AND tag = 1 ORDER BY index LIMIT 1`
+
+// A receipt is found by an index on its statement's id, which is computed of its record:
+// kind and signer stand at 120, the body at 219. Other records have the id's first half
+// as key.
+const selectByStatement = `
+SELECT index, record, arrival_epoch, arrival_sample FROM log_entries
+WHERE substring(sha256(substring(record FROM 120 FOR 33) || substring(record FROM 219)) FOR 8) = substring($1::bytea FOR 8) AND tag = 1
+UNION ALL
+SELECT index, record, arrival_epoch, arrival_sample FROM log_entries WHERE key = substring($1::bytea FOR 16) AND tag <> 1
+ORDER BY index`
+
+func (s *Service) scanLogged(row pgx.CollectableRow) (LoggedReceipt, error) {
+	var r LoggedReceipt
+	var index int64
+	var epoch int32
+	var sample int16
+	if err := row.Scan(&index, &r.Record, &epoch, &sample); err != nil {
+		return r, err
+	}
+	r.Index = uint64(index)
+	record, err := proofs.ParseRecord(r.Record)
+	if err != nil {
+		return r, err
+	}
+	if e, ok := record.Statement(); ok {
+		r.Ack = s.ackOf(e.ID(), proofs.Arrival{Epoch: uint64(epoch), Sample: uint16(sample)})
+	}
+	return r, nil
+}
+
+// ReceiptsPage is a part of a renter's receipts, ascending by index. More tells that
+// receipts follow: those after the last index of this page.
+type ReceiptsPage struct {
+	Receipts []LoggedReceipt
+	More     bool
+}
+
+// ReceiptsOf returns the receipts of a renter from index from on, at most limit of
+// them, 1..MaxReceipts; 0 is MaxReceipts. Whoever appends to the log holds its head
+// until the commit, so records become visible in the order of their indexes: nothing is
+// ever put before what a page has shown, and a walk over pages while the log grows sees
+// each receipt once.
+func (s *Service) ReceiptsOf(ctx context.Context, renter ionet.Key, from uint64, limit int) (ReceiptsPage, error) {
+	limit = min(limit, MaxReceipts)
+	if limit <= 0 {
+		limit = MaxReceipts
+	}
+	rows, err := s.front.Query(ctx, selectReceiptsOf, renter[:], int64(min(from, 1<<62)), limit+1)
+	if err != nil {
+		return ReceiptsPage{}, fmt.Errorf("list receipts of %s: %w", renter, err)
+	}
+	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (r LoggedReceipt, err error) {
+		return r, row.Scan(&r.Index, &r.Record)
+	})
+	if err != nil {
+		return ReceiptsPage{}, fmt.Errorf("list receipts of %s: %w", renter, err)
+	}
+	if len(list) > limit {
+		return ReceiptsPage{list[:limit], true}, nil
+	}
+	return ReceiptsPage{list, false}, nil
+}
+
+// Of each channel no more is read than a page holds, by its own index, and records of
+// the page alone.
+const selectReceiptsOf = `
+SELECT e.index, e.record FROM (
+    SELECT r.index FROM channels c CROSS JOIN LATERAL (
+        SELECT l.index FROM log_entries l WHERE l.channel = c.number AND l.tag = 1 AND l.index >= $2 ORDER BY l.index LIMIT $3
+    ) r WHERE c.renter = $1 ORDER BY r.index LIMIT $3
+) page JOIN log_entries e ON e.index = page.index ORDER BY e.index`
+
+// MayRead reports whether key may read what is a renter's alone: it is the wallet's or
+// that of one of its sessions.
+func (s *Service) MayRead(ctx context.Context, renter, key ionet.Key) (bool, error) {
+	if key == renter {
+		return true, nil
+	}
+	var ok bool
+	if err := s.front.QueryRow(ctx, selectMayRead, renter[:], key[:]).Scan(&ok); err != nil {
+		return false, fmt.Errorf("look for sessions of %s: %w", renter, err)
+	}
+	return ok, nil
+}
+
+const selectMayRead = `SELECT EXISTS (SELECT FROM sessions WHERE renter = $1 AND key = $2)`
+
+// reservedOf returns what a renter set aside: what its sessions and their channels hold.
+func reservedOf(ctx context.Context, q ledger.Querier, renter ionet.Key) (ionet.Amount, error) {
+	rows, err := q.Query(ctx, sumReserved, renter[:])
+	if err != nil {
+		return ionet.Amount{}, fmt.Errorf("sum what %s reserved: %w", renter, err)
+	}
+	n, err := pgx.CollectExactlyOneRow(rows, pgx.RowTo[int64])
+	if err != nil {
+		return ionet.Amount{}, fmt.Errorf("sum what %s reserved: %w", renter, err)
+	}
+	return amountOf(n)
+}
+
+// What is over holds nothing.
+const sumReserved = `
+SELECT (coalesce((SELECT sum(b.balance) FROM sessions s JOIN ledger_balances b ON b.account = 'session:' || encode(s.id, 'hex') WHERE s.renter = $1 AND s.state <> 'over'), 0)
+    + coalesce((SELECT sum(c.limit_ - c.spent) FROM channels c WHERE c.renter = $1 AND c.state <> 'over'), 0))::bigint`
