@@ -218,7 +218,8 @@ type Provider struct {
 
 // Held is why payout runs leave a payee out for now. What it is owed stays.
 type Held struct {
-	Owed    ionet.Amount `json:"owed" doc:"Base units"`
+	Owed    ionet.Amount `json:"owed" doc:"Of emissions, base units"`
+	Fees    ionet.Amount `json:"fees" doc:"Owed of fees, base units"`
 	Reason  string       `json:"reason"`
 	RetryAt int64        `json:"retry_at" doc:"When the next run looks at it again, Unix seconds"`
 }
@@ -253,14 +254,16 @@ type Outgoing struct {
 
 // Payouts is what goes out and what waits.
 type Payouts struct {
-	Minimum    ionet.Amount `json:"minimum" doc:"What a payee must be owed to be paid by a run, base units"`
-	Waiting    int          `json:"waiting" doc:"Payees who are owed that much"`
-	Due        ionet.Amount `json:"due" doc:"Base units that they are owed"`
-	Next       int64        `json:"next,omitempty" doc:"When the next run is asked for, Unix seconds; absent where that is done by hand"`
-	Runs       []PayoutRun  `json:"runs" doc:"The newest five, newest first"`
-	Held       int          `json:"held" doc:"Payees that runs leave out for now; /v1/providers/{key} tells why"`
-	HeldPayees []HeldPayee  `json:"held_payees,omitempty" doc:"By ionetd payouts only"`
-	Outgoing   []Outgoing   `json:"outgoing" doc:"What is open, then what ended, the newest first"`
+	Minimum     ionet.Amount `json:"minimum" doc:"What a payee must be owed to be paid by a run, base units"`
+	Waiting     int          `json:"waiting" doc:"Payees who are owed that much of emissions"`
+	Due         ionet.Amount `json:"due" doc:"Base units that they are owed"`
+	WaitingFees int          `json:"waiting_fees" doc:"Payees who are owed that much of fees"`
+	DueFees     ionet.Amount `json:"due_fees" doc:"Base units of fees that they are owed"`
+	Next        int64        `json:"next,omitempty" doc:"When the next run is asked for, Unix seconds; absent where that is done by hand"`
+	Runs        []PayoutRun  `json:"runs" doc:"The newest five, newest first"`
+	Held        int          `json:"held" doc:"Payees that runs leave out for now; /v1/providers/{key} tells why"`
+	HeldPayees  []HeldPayee  `json:"held_payees,omitempty" doc:"By ionetd payouts only"`
+	Outgoing    []Outgoing   `json:"outgoing" doc:"What is open, then what ended, the newest first"`
 
 	Withdrawals []WaitingWithdrawal `json:"withdrawals,omitempty" doc:"Those that wait; by ionetd payouts only"`
 }

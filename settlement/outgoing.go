@@ -49,12 +49,14 @@ type Run struct {
 
 // Payouts is what goes out and what waits, for an operator.
 type Payouts struct {
-	Minimum  ionet.Amount // what a payee must be owed to be paid by a run, by the policy in force
-	Waiting  int          // payees who are owed that much
-	Due      ionet.Amount // to them
-	Runs     []Run        // the newest first
-	Held     []HeldPayee  // payees that runs leave out for now, at most 1000
-	Outgoing []Outgoing   // what is open, then what ended, the newest first
+	Minimum     ionet.Amount // what a payee must be owed to be paid by a run, by the policy in force
+	Waiting     int          // payees who are owed that much of emissions
+	Due         ionet.Amount // to them
+	WaitingFees int          // payees who are owed that much of fees
+	DueFees     ionet.Amount // to them
+	Runs        []Run        // the newest first
+	Held        []HeldPayee  // payees that runs leave out for now, at most 1000
+	Outgoing    []Outgoing   // what is open, then what ended, the newest first
 
 	Withdrawals []WaitingWithdrawal // accepted and on no transaction yet, the oldest first, at most 1000
 }
@@ -82,11 +84,14 @@ func (s *Service) Payouts(ctx context.Context, limit int) (Payouts, error) {
 	if p.Minimum, err = ionet.NewAmount(uint64(minimum)); err != nil {
 		return p, err
 	}
-	var due int64
-	if err := s.front.QueryRow(ctx, selectWaiting, minimum).Scan(&p.Waiting, &due); err != nil {
+	var due, fees int64
+	if err := s.front.QueryRow(ctx, selectWaiting, minimum).Scan(&p.Waiting, &due, &p.WaitingFees, &fees); err != nil {
 		return p, fmt.Errorf("count the payees that wait: %w", err)
 	}
 	if p.Due, err = ionet.NewAmount(uint64(due)); err != nil {
+		return p, err
+	}
+	if p.DueFees, err = ionet.NewAmount(uint64(fees)); err != nil {
 		return p, err
 	}
 	var runs, held, outgoing error
@@ -133,7 +138,9 @@ SELECT id, renter, recipient, amount, created_at, expires, retry_at, reason FROM
 WHERE state = 'accepted' AND NOT id = ANY ($1::bytea[]) ORDER BY created_at, id LIMIT 1000`
 
 const selectWaiting = `
-SELECT count(*), coalesce(sum(balance), 0)::bigint FROM ledger_balances WHERE starts_with(account, 'owed:') AND balance >= $1`
+SELECT o.n, o.sum, f.n, f.sum
+FROM (SELECT count(*) AS n, coalesce(sum(balance), 0)::bigint AS sum FROM ledger_balances WHERE starts_with(account, 'owed:') AND balance >= $1) o,
+    (SELECT count(*) AS n, coalesce(sum(balance), 0)::bigint AS sum FROM ledger_balances WHERE starts_with(account, 'fees:') AND balance >= $1) f`
 
 func (s *Service) runs(ctx context.Context) ([]Run, error) {
 	rows, err := s.front.Query(ctx, selectRuns)
@@ -233,11 +240,14 @@ func (s *Service) held(ctx context.Context) ([]HeldPayee, error) {
 	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (HeldPayee, error) {
 		var payee []byte
 		var h HeldPayee
-		var owed int64
-		err := row.Scan(&payee, &h.Reason, &h.RetryAt, &owed)
+		var owed, fees int64
+		err := row.Scan(&payee, &h.Reason, &h.RetryAt, &owed, &fees)
 		copy(h.Payee[:], payee)
 		if err == nil {
 			h.Owed, err = ionet.NewAmount(uint64(owed))
+		}
+		if err == nil {
+			h.Fees, err = ionet.NewAmount(uint64(fees))
 		}
 		return h, err
 	})
@@ -248,6 +258,6 @@ func (s *Service) held(ctx context.Context) ([]HeldPayee, error) {
 }
 
 const selectAllHeld = `
-SELECT h.payee, h.reason, h.retry_at, coalesce(b.balance, 0)
-FROM held_payees h LEFT JOIN ledger_balances b ON b.account = h.owed
+SELECT h.payee, h.reason, h.retry_at, coalesce(b.balance, 0), coalesce(f.balance, 0)
+FROM held_payees h LEFT JOIN ledger_balances b ON b.account = h.owed LEFT JOIN ledger_balances f ON f.account = 'fees:' || substr(h.owed, 6)
 WHERE h.retry_at > $1 ORDER BY h.payee LIMIT 1000`

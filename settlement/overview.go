@@ -26,6 +26,9 @@ type Overview struct {
 	FeeVault    ionet.Amount // by the ledger
 	Renters     ionet.Amount // what they prepaid and have not spent
 	Withdrawing ionet.Amount // asked back by renters, and not final yet
+	Sessions    ionet.Amount // set aside by renters and not spent
+	Fees        ionet.Amount // that payees earned, owed or in signed transactions
+	NetworkFees ionet.Amount // the network's part, where no wallet gets it
 	Suspense    ionet.Amount // sent to a vault by others, nobody knows for whom
 
 	RewardSuspense, FeeSuspense ionet.Amount // of Suspense, what either vault holds
@@ -58,7 +61,8 @@ type AttemptStatus struct {
 // HeldPayee is a payee that payouts leave out for now.
 type HeldPayee struct {
 	Payee   ionet.Key
-	Owed    ionet.Amount
+	Owed    ionet.Amount // of emissions
+	Fees    ionet.Amount // owed
 	Reason  string
 	RetryAt time.Time // when the next run looks at it again
 }
@@ -144,14 +148,14 @@ func (s *Service) readTotals(ctx context.Context, o *Overview) error {
 		return err
 	}
 	o.Vault, o.FeeVault = vaults[ledger.VaultReward()], vaults[ledger.VaultFee()]
-	var owed, flying, renters, withdrawing int64
-	if err := s.pool.QueryRow(ctx, sumDebts).Scan(&owed, &flying, &renters, &withdrawing); err != nil {
+	var owed, flying, renters, withdrawing, sessions, fees, network int64
+	if err := s.pool.QueryRow(ctx, sumDebts).Scan(&owed, &flying, &renters, &withdrawing, &sessions, &fees, &network); err != nil {
 		return fmt.Errorf("sum the debts: %w", err)
 	}
 	for _, sum := range []struct {
 		into *ionet.Amount
 		n    int64
-	}{{&o.Owed, owed}, {&o.InFlight, flying}, {&o.Renters, renters}, {&o.Withdrawing, withdrawing}} {
+	}{{&o.Owed, owed}, {&o.InFlight, flying}, {&o.Renters, renters}, {&o.Withdrawing, withdrawing}, {&o.Sessions, sessions}, {&o.Fees, fees}, {&o.NetworkFees, network}} {
 		if *sum.into, err = ionet.NewAmount(uint64(sum.n)); err != nil {
 			return err
 		}
@@ -163,5 +167,8 @@ const sumDebts = `
 SELECT coalesce(sum(balance) FILTER (WHERE starts_with(account, 'owed:')), 0)::bigint,
     coalesce(sum(balance) FILTER (WHERE starts_with(account, 'inflight:')), 0)::bigint,
     coalesce(sum(balance) FILTER (WHERE starts_with(account, 'renter:')), 0)::bigint,
-    coalesce(sum(balance) FILTER (WHERE starts_with(account, 'withdrawing:') OR starts_with(account, 'withdrawal-inflight:')), 0)::bigint
+    coalesce(sum(balance) FILTER (WHERE starts_with(account, 'withdrawing:') OR starts_with(account, 'withdrawal-inflight:')), 0)::bigint,
+    coalesce(sum(balance) FILTER (WHERE starts_with(account, 'session:') OR starts_with(account, 'channel:')), 0)::bigint,
+    coalesce(sum(balance) FILTER (WHERE starts_with(account, 'fees:') OR starts_with(account, 'fees-inflight:')), 0)::bigint,
+    coalesce(sum(balance) FILTER (WHERE account = 'network-fees'), 0)::bigint
 FROM ledger_balances`

@@ -65,7 +65,7 @@ func (s *Service) dueFees(ctx context.Context, now, asked time.Time) (due []paym
 // the size of the log: one statement, and so one state of the database.
 func (s *Service) lookAtFees(ctx context.Context, now time.Time) (feeDebts, error) {
 	f := feeDebts{lease: s.leaseNumber(), instance: s.Instance(), taken: now, whole: true}
-	minimum, err := s.minimumNow(ctx)
+	minimum, err := s.payoutMinimum(ctx)
 	if err != nil {
 		return f, err
 	}

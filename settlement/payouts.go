@@ -179,7 +179,7 @@ const closeRuns = `UPDATE payout_runs SET done_at = $2 WHERE done_at IS NULL AND
 // duePayees returns payees by what they are owed, the largest first, without
 // those that are held.
 func (s *Service) duePayees(ctx context.Context, now time.Time, limit int) ([]payment, error) {
-	minimum, err := s.minimumNow(ctx)
+	minimum, err := s.payoutMinimum(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -205,15 +205,6 @@ func (s *Service) duePayees(ctx context.Context, now time.Time, limit int) ([]pa
 		return nil, fmt.Errorf("load payees: %w", err)
 	}
 	return due, nil
-}
-
-// minimumNow is what a payee must be owed to be paid by a run, in base units.
-func (s *Service) minimumNow(ctx context.Context) (int64, error) {
-	policy, err := s.rulesNow(ctx, s.pool)
-	if err != nil {
-		return 0, err
-	}
-	return max(policy.Payout.Minimum.Int64(), 1), nil
 }
 
 // owedPrefix begins the names of ledger.Owed; the query has it in itself, because

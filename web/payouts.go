@@ -56,7 +56,7 @@ func (h *handler) payouts(ctx context.Context, in *payoutsInput) (client.Payouts
 
 // WirePayouts is p as the API has it, with the held payees and the withdrawals that wait by name, or without.
 func WirePayouts(p settlement.Payouts, names bool) client.Payouts {
-	out := client.Payouts{Minimum: p.Minimum, Waiting: p.Waiting, Due: p.Due, Held: len(p.Held), Runs: []client.PayoutRun{}, Outgoing: []client.Outgoing{}}
+	out := client.Payouts{Minimum: p.Minimum, Waiting: p.Waiting, Due: p.Due, WaitingFees: p.WaitingFees, DueFees: p.DueFees, Held: len(p.Held), Runs: []client.PayoutRun{}, Outgoing: []client.Outgoing{}}
 	for _, r := range p.Runs {
 		run := client.PayoutRun{ID: client.ID(r.ID), Asked: r.Asked.Unix()}
 		if !r.Ended.IsZero() {
@@ -89,5 +89,5 @@ func WirePayouts(p settlement.Payouts, names bool) client.Payouts {
 }
 
 func wireHeld(h settlement.HeldPayee) client.Held {
-	return client.Held{Owed: h.Owed, Reason: h.Reason, RetryAt: h.RetryAt.Unix()}
+	return client.Held{Owed: h.Owed, Fees: h.Fees, Reason: h.Reason, RetryAt: h.RetryAt.Unix()}
 }

@@ -181,7 +181,8 @@ func (s *stage) printVaults(v settlement.Overview, decimals int) {
 	t := func(a ionet.Amount) string { return a.Tokens(decimals) }
 	s.print("vault     %s IO, of which %s owed, %s on the way and %s in suspense", t(v.Vault), t(v.Owed), t(v.InFlight), t(v.RewardSuspense))
 	if !v.FeeVault.IsZero() {
-		s.print("fee vault %s IO, of which %s of renters, %s asked back and %s in suspense", t(v.FeeVault), t(v.Renters), t(v.Withdrawing), t(v.FeeSuspense))
+		s.print("fee vault %s IO, of which %s of renters, %s set aside in sessions, %s asked back, %s of fees to pay, %s of the network and %s in suspense",
+			t(v.FeeVault), t(v.Renters), t(v.Sessions), t(v.Withdrawing), t(v.Fees), t(v.NetworkFees), t(v.FeeSuspense))
 	}
 	if !v.Suspense.IsZero() {
 		s.print("suspense  %s IO in all: see ionetd deposits", t(v.Suspense))

@@ -69,6 +69,9 @@ func (c *payoutsListCmd) Run(s *stage) error {
 func printPayouts(s *stage, p settlement.Payouts, decimals int, now time.Time) error {
 	s.print("minimum  %s IO, by the policy in force", p.Minimum.Tokens(decimals))
 	s.print("waiting  %s for %s IO, of whom %d held", count(p.Waiting, "payee"), p.Due.Tokens(decimals), len(p.Held))
+	if p.WaitingFees > 0 {
+		s.print("fees     %s for %s IO", count(p.WaitingFees, "payee"), p.DueFees.Tokens(decimals))
+	}
 	for _, r := range p.Runs {
 		ended := "open"
 		if !r.Ended.IsZero() {
@@ -77,7 +80,11 @@ func printPayouts(s *stage, p settlement.Payouts, decimals int, now time.Time) e
 		s.print("run      %x asked at %s, %s", r.ID, stamp(r.Asked), ended)
 	}
 	for _, h := range p.Held {
-		s.print("held     %s, owed %s IO, next try at %s: %s", h.Payee, h.Owed.Tokens(decimals), stamp(h.RetryAt), h.Reason)
+		fees := ""
+		if !h.Fees.IsZero() {
+			fees = " and " + h.Fees.Tokens(decimals) + " IO of fees"
+		}
+		s.print("held     %s, owed %s IO%s, next try at %s: %s", h.Payee, h.Owed.Tokens(decimals), fees, stamp(h.RetryAt), h.Reason)
 	}
 	for _, w := range p.Withdrawals {
 		reason := ""
@@ -129,7 +136,8 @@ type payoutsRunCmd struct {
 
 // Help is shown below the flags.
 func (c *payoutsRunCmd) Help() string {
-	return `Asks the running ionetd serve for a payout run, which pays all who are owed at least the policy's minimum. When
+	return `Asks the running ionetd serve for a payout run, which pays all who are owed at least the policy's minimum, of
+emissions or of fees; fees once the receipts that they are of are in a published checkpoint. When
 --wait is over the run goes on without being watched.
 
 Examples:

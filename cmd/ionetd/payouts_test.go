@@ -49,9 +49,9 @@ func TestPrintPayouts(t *testing.T) {
 	now := time.Date(2027, 3, 1, 12, 0, 0, 0, time.UTC)
 	payee := ionet.Key{9}
 	p := settlement.Payouts{
-		Minimum: ionet.MustAmount(50), Waiting: 2, Due: ionet.MustAmount(1234),
+		Minimum: ionet.MustAmount(50), Waiting: 2, Due: ionet.MustAmount(1234), WaitingFees: 1, DueFees: ionet.MustAmount(88),
 		Runs: []settlement.Run{{ID: [16]byte{1}, Asked: now.Add(-time.Minute)}},
-		Held: []settlement.HeldPayee{{Payee: payee, Owed: ionet.MustAmount(77), Reason: "the token account is frozen", RetryAt: now.Add(time.Minute)}},
+		Held: []settlement.HeldPayee{{Payee: payee, Owed: ionet.MustAmount(77), Fees: ionet.MustAmount(88), Reason: "the token account is frozen", RetryAt: now.Add(time.Minute)}},
 		Withdrawals: []settlement.WaitingWithdrawal{{
 			Payment: [16]byte{2}, Renter: payee, To: payee, Amount: ionet.MustAmount(33), Since: now, Expires: now.Add(time.Hour), RetryAt: now.Add(time.Minute), Reason: "the signer refuses it",
 		}},
@@ -67,8 +67,9 @@ func TestPrintPayouts(t *testing.T) {
 	want := strings.Join([]string{
 		"minimum  0.50 IO, by the policy in force",
 		"waiting  2 payees for 12.34 IO, of whom 1 held",
+		"fees     1 payee for 0.88 IO",
 		"run      01000000000000000000000000000000 asked at 2027-03-01T11:59:00Z, open",
-		"held     " + payee.String() + ", owed 0.77 IO, next try at 2027-03-01T12:01:00Z: the token account is frozen",
+		"held     " + payee.String() + ", owed 0.77 IO and 0.88 IO of fees, next try at 2027-03-01T12:01:00Z: the token account is frozen",
 		"withdraw 02000000000000000000000000000000 of " + payee.String() + ", 0.33 IO to " + payee.String() +
 			", asked at 2027-03-01T12:00:00Z, expires at 2027-03-01T13:00:00Z, next try at 2027-03-01T12:01:00Z: the signer refuses it",
 		"lane     position  kind    state  age    attempts  payees  IO    transaction  reason",
