@@ -1,0 +1,462 @@
+package client
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/proofs"
+)
+
+// purseChannel is one channel. The purse's lock guards it.
+type purseChannel struct {
+	open     proofs.ChannelOpen // the latest
+	opening  proofs.Envelope    // its statement
+	ack      *proofs.Envelope   // of the latest opening; nil while the service has not taken it
+	former   *formerOpening     // what stood before the latest one, while that is not acked
+	endpoint string
+	handed   ionet.Hash   // the opening that the worker has, as far as this process knows
+	signed   ionet.Amount // what vouchers cover that may have left
+	spans    spans        // what its worker's statements account for
+	running  map[ID]*sentRequest
+	unknown  map[ID]*sentRequest // sent, outcome not known
+	closing  bool
+}
+
+// formerOpening is what a refused top-up leaves in force.
+type formerOpening struct {
+	open    proofs.ChannelOpen
+	opening proofs.Envelope
+	ack     proofs.Envelope
+}
+
+// take puts a new opening in force, which is not acked yet.
+func (ch *purseChannel) take(open proofs.ChannelOpen, e proofs.Envelope, endpoint string) {
+	if ch.ack != nil {
+		ch.former = &formerOpening{ch.open, ch.opening, *ch.ack}
+	}
+	ch.open, ch.opening, ch.endpoint, ch.ack = open, e, endpoint, nil
+}
+
+func newPurseChannel(open proofs.ChannelOpen) *purseChannel {
+	return &purseChannel{open: open, running: map[ID]*sentRequest{}, unknown: map[ID]*sentRequest{}}
+}
+
+// replay applies a line of the journal.
+func (ch *purseChannel) replay(n purseNote) error {
+	switch n.Kind {
+	case noteAcked:
+		e, err := oneStatement(n.Statement)
+		ch.ack, ch.former = &e, nil
+		return err
+	case noteSigned:
+		ch.signed = larger(ch.signed, n.Cumulative)
+	case noteSent:
+		if n.Sent == nil {
+			return errors.New("it tells nothing of the request")
+		}
+		ch.signed = larger(ch.signed, n.Cumulative)
+		ch.unknown[n.Job] = n.Sent
+	case notePaid:
+		if n.Before == nil || n.After == nil {
+			return errors.New("it has no amounts")
+		}
+		delete(ch.unknown, n.Job)
+		// The same job may have been accounted for twice where we stopped in between.
+		if err := ch.spans.add(*n.Before, *n.After); err != nil && !ch.spans.has(*n.Before, *n.After) {
+			return err
+		}
+	case noteFree:
+		delete(ch.unknown, n.Job)
+	case noteClosing:
+		ch.closing = true
+	default:
+		return fmt.Errorf("its kind %q is unknown: is this program older than the folder?", n.Kind)
+	}
+	return nil
+}
+
+// notes returns lines that replay to the channel as it is.
+func (ch *purseChannel) notes() []purseNote {
+	key := ch.open.Channel
+	var list []purseNote
+	if f := ch.former; f != nil {
+		list = append(list, purseNote{Kind: noteOpen, Channel: key, Worker: ch.open.Worker, Endpoint: ch.endpoint, Statement: f.opening.Append(nil)},
+			purseNote{Kind: noteAcked, Channel: key, Statement: f.ack.Append(nil)})
+	}
+	list = append(list, purseNote{Kind: noteOpen, Channel: key, Worker: ch.open.Worker, Endpoint: ch.endpoint, Statement: ch.opening.Append(nil)})
+	if ch.ack != nil {
+		list = append(list, purseNote{Kind: noteAcked, Channel: key, Statement: ch.ack.Append(nil)})
+	}
+	list = append(list, purseNote{Kind: noteSigned, Channel: key, Cumulative: ch.signed})
+	for _, x := range ch.spans {
+		list = append(list, purseNote{Kind: notePaid, Channel: key, Before: &x.from, After: &x.to})
+	}
+	for _, open := range []map[ID]*sentRequest{ch.unknown, ch.running} {
+		for job, sent := range open {
+			list = append(list, purseNote{Kind: noteSent, Channel: key, Job: job, Sent: sent, Cumulative: ch.signed})
+		}
+	}
+	if ch.closing {
+		list = append(list, purseNote{Kind: noteClosing, Channel: key})
+	}
+	return list
+}
+
+// committed is what the worker may have earned at most when all that runs has ended: what
+// is known, and the bounds of what is not.
+func (ch *purseChannel) committed() ionet.Amount {
+	sum := ch.spans.known()
+	for _, open := range []map[ID]*sentRequest{ch.unknown, ch.running} {
+		for _, sent := range open {
+			sum, _ = sum.Add(sent.Bound) // beyond the range of amounts no limit is
+		}
+	}
+	return larger(sum, ch.spans.top())
+}
+
+// isIdle reports whether the outcome of all requests is known.
+func (ch *purseChannel) isIdle() bool { return len(ch.running) == 0 && len(ch.unknown) == 0 }
+
+func larger(a, b ionet.Amount) ionet.Amount {
+	if a.Cmp(b) < 0 {
+		return b
+	}
+	return a
+}
+
+func smaller(a, b ionet.Amount) ionet.Amount {
+	if a.Cmp(b) < 0 {
+		return a
+	}
+	return b
+}
+
+// channelTo returns the open channel to the offer's worker, whose limit covers at least
+// need more than it is committed to; it opens one, or tops it up. need 0 is any.
+func (p *Purse) channelTo(ctx context.Context, o workerOffer, need ionet.Amount) (*purseChannel, error) {
+	if ch := p.ready(o, need); ch != nil {
+		return ch, nil
+	}
+	select {
+	case p.opening <- struct{}{}:
+		defer func() { <-p.opening }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if ch := p.ready(o, need); ch != nil { // another request did it
+		return ch, nil
+	}
+	ch, err := p.openWithin(ctx, o, need, nil)
+	if isReserve(err) { // what others of the session have, or gave back, the service knows
+		has, asked := p.cfg.Service.Session(ctx, p.id)
+		if asked != nil {
+			return nil, err
+		}
+		ch, err = p.openWithin(ctx, o, need, &has.Free)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return ch, p.hand(ctx, ch, o.offer.Endpoint)
+}
+
+// openWithin opens or tops up the channel, out of what is free of the session's reserve; nil
+// is what no channel of this purse has.
+func (p *Purse) openWithin(ctx context.Context, o workerOffer, need ionet.Amount, free *ionet.Amount) (*purseChannel, error) {
+	ch, err := p.extend(o, need, free)
+	if err != nil {
+		return nil, err
+	}
+	return ch, p.submitOpening(ctx, ch)
+}
+
+func isReserve(err error) bool {
+	var mine *PurseError
+	return errors.As(err, &mine) && mine.Code == CodeReserve || IsProblem(err, AboveReserve) || IsProblem(err, Insufficient)
+}
+
+// channelOf returns the channel of a worker that new requests use. The caller holds p.mu.
+func (p *Purse) channelOf(worker ionet.Key) *purseChannel {
+	now := p.cfg.Now().Unix()
+	for _, ch := range p.channels {
+		if ch.open.Worker == worker && !ch.closing && now < ch.open.Expires {
+			return ch
+		}
+	}
+	return nil
+}
+
+// ready returns the worker's channel if nothing has to be asked for first.
+func (p *Purse) ready(o workerOffer, need ionet.Amount) *purseChannel {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	ch := p.channelOf(o.worker)
+	if ch == nil || ch.ack == nil || ch.handed != ch.opening.ID() {
+		return nil
+	}
+	if sum, err := ch.committed().Add(need); err != nil || sum.Cmp(ch.open.Limit) > 0 {
+		return nil
+	}
+	return ch
+}
+
+// extend signs an opening, the first or one with a greater limit, where one is needed. It
+// is durable when extend returns: if we stop behind it, the next start hands the same
+// bytes in.
+func (p *Purse) extend(o workerOffer, need ionet.Amount, free *ionet.Amount) (*purseChannel, error) {
+	p.mu.Lock()
+	ch := p.channelOf(o.worker)
+	if ch != nil && ch.ack == nil {
+		p.mu.Unlock()
+		return ch, nil // first what is under way
+	}
+	open := proofs.ChannelOpen{Session: p.id, Worker: o.worker, Expires: p.session.Expires}
+	committed := ionet.Amount{}
+	if ch != nil {
+		open, committed = ch.open, ch.committed()
+	}
+	want, err := committed.Add(need)
+	if err == nil && ch != nil && want.Cmp(open.Limit) <= 0 {
+		p.mu.Unlock()
+		return ch, nil
+	}
+	if err == nil {
+		err = p.raise(&open, want, free)
+	}
+	if err == nil && ch == nil {
+		err = p.address(&open)
+	}
+	if err != nil {
+		p.mu.Unlock()
+		return nil, err
+	}
+	body, err := open.Encode()
+	if err != nil {
+		p.mu.Unlock()
+		return nil, err
+	}
+	e := proofs.Sign(p.cfg.Network.ID(), proofs.KindChannelOpen, p.cfg.Key, body)
+	at, err := p.note(purseNote{Kind: noteOpen, Channel: open.Channel, Worker: o.worker, Endpoint: o.offer.Endpoint, Statement: e.Append(nil)})
+	if err == nil {
+		if ch == nil {
+			ch = newPurseChannel(open)
+			p.channels[open.Channel] = ch
+		}
+		ch.take(open, e, o.offer.Endpoint)
+	}
+	p.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	return ch, p.journal.sync(at)
+}
+
+// raise sets a limit that covers want: doubled, as far as the reserve has it.
+func (p *Purse) raise(open *proofs.ChannelOpen, want ionet.Amount, free *ionet.Amount) error {
+	if free == nil {
+		rest := p.session.Reserve
+		for _, ch := range p.channels {
+			rest, _ = rest.Sub(smaller(ch.open.Limit, rest))
+		}
+		free = &rest
+	}
+	most, err := open.Limit.Add(*free)
+	if err != nil || most.Cmp(want) < 0 || most.IsZero() {
+		return &PurseError{Status: http.StatusPaymentRequired, Code: CodeReserve, Message: fmt.Sprintf(
+			"the session's reserve of %s base units does not cover it: %s is free, and the worker's channel needs %s: open a session with a larger reserve", p.session.Reserve, free, want)}
+	}
+	limit, err := open.Limit.Add(open.Limit)
+	if err != nil {
+		limit = open.Limit
+	}
+	open.Limit = smaller(larger(larger(limit, p.cfg.First), want), most)
+	return nil
+}
+
+// address draws the channel's address. The nonce is random, so that a purse whose folder
+// was lost never meets a channel for which it signed vouchers that it forgot. The open
+// slot is of a channel's account on chain, which ours has not.
+func (p *Purse) address(open *proofs.ChannelOpen) (err error) {
+	var nonce [8]byte
+	rand.Read(nonce[:]) // never fails: crypto/rand ends the program instead
+	open.Salt = proofs.ChannelSalt(p.cfg.Network.ID(), p.id, binary.LittleEndian.Uint64(nonce[:]))
+	open.Channel, err = proofs.ChannelAddress(p.session.Renter, open.Worker, p.cfg.Network.Mint, p.public, open.Salt, open.OpenSlot)
+	return err
+}
+
+// submitOpening hands the latest opening to the service and keeps its ack.
+func (p *Purse) submitOpening(ctx context.Context, ch *purseChannel) error {
+	p.mu.Lock()
+	e, acked := ch.opening, ch.ack != nil
+	p.mu.Unlock()
+	if acked {
+		return nil
+	}
+	ack, err := p.submit(ctx, e)
+	if err != nil {
+		return errors.Join(fmt.Errorf("open channel %s: %w", ch.open.Channel, err), p.takeBack(ch, err))
+	}
+	p.mu.Lock()
+	ch.ack, ch.former = &ack, nil
+	_, err = p.note(purseNote{Kind: noteAcked, Channel: ch.open.Channel, Statement: ack.Append(nil)})
+	p.mu.Unlock()
+	return err // not synced: a lost ack is given again
+}
+
+// takeBack puts the former opening in force where the service refused the latest one. It
+// is not presented again, so it never counts.
+func (p *Purse) takeBack(ch *purseChannel, refusal error) error {
+	var problem *Problem
+	if !errors.As(refusal, &problem) || !problem.ours() || problem.Status >= 500 || problem.Status == http.StatusTooManyRequests {
+		return nil // it may have taken it
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f := ch.former
+	if f == nil {
+		delete(p.channels, ch.open.Channel)
+		_, err := p.note(purseNote{Kind: noteVoid, Channel: ch.open.Channel})
+		return err
+	}
+	ch.open, ch.opening, ch.ack, ch.former = f.open, f.opening, &f.ack, nil
+	_, err := p.note(purseNote{Kind: noteOpen, Channel: ch.open.Channel, Worker: ch.open.Worker, Endpoint: ch.endpoint, Statement: f.opening.Append(nil)},
+		purseNote{Kind: noteAcked, Channel: ch.open.Channel, Statement: f.ack.Append(nil)})
+	return err
+}
+
+// submit hands a statement in and returns its ack, which it checks.
+func (p *Purse) submit(ctx context.Context, e proofs.Envelope) (ack proofs.Envelope, err error) {
+	results, err := p.cfg.Service.Submit(ctx, []Presented{{Statement: e}})
+	if err != nil {
+		return ack, err
+	}
+	if results[0].Problem != nil {
+		return ack, results[0].Problem
+	}
+	if ack, err = oneStatement(results[0].Ack); err == nil {
+		err = checkAck(ack, p.cfg.Network, e.ID())
+	}
+	if err != nil {
+		return ack, fmt.Errorf("the service's ack can't be believed: %w", err)
+	}
+	return ack, nil
+}
+
+// checkAck checks that ack is the network's service's answer to a statement.
+func checkAck(ack proofs.Envelope, n *ionet.Network, statement ionet.Hash) error {
+	if ack.Kind != proofs.KindAck || ack.Signer != n.Keys.Service {
+		return fmt.Errorf("it is a %s by %s", ack.Kind, ack.Signer)
+	}
+	if err := ack.Verify(n.ID()); err != nil {
+		return err
+	}
+	a, err := proofs.ParseAck(ack.Body)
+	if err == nil && a.Statement != statement {
+		err = fmt.Errorf("it is of statement %s", a.Statement)
+	}
+	return err
+}
+
+// hand gives the channel to its worker and compares what that has of it.
+func (p *Purse) hand(ctx context.Context, ch *purseChannel, endpoint string) error {
+	p.mu.Lock()
+	e, ack := ch.opening, ch.ack
+	if ack == nil || ch.handed == e.ID() {
+		p.mu.Unlock()
+		return nil
+	}
+	ask := ChannelOpening{Session: p.cfg.Session.Append(nil), Open: e.Append(nil), Ack: ack.Append(nil)}
+	ch.endpoint = endpoint
+	known := ch.spans.top() // before it is asked: what is spent only grows
+	p.mu.Unlock()
+	has, err := p.workerOpens(ctx, endpoint, ask)
+	if err != nil {
+		return fmt.Errorf("hand channel %s to its worker: %w", ch.open.Channel, err)
+	}
+	if err := p.compare(ctx, ch, has, known); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if ch.opening.ID() == e.ID() {
+		ch.handed = e.ID()
+	}
+	return nil
+}
+
+// compare holds what the worker has of a channel against what the purse knows, and knew
+// when it asked.
+func (p *Purse) compare(ctx context.Context, ch *purseChannel, has WorkerChannel, known ionet.Amount) error {
+	if has.Channel != ch.open.Channel || has.Worker != ch.open.Worker {
+		return fmt.Errorf("worker %s answers for channel %s of worker %s", ch.open.Worker, has.Channel, has.Worker)
+	}
+	if has.Stuck != "" {
+		return p.forsake(ch, "its channel is stuck: "+has.Stuck)
+	}
+	p.settleChannel(ctx, ch)
+	if len(has.Last) > 0 {
+		if err := p.learn(ch, has.Last); err != nil {
+			return p.forsake(ch, fmt.Sprintf("the last statement that it shows of its channel is none: %v", err))
+		}
+	}
+	p.mu.Lock()
+	top, idle := ch.spans.top(), ch.isIdle()
+	p.mu.Unlock()
+	switch {
+	case has.Spent.Cmp(known) < 0:
+		return p.forsake(ch, fmt.Sprintf("it has forgotten jobs: it says that %s is spent, and has signed for %s", has.Spent, known))
+	case idle && has.Spent.Cmp(top) > 0:
+		return p.forsake(ch, fmt.Sprintf("it says that %s is spent, all our jobs make %s", has.Spent, top))
+	}
+	return nil
+}
+
+// learn raises what is signed to what a statement of the worker shows that we signed: this
+// folder may be an older copy.
+func (p *Purse) learn(ch *purseChannel, last []byte) error {
+	e, err := oneStatement(last)
+	if err != nil {
+		return err
+	}
+	if e.Kind != proofs.KindJob || e.Signer != ch.open.Worker {
+		return fmt.Errorf("it is a %s by %s", e.Kind, e.Signer)
+	}
+	if err := e.Verify(p.cfg.Network.ID()); err != nil {
+		return err
+	}
+	j, err := proofs.ParseJob(e.Body)
+	if err != nil {
+		return err
+	}
+	if j.Channel != ch.open.Channel {
+		return fmt.Errorf("it is of channel %s", j.Channel)
+	}
+	if err := proofs.VerifyVoucher(p.public, j.Channel, j.Cumulative, j.Voucher); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	if j.Cumulative.Cmp(ch.signed) <= 0 {
+		p.mu.Unlock()
+		return nil
+	}
+	ch.signed = j.Cumulative
+	at, err := p.note(purseNote{Kind: noteSigned, Channel: j.Channel, Cumulative: j.Cumulative})
+	p.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return p.journal.sync(at)
+}
+
+// forsake leaves a channel's worker and returns why.
+func (p *Purse) forsake(ch *purseChannel, reason string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.leave(ch.open.Worker, reason)
+	return &workerFault{worker: ch.open.Worker, reason: reason}
+}

@@ -1,0 +1,506 @@
+package client
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/proofs"
+)
+
+// Inference is a request to a worker's OpenAI-compatible API.
+type Inference struct {
+	Path        string // such as /v1/chat/completions, without query
+	ContentType string
+	Body        []byte       // JSON; it goes out as it is
+	Most        ionet.Amount // that it may cost; PurseConfig.Most when zero
+
+	Model string // of the body; read sets the rest
+	ask   asked
+}
+
+// asked is what the price of a request depends on.
+type asked struct {
+	Model     string  `json:"model"`
+	Stream    bool    `json:"stream"`
+	MaxTokens *uint64 `json:"max_tokens"`
+	MaxNew    *uint64 `json:"max_completion_tokens"`
+	N         *uint64 `json:"n"`
+}
+
+// Paths that a Purse sends requests to.
+const (
+	PathChat        = "/v1/chat/completions"
+	PathCompletions = "/v1/completions"
+	PathEmbeddings  = "/v1/embeddings"
+	PathImages      = "/v1/images/generations"
+)
+
+// preferred lists the units by which a path may be paid, the best first.
+var preferred = map[string][]proofs.Unit{
+	PathChat:        {proofs.UnitToken, proofs.UnitRequest, proofs.UnitSecond},
+	PathCompletions: {proofs.UnitToken, proofs.UnitRequest, proofs.UnitSecond},
+	PathEmbeddings:  {proofs.UnitToken, proofs.UnitRequest, proofs.UnitSecond},
+	PathImages:      {proofs.UnitImage, proofs.UnitRequest, proofs.UnitSecond},
+}
+
+// preference is the rank of a unit for the request, below 0 for one that it can't have.
+func (in *Inference) preference(u proofs.Unit) int { return slices.Index(preferred[in.Path], u) }
+
+// read takes from the body what the price depends on.
+func (in *Inference) read() error {
+	refuse := func(format string, args ...any) error {
+		return &PurseError{Status: http.StatusBadRequest, Code: CodeBadRequest, Message: fmt.Sprintf(format, args...)}
+	}
+	if preferred[in.Path] == nil {
+		return refuse("%s is no path of inferences", in.Path)
+	}
+	if err := json.Unmarshal(in.Body, &in.ask); err != nil {
+		return refuse("the body is no JSON object as OpenAI's API has it: %v", err)
+	}
+	if in.Model = in.ask.Model; in.Model == "" {
+		return refuse("model is missing: which one? GET /v1/models lists those that are offered")
+	}
+	return nil
+}
+
+// guess is what a request may cost by what its body says: more than its tokens are no
+// bytes. The worker tells where that is too little; what it adds for requests that name no
+// maximum is remembered as extra.
+func (in *Inference) guess(m proofs.OfferModel, extra ionet.Amount) ionet.Amount {
+	n, units := uint64(1), uint64(1)
+	if in.ask.N != nil {
+		n = min(max(*in.ask.N, 1), 1<<10)
+	}
+	switch m.Unit {
+	case proofs.UnitToken:
+		units = uint64(len(in.Body))
+		if most, named := in.maximum(); named {
+			units += n * min(most, 1<<32)
+		}
+	case proofs.UnitImage:
+		units = n
+	}
+	fee, err := proofs.Fee(units, m.Price, m.Per)
+	if err != nil {
+		return ionet.Amount{}
+	}
+	if sum, err := fee.Add(extra); err == nil {
+		return sum
+	}
+	return fee
+}
+
+// maximum is how many tokens one answer may have, if the request says so. Embeddings
+// make none.
+func (in *Inference) maximum() (uint64, bool) {
+	switch {
+	case in.Path == PathEmbeddings:
+		return 0, true
+	case in.ask.MaxNew != nil:
+		return *in.ask.MaxNew, true
+	case in.ask.MaxTokens != nil:
+		return *in.ask.MaxTokens, true
+	}
+	return 0, false
+}
+
+// maxWorkers is how many workers are tried for one request, maxTries how often one of them
+// is asked, maxRunning how long an earlier attempt at the same job is waited for.
+const (
+	maxWorkers = 4
+	maxTries   = 8
+	maxRunning = 10 * time.Minute
+)
+
+// Do has a request served and paid. The answer is the worker's; one with a status of 400 or
+// above costs nothing unless it has a fee. The caller closes its body. An error is a
+// *PurseError, or the context's.
+func (p *Purse) Do(ctx context.Context, in Inference) (*Answer, error) {
+	if err := in.read(); err != nil {
+		return nil, err
+	}
+	if in.Most.IsZero() {
+		in.Most = p.cfg.Most
+	}
+	if p.cfg.Now().Unix() >= p.session.Expires {
+		return nil, &PurseError{Status: http.StatusPaymentRequired, Code: CodeSession, Message: fmt.Sprintf("the session expired at %s: open a new one", time.Unix(p.session.Expires, 0).UTC().Format(time.RFC3339))}
+	}
+	offers, err := p.candidates(ctx, &in)
+	if err != nil {
+		return nil, err
+	}
+	var faults []*workerFault
+	var refusal *PurseError
+	for _, o := range offers[:min(len(offers), maxWorkers)] {
+		a, err := p.serve(ctx, &in, o)
+		if err == nil {
+			p.answers(o.worker)
+			return a, nil
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		var fault *workerFault
+		switch {
+		case errors.As(err, &fault):
+			p.log.Warn("another worker is tried", "worker", o.worker.String(), "reason", fault.reason)
+			p.rests(o.worker, fault.after)
+			faults = append(faults, fault)
+		case !errors.As(err, &refusal):
+			return nil, &PurseError{Status: http.StatusServiceUnavailable, Code: CodeWorkers, Message: err.Error(), RetryAfter: time.Second}
+		case refusal.Code != CodeAboveMost: // another worker may ask for less
+			return nil, refusal
+		}
+	}
+	return nil, failed(faults, refusal)
+}
+
+// failed sums up why no worker served a request.
+func failed(faults []*workerFault, refusal *PurseError) *PurseError {
+	if refusal != nil {
+		return refusal
+	}
+	texts := make([]string, len(faults))
+	busy, after := true, time.Second
+	for i, f := range faults {
+		texts[i], busy, after = f.Error(), busy && f.busy, max(after, f.after)
+	}
+	if busy {
+		return &PurseError{Status: http.StatusTooManyRequests, Code: CodeBusy, Message: strings.Join(texts, "; "), RetryAfter: after}
+	}
+	return &PurseError{Status: http.StatusBadGateway, Code: CodeWorkers, Message: strings.Join(texts, "; ")}
+}
+
+// ticket is one job: its id goes with the request however often that is sent.
+type ticket struct {
+	job   ID
+	offer workerOffer
+	in    *Inference
+	ch    *purseChannel
+	sent  *sentRequest
+
+	required ionet.Amount // what the worker asked the voucher to cover
+}
+
+// serve has one worker serve the request.
+func (p *Purse) serve(ctx context.Context, in *Inference, o workerOffer) (*Answer, error) {
+	t := &ticket{offer: o, in: in, sent: &sentRequest{
+		Path: in.Path, Model: o.model.Name, Unit: o.model.Unit.String(), Price: o.model.Price, Per: o.model.Per, Time: p.cfg.Now().Unix(),
+	}}
+	rand.Read(t.job[:]) // never fails
+	rand.Read(t.sent.Salt[:])
+	t.sent.Request = proofs.RequestHash(t.sent.Salt, in.Path, in.Body)
+	p.mu.Lock()
+	t.sent.Bound = smaller(in.guess(o.model, p.extra[t.habit()]), in.Most)
+	p.mu.Unlock()
+	failures, waited := 0, time.Duration(0)
+	for tries := 0; tries < maxTries; tries++ {
+		cumulative, err := p.authorise(ctx, t)
+		if err != nil {
+			return nil, p.giveUp(t, err)
+		}
+		resp, err := p.post(ctx, t, cumulative)
+		if err != nil { // whether the worker has it is not known: the same job again, or ask later
+			if failures++; failures >= 2 || ctx.Err() != nil {
+				p.unsure(t)
+				return nil, &workerFault{worker: o.worker, reason: err.Error()}
+			}
+			p.unsure(t)
+			if err := sleep(ctx, 100*time.Millisecond); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+		if media != ProblemMediaType && (resp.StatusCode < 300 || resp.Header.Get(StatementHeader) != "") {
+			return p.answer(ctx, t, resp)
+		}
+		body, err := readAtMost(resp.Body, maxWorkerAnswer)
+		resp.Body.Close()
+		if err != nil {
+			p.unsure(t)
+			return nil, &workerFault{worker: o.worker, reason: "read its answer: " + err.Error()}
+		}
+		wait, err := p.refused(ctx, t, cumulative, meterProblem(resp, body), resp.Header.Get(UnbilledHeader) != "")
+		if err != nil {
+			var passed *passedOn
+			if errors.As(err, &passed) {
+				return unpaid(t, resp, body), nil
+			}
+			return nil, err
+		}
+		if wait > 0 {
+			if waited += wait; waited > maxRunning {
+				p.unsure(t)
+				return nil, &workerFault{worker: o.worker, reason: "an earlier attempt at the same job does not end"}
+			}
+			tries--
+			if err := sleep(ctx, wait); err != nil {
+				p.unsure(t)
+				return nil, err
+			}
+		}
+	}
+	return nil, p.giveUp(t, &workerFault{worker: o.worker, reason: fmt.Sprintf("it asked %d times for more", maxTries)})
+}
+
+// habit names what requests without a maximum cost alike.
+func (t *ticket) habit() string {
+	if _, named := t.in.maximum(); named && t.offer.model.Unit == proofs.UnitToken {
+		return ""
+	}
+	return t.offer.worker.String() + " " + t.offer.model.Name + " " + t.in.Path
+}
+
+// passedOn is an answer of the back end that is the caller's to read.
+type passedOn struct{ *MeterProblem }
+
+// refused deals with an answer that is none. Without an error the request is sent again,
+// after the wait.
+func (p *Purse) refused(ctx context.Context, t *ticket, cumulative ionet.Amount, m *MeterProblem, unbilled bool) (time.Duration, error) {
+	fault := &workerFault{worker: t.offer.worker, reason: m.Error(), after: time.Duration(m.RetryAfter) * time.Second}
+	switch kind := m.Kind(); {
+	case kind == VoucherNeeded && m.Required != nil:
+		if err := p.needs(t, cumulative, m); err != nil {
+			return 0, p.giveUp(t, err)
+		}
+		return 0, nil
+	case kind == OfferChanged:
+		if err := p.reoffer(t, m.Offer); err != nil {
+			return 0, p.giveUp(t, err)
+		}
+		return 0, nil
+	case kind == UnknownChannel:
+		p.mu.Lock()
+		t.ch.handed = ionet.Hash{}
+		p.mu.Unlock()
+		return 50 * time.Millisecond, nil
+	case kind == JobRunning:
+		return max(fault.after, 200*time.Millisecond), nil
+	case kind == JobDone:
+		return 0, p.lost(ctx, t, m.Statement)
+	case kind == ChannelStuck:
+		p.unsure(t)
+		return 0, p.forsake(t.ch, m.Error())
+	case m.Status == http.StatusTooManyRequests:
+		fault.busy = true
+		return 0, p.giveUp(t, fault)
+	case kind == "about:blank" || kind == JobConflict: // not the worker's word that nothing runs
+		if unbilled {
+			p.giveUp(t, nil)
+		} else {
+			p.unsure(t)
+		}
+		if m.Status < 500 && kind != JobConflict {
+			return 0, &passedOn{m}
+		}
+		return 0, fault
+	case m.Status >= 500 || m.Status == http.StatusPaymentRequired || m.Status == http.StatusConflict || m.Status == http.StatusForbidden || m.Status == http.StatusNotFound:
+		return 0, p.giveUp(t, fault)
+	}
+	p.giveUp(t, nil)
+	return 0, &passedOn{m}
+}
+
+// needs takes what the worker asks a voucher for. However much it says, no more is signed
+// than each request that is open may cost.
+func (p *Purse) needs(t *ticket, cumulative ionet.Amount, m *MeterProblem) error {
+	required := *m.Required
+	if required.Cmp(cumulative) <= 0 {
+		return &workerFault{worker: t.offer.worker, reason: fmt.Sprintf("it asks for a voucher of %s, and has one of %s", required, cumulative)}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	// What it says that is spent and running tells what it thinks that this request costs.
+	elsewhere := t.ch.spans.known()
+	if m.Spent != nil && m.Running != nil {
+		elsewhere, _ = m.Spent.Add(*m.Running)
+	}
+	bound, err := required.Sub(elsewhere)
+	if err != nil || bound.Cmp(t.in.Most) > 0 {
+		return &PurseError{Status: http.StatusPaymentRequired, Code: CodeAboveMost, Message: fmt.Sprintf(
+			"it may cost up to %s base units, more than the %s that one request is allowed: name a smaller max_tokens, or allow more", bound, t.in.Most)}
+	}
+	most := t.ch.spans.top()
+	for range len(t.ch.running) + len(t.ch.unknown) {
+		most, _ = most.Add(t.in.Most)
+	}
+	if required.Cmp(most) > 0 {
+		return &workerFault{worker: t.offer.worker, reason: fmt.Sprintf("it asks for a voucher of %s: what is spent and what runs makes %s at most", required, most)}
+	}
+	if habit := t.habit(); habit != "" && len(p.extra) < maxVerified {
+		if more, err := bound.Sub(smaller(bound, t.in.guess(t.offer.model, ionet.Amount{}))); err == nil {
+			p.extra[habit] = more
+		}
+	}
+	t.sent.Bound, t.required = larger(bound, t.sent.Bound), larger(required, t.required)
+	return nil
+}
+
+// reoffer takes the worker's new offer where its price is within all caps.
+func (p *Purse) reoffer(t *ticket, statement []byte) error {
+	o, err := p.readOffer(statement, t.offer.model.Name, t.offer.model.Unit.String())
+	if err == nil && o.worker != t.offer.worker {
+		err = fmt.Errorf("it is by %s", o.worker)
+	}
+	if err == nil && o.id == t.offer.id {
+		err = errors.New("it is the same")
+	}
+	if err != nil {
+		return &workerFault{worker: t.offer.worker, reason: "its new offer is none: " + err.Error()}
+	}
+	if reason := p.tooDear(o.model); reason != "" {
+		return &workerFault{worker: t.offer.worker, reason: reason}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	t.offer = o
+	t.sent.Price, t.sent.Per = o.model.Price, o.model.Per
+	t.sent.Bound = smaller(larger(t.sent.Bound, t.in.guess(o.model, p.extra[t.habit()])), t.in.Most)
+	return nil
+}
+
+// authorise decides how much the channel's voucher has to cover for the request, and makes
+// durable that it leaves. If we stop behind it, the next start asks the worker for the job.
+func (p *Purse) authorise(ctx context.Context, t *ticket) (ionet.Amount, error) {
+	need := t.sent.Bound
+	p.mu.Lock()
+	if t.ch != nil {
+		if open := cmp.Or(t.ch.running[t.job], t.ch.unknown[t.job]); open != nil {
+			need, _ = need.Sub(smaller(need, open.Bound)) // what it is committed to already
+		}
+		if more, err := t.required.Sub(t.ch.committed()); err == nil {
+			need = larger(need, more)
+		}
+	}
+	p.mu.Unlock()
+	ch, err := p.channelTo(ctx, t.offer, need)
+	if err != nil {
+		return ionet.Amount{}, p.channelFault(t, err)
+	}
+	p.mu.Lock()
+	if t.ch != nil && t.ch != ch {
+		p.mu.Unlock()
+		return ionet.Amount{}, &workerFault{worker: t.offer.worker, reason: "its channel was closed meanwhile"}
+	}
+	t.ch = ch
+	delete(ch.unknown, t.job)
+	sent := *t.sent
+	ch.running[t.job] = &sent
+	cumulative := larger(larger(ch.signed, ch.committed()), t.required)
+	if cumulative.Cmp(ch.open.Limit) > 0 {
+		p.mu.Unlock()
+		return p.authorise(ctx, t) // others took what there was: more is needed
+	}
+	ch.signed = cumulative
+	at, err := p.note(purseNote{Kind: noteSent, Channel: ch.open.Channel, Job: t.job, Sent: &sent, Cumulative: cumulative})
+	p.mu.Unlock()
+	if err != nil {
+		return cumulative, err
+	}
+	return cumulative, p.journal.sync(at)
+}
+
+// has reports whether the channel is committed to a job.
+func (ch *purseChannel) has(job ID) bool { return ch.running[job] != nil || ch.unknown[job] != nil }
+
+// channelFault says whose fault it is that there is no channel.
+func (p *Purse) channelFault(t *ticket, err error) error {
+	var mine *PurseError
+	var fault *workerFault
+	var meter *MeterProblem
+	var problem *Problem
+	switch {
+	case errors.As(err, &mine) || errors.As(err, &fault):
+		return err
+	case errors.As(err, &problem) && (problem.Kind() == AboveReserve || problem.Kind() == Insufficient):
+		return &PurseError{Status: http.StatusPaymentRequired, Code: CodeReserve, Message: "the session's reserve does not cover another channel: " + problem.Error()}
+	case errors.As(err, &problem) && (problem.Kind() == UnknownSession || problem.Kind() == Expired || problem.Kind() == Closed):
+		return &PurseError{Status: http.StatusPaymentRequired, Code: CodeSession, Message: "the session can't be used: " + problem.Error()}
+	case errors.As(err, &problem), errors.As(err, &meter):
+		return &workerFault{worker: t.offer.worker, reason: err.Error()}
+	}
+	return &workerFault{worker: t.offer.worker, reason: err.Error()}
+}
+
+// post sends the request with its voucher.
+func (p *Purse) post(ctx context.Context, t *ticket, cumulative ionet.Amount) (*http.Response, error) {
+	channel := t.ch.open.Channel
+	voucher, err := EncodeVoucher(proofs.Voucher{Channel: channel, Cumulative: cumulative}, proofs.SignVoucher(p.cfg.Key, channel, cumulative))
+	if err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(t.offer.offer.Endpoint, "/")+t.in.Path, bytes.NewReader(t.in.Body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if t.in.ContentType != "" {
+		req.Header.Set("Content-Type", t.in.ContentType)
+	}
+	req.Header.Set(VoucherHeader, voucher)
+	req.Header.Set(JobHeader, t.job.String())
+	req.Header.Set(SaltHeader, t.sent.Salt.String())
+	req.Header.Set(OfferHeader, t.offer.id.String())
+	return p.http.Do(req)
+}
+
+// giveUp ends a job that the worker has not begun, and returns err.
+func (p *Purse) giveUp(t *ticket, err error) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if t.ch != nil {
+		p.free(t.ch, t.job)
+	}
+	return err
+}
+
+// free ends a job that costs nothing. The caller holds p.mu. The line need not be durable:
+// without it the worker is asked again.
+func (p *Purse) free(ch *purseChannel, job ID) {
+	if !ch.has(job) {
+		return
+	}
+	delete(ch.running, job)
+	delete(ch.unknown, job)
+	if _, err := p.note(purseNote{Kind: noteFree, Channel: ch.open.Channel, Job: job}); err != nil {
+		p.log.Error("write purse", "error", err)
+	}
+}
+
+// unsure keeps a job whose outcome only the worker knows, and has it asked for.
+func (p *Purse) unsure(t *ticket) {
+	p.mu.Lock()
+	if sent := t.ch.running[t.job]; sent != nil {
+		delete(t.ch.running, t.job)
+		t.ch.unknown[t.job] = sent
+	}
+	p.mu.Unlock()
+	select {
+	case p.settle <- struct{}{}:
+	default:
+	}
+}
+
+// sleep waits, or fails when the context ends.
+func sleep(ctx context.Context, d time.Duration) error {
+	wait := time.NewTimer(d)
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,135 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/proofs"
+)
+
+// quiet is how long after it was sent a job that its worker does not know can still come
+// to it.
+const quiet = 5 * time.Second
+
+// Settle asks workers what became of jobs whose answer was lost, and returns how many
+// are still open.
+func (p *Purse) Settle(ctx context.Context) (open int) {
+	p.mu.Lock()
+	list := slices.Collect(maps.Values(p.channels))
+	p.mu.Unlock()
+	for _, ch := range list {
+		open += p.settleChannel(ctx, ch)
+	}
+	return open
+}
+
+// settleChannel is Settle for one channel.
+func (p *Purse) settleChannel(ctx context.Context, ch *purseChannel) (open int) {
+	p.mu.Lock()
+	jobs, endpoint := maps.Clone(ch.unknown), ch.endpoint
+	p.mu.Unlock()
+	for job, sent := range jobs {
+		if sent.Wrong {
+			continue
+		}
+		done, err := p.settleJob(ctx, ch, endpoint, job, sent)
+		if err != nil {
+			p.log.Info("job's outcome is not known yet", "job", job.String(), "worker", ch.open.Worker.String(), "error", err)
+		}
+		if !done {
+			open++
+		}
+	}
+	return open
+}
+
+// settleJob reports whether a job's outcome is known now.
+func (p *Purse) settleJob(ctx context.Context, ch *purseChannel, endpoint string, job ID, sent *sentRequest) (bool, error) {
+	var w WorkerJob
+	err := p.workerCall(ctx, http.MethodGet, endpoint, fmt.Sprintf("/ionet/v1/jobs/%s/%s", ch.open.Channel, job), nil, &w)
+	var problem *MeterProblem
+	if errors.As(err, &problem) && problem.Kind() == NotFound {
+		if p.cfg.Now().Unix() < sent.Time+int64(quiet/time.Second) {
+			return false, nil
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.free(ch, job)
+		if len(ch.spans) > 0 && ch.isIdle() && !ch.spans.isGapless() {
+			p.leave(ch.open.Worker, fmt.Sprintf("its statements go up to %s, all our jobs make %s", ch.spans.top(), ch.spans.known()))
+		}
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	e, err := oneStatement(w.Statement)
+	if err != nil {
+		return false, err
+	}
+	_, err = p.account(ch, job, sent, e, nil, nil, nil)
+	return err == nil, err
+}
+
+// mend settles what is open until the purse is closed.
+func (p *Purse) mend(ctx context.Context) {
+	defer close(p.done)
+	const shortest, longest = time.Second, time.Minute
+	pause := shortest
+	for {
+		open := p.Settle(ctx)
+		var again <-chan time.Time
+		if open > 0 {
+			again = time.After(pause)
+			pause = min(2*pause, longest)
+		} else {
+			pause = shortest
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-again:
+		case <-p.settle:
+			pause = shortest
+		}
+	}
+}
+
+// CloseChannel asks the service to close a channel: its worker is not used through it any
+// more, and what is left of its limit goes back to the session after the network's grace.
+func (p *Purse) CloseChannel(ctx context.Context, channel ionet.Key) error {
+	p.mu.Lock()
+	ch := p.channels[channel]
+	if ch == nil {
+		p.mu.Unlock()
+		return fmt.Errorf("close channel: this purse has no channel %s", channel)
+	}
+	body, err := proofs.ChannelClose{Channel: channel, Cumulative: ch.spans.top()}.Encode()
+	if err != nil {
+		p.mu.Unlock()
+		return err
+	}
+	e := proofs.Sign(p.cfg.Network.ID(), proofs.KindChannelClose, p.cfg.Key, body)
+	at := uint64(0)
+	if !ch.closing {
+		ch.closing = true
+		at, err = p.note(purseNote{Kind: noteClosing, Channel: channel, Statement: e.Append(nil)})
+	}
+	p.mu.Unlock()
+	if err == nil {
+		err = p.journal.sync(at)
+	}
+	if err == nil {
+		_, err = p.submit(ctx, e)
+	}
+	if err != nil {
+		return fmt.Errorf("close channel %s: %w", channel, err)
+	}
+	return nil
+}
