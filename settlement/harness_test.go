@@ -31,6 +31,7 @@ type machine struct {
 	alice  *host // claims with her wallet
 	bob    *host // is paid by payouts: has a token account
 	wallet map[ionet.Key]ed25519.PrivateKey
+	gave   map[ionet.Key]uint64 // base units that payees paid in
 	events []Event
 	clean  *rpc.Client // the test's own, never cut
 	mu     sync.Mutex
@@ -62,7 +63,7 @@ func newMachineWith(t testing.TB, policy string, change func(*genesis.Config), m
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &machine{wires: &wires{}, wallet: map[ionet.Key]ed25519.PrivateKey{}}
+	m := &machine{wires: &wires{}, wallet: map[ionet.Key]ed25519.PrivateKey{}, gave: map[ionet.Key]uint64{}}
 	m.books = &books{t: t, node: node, url: pgtest.NewURL(t), first: handTime.Load() + testSample, members: members}
 	if m.store, err = publish.NewFolder(t.TempDir()); err != nil {
 		t.Fatal(err)
@@ -377,10 +378,11 @@ func (m *machine) checkBooks() {
 	m.checkMinted(vault)
 	for payee := range m.wallet {
 		earned := uint64(m.count(`SELECT coalesce(sum(v.amount), 0)::bigint FROM verdicts v JOIN epochs e USING (epoch) WHERE v.payee = $1 AND e.state = 'sealed'`, payee[:]))
-		paid := uint64(m.count(`SELECT coalesce(sum(amount), 0)::bigint FROM payments WHERE payee = $1 AND state = 'paid'`, payee[:]))
+		paid := uint64(m.count(`SELECT coalesce(sum(amount), 0)::bigint FROM payments WHERE payee = $1 AND state = 'paid' AND kind <> $2`, payee[:], int16(chain.KindFees)))
+		fees := uint64(m.count(`SELECT coalesce(sum(amount), 0)::bigint FROM payments WHERE payee = $1 AND state = 'paid' AND kind = $2`, payee[:], int16(chain.KindFees)))
 		owed := m.balance(ledger.Owed(payee))
-		if chain := m.onChain(payee); earned != paid+owed || chain != paid {
-			m.t.Errorf("payee %s earned %d, is owed %d, was paid %d by the books and %d on chain", payee, earned, owed, paid, chain)
+		if chain := m.onChain(payee) + m.gave[payee]; earned != paid+owed || chain != paid+fees {
+			m.t.Errorf("payee %s earned %d, is owed %d, was paid %d and %d of fees by the books, %d on chain", payee, earned, owed, paid, fees, chain)
 		}
 	}
 	m.checkLanes()

@@ -5,6 +5,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/ionet-settlement/ionet/chain"
 	"github.com/ionet-settlement/ionet/chain/rpc"
 	iwires "github.com/ionet-settlement/ionet/internal/wires"
 	"github.com/ionet-settlement/ionet/proofs"
@@ -138,13 +139,14 @@ func (c *cell) check() {
 	c.checkMinted(0)
 	for payee := range c.wallet {
 		earned := uint64(c.count(`SELECT coalesce(sum(v.amount), 0)::bigint FROM verdicts v JOIN epochs e USING (epoch) WHERE v.payee = $1 AND e.state = 'sealed'`, payee[:]))
-		paid := uint64(c.count(`SELECT coalesce(sum(amount), 0)::bigint FROM payments WHERE payee = $1 AND state = 'paid'`, payee[:]))
+		paid := uint64(c.count(`SELECT coalesce(sum(amount), 0)::bigint FROM payments WHERE payee = $1 AND state = 'paid' AND kind <> $2`, payee[:], int16(chain.KindFees)))
+		fees := uint64(c.count(`SELECT coalesce(sum(amount), 0)::bigint FROM payments WHERE payee = $1 AND state = 'paid' AND kind = $2`, payee[:], int16(chain.KindFees)))
 		owed := c.balance(ledger.Owed(payee))
 		if payee == c.dora.payout || payee == c.erin.payout {
 			continue // what they have is not from earnings
 		}
-		if chain := c.onChain(payee) + c.hidden[payee]; earned != paid+owed || chain != paid {
-			c.t.Errorf("payee %s earned %d, is owed %d, was paid %d by the books and %d on chain", payee, earned, owed, paid, chain)
+		if chain := c.onChain(payee) + c.hidden[payee]; earned != paid+owed || chain != paid+fees {
+			c.t.Errorf("payee %s earned %d, is owed %d, was paid %d and %d of fees by the books, %d on chain", payee, earned, owed, paid, fees, chain)
 		}
 	}
 	c.checkLanes()
