@@ -23,3 +23,10 @@ func DepositName(reference ionet.Key) string { return "deposits/" + reference.St
 
 // WithdrawalName is where the statement lies that the payment with that id carries out.
 func WithdrawalName(id [16]byte) string { return "withdrawals/" + hex.EncodeToString(id[:]) }
+
+// DisputeName is where the evidence of the dispute with that id lies, and
+// DisputeAnswerName where what the batch holds lies that it is about.
+func DisputeName(id ionet.Hash) string { return "disputes/" + id.String() }
+
+// DisputeAnswerName says where the answer lies: see DisputeName.
+func DisputeAnswerName(id ionet.Hash) string { return "disputes/" + id.String() + ".answer" }
