@@ -3,95 +3,50 @@ package publish
 import (
 	"bytes"
 	"fmt"
+	"math"
+	"math/bits"
 	"strconv"
 	"strings"
+
+	"github.com/ionet-settlement/ionet/proofs"
 )
 
 // CheckpointName is the one name whose file changes: the newest signed checkpoint of
 // the receipt log.
 const CheckpointName = "log/checkpoint"
 
-// How c2sp.org/tlog-tiles cuts a log.
-const (
-	TileWidth = 256 // hashes of a full tile, and entries of a full bundle
-	tileBits  = 8
-	maxLevel  = 63
-)
+// logPrefix begins the names of the receipt log, which are those of c2sp.org/tlog-tiles
+// below it.
+const logPrefix = "log/"
 
-// TileName is where the hashes with that index of a level lie: log/tile/1/x001/234.
-// Less than TileWidth of them are a partial tile, whose name ends in .p/<width>.
-func TileName(level int, index uint64, width int) string {
-	return fmt.Sprintf("log/tile/%d/%s", level, numberName(index, width))
-}
+// TileName is where a tile of the receipt log lies.
+func TileName(t proofs.Tile) string { return logPrefix + t.Path() }
 
-// EntriesName is where the entries with that index lie, that are the leaves of the tile
-// of level 0 with the same index.
+// EntriesName is where the bundle of that many records lies that are the leaves of the
+// tile of level 0 with the same index.
 func EntriesName(index uint64, width int) string {
-	return "log/tile/entries/" + numberName(index, width)
-}
-
-// numberName renders x001/x234/067, three digits an element.
-func numberName(index uint64, width int) string {
-	name := fmt.Sprintf("%03d", index%1000)
-	for index >= 1000 {
-		index /= 1000
-		name = fmt.Sprintf("x%03d/%s", index%1000, name)
-	}
-	if width < TileWidth {
-		name += ".p/" + strconv.Itoa(width)
-	}
-	return name
-}
-
-// tile is what the name of a tile or bundle says.
-type tile struct {
-	level int // of a bundle 0
-	index uint64
-	width int
-}
-
-// end returns how many leaves a log must have to contain the tile.
-func (t tile) end() uint64 {
-	hashes := t.index<<tileBits + uint64(t.width)
-	shift := tileBits * t.level
-	if t.index>>(64-tileBits) != 0 || shift >= 64 || hashes<<shift>>shift != hashes {
-		return 1<<64 - 1
-	}
-	return hashes << shift
+	return logPrefix + proofs.BundlePath(index, width)
 }
 
 // parseTile reads a name that TileName or EntriesName gives.
-func parseTile(name string) (t tile, ok bool) {
-	rest, ok := strings.CutPrefix(name, "log/tile/")
+func parseTile(name string) (proofs.Tile, bool) {
+	path, ok := strings.CutPrefix(name, logPrefix)
 	if !ok {
-		return tile{}, false
+		return proofs.Tile{}, false
 	}
-	of, rest, _ := strings.Cut(rest, "/")
-	if of != "entries" {
-		level, err := strconv.Atoi(of)
-		if err != nil || level < 0 || level > maxLevel {
-			return tile{}, false
-		}
-		t.level = level
+	t, _, err := proofs.ParseLogPath(path)
+	return t, err == nil
+}
+
+// endOf returns how many records a log must have to contain a tile.
+func endOf(t proofs.Tile) uint64 {
+	high, low := bits.Mul64(t.Index, proofs.TileWidth)
+	hashes, carry := bits.Add64(low, uint64(t.Width), 0)
+	shift := 8 * t.Level
+	if high != 0 || carry != 0 || hashes<<shift>>shift != hashes {
+		return math.MaxUint64
 	}
-	t.width = TileWidth
-	number, width, partial := strings.Cut(rest, ".p/")
-	if partial {
-		var err error
-		if t.width, err = strconv.Atoi(width); err != nil || t.width < 1 || t.width >= TileWidth {
-			return tile{}, false
-		}
-	}
-	index, err := strconv.ParseUint(strings.NewReplacer("x", "", "/", "").Replace(number), 10, 64)
-	if err != nil {
-		return tile{}, false
-	}
-	t.index = index
-	again := TileName(t.level, t.index, t.width)
-	if of == "entries" {
-		again = EntriesName(t.index, t.width)
-	}
-	return t, again == name
+	return hashes << shift
 }
 
 // checkpointHead reads the size of a checkpoint, and the lines that say which log of
@@ -136,7 +91,7 @@ func CheckReplace(name string, data, checkpoint []byte) error {
 	if !ok {
 		return fmt.Errorf("%w: it is no name that may change", ErrConflict)
 	}
-	if t.end() <= size {
+	if endOf(t) <= size {
 		return fmt.Errorf("%w: the checkpoint of size %d contains it", ErrConflict, size)
 	}
 	return nil
@@ -145,7 +100,7 @@ func CheckReplace(name string, data, checkpoint []byte) error {
 // PartialsOf returns the prefix of the names of a full tile's partial ones, or an error
 // where the name is not that of a full tile.
 func PartialsOf(name string) (string, error) {
-	if t, ok := parseTile(name); !ok || t.width != TileWidth {
+	if t, ok := parseTile(name); !ok || t.Width != proofs.TileWidth {
 		return "", fmt.Errorf("%.100q is not the name of a full tile", name)
 	}
 	return name + ".p/", nil

@@ -65,6 +65,10 @@ type Config struct {
 	Poll                time.Duration    // between two passes of Run; 400 ms when zero
 	PayoutEvery         time.Duration    // between two payout runs of their own accord; zero: only on demand, or by PayoutSchedule
 	PayoutSchedule      cron.Schedule    // when payout runs are asked for, in place of PayoutEvery; see ParsePayoutCron
+	CheckpointEvery     time.Duration    // how often the receipt log is published and compared; 1 s when zero
+	SealEvery           time.Duration    // between two seals of the receipt log of their own accord; zero: by SealSchedule, or never
+	SealSchedule        cron.Schedule    // when such seals are asked for, in place of SealEvery; see ParsePayoutCron
+	SealReceiptsCount   uint64           // a seal is asked for before its time after so many records; zero: never
 	BlockhashAge        time.Duration    // for how long claims that are prepared share a blockhash; 2 s when zero, not at all when negative
 	HeldRetry           time.Duration    // how long a payee that can't be paid is left alone; 10 min when zero
 	SealRetry           time.Duration    // how long nobody is asked again when an epoch was sealed, where an endpoint did not answer; 1 min when zero, not at all when negative
@@ -109,6 +113,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.HeldRetry == 0 {
 		c.HeldRetry = 10 * time.Minute
+	}
+	if c.CheckpointEvery == 0 {
+		c.CheckpointEvery = time.Second
 	}
 	if c.SealRetry == 0 {
 		c.SealRetry = time.Minute
@@ -176,6 +183,7 @@ type Service struct {
 	payees    int                      // of one payout at most
 	feePayees int                      // of one batch of fees at most
 	fees      feeDebts                 // guarded by pass; payfees.go
+	reserves  reserves                 // guarded by pass; withdrawing.go
 	fenced    int64                    // number of the lease whose fence was told; guarded by pass
 	lifted    ionet.Key                // held payee that was looked at last; guarded by pass; lift.go
 	swept     time.Time                // when prepared claims were last swept; guarded by pass
@@ -189,6 +197,7 @@ type Service struct {
 	recall    recall                   // recall.go
 	session   atomic.Pointer[[16]byte] // see Instance
 	parsed    sync.Map                 // *rules by hash; inforce.go
+	receipts  receiptLog               // log.go
 }
 
 // New checks cfg against the database, which must be migrated, and returns a

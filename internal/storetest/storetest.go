@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/ionet-settlement/ionet/proofs"
 	"github.com/ionet-settlement/ionet/publish"
 )
 
@@ -122,11 +123,11 @@ func testReplace(t *testing.T, s publish.Store) {
 	is(publish.CheckpointName, checkpointOf(301, "b"))
 
 	// What the checkpoint contains stays; what is above it may be another.
-	for _, name := range []string{publish.TileName(0, 1, 45), publish.TileName(0, 0, 256), publish.EntriesName(1, 45), publish.TileName(1, 0, 1)} {
+	for _, name := range []string{publish.TileName(proofs.Tile{Level: 0, Index: 1, Width: 45}), publish.TileName(proofs.Tile{Level: 0, Index: 0, Width: 256}), publish.EntriesName(1, 45), publish.TileName(proofs.Tile{Level: 1, Index: 0, Width: 1})} {
 		must(s.Put(ctx, name, []byte("one")))
 		refused(name, []byte("two"))
 	}
-	for _, name := range []string{publish.TileName(0, 1, 46), publish.EntriesName(1, 46), publish.TileName(1, 0, 2), publish.TileName(0, 1, 256)} {
+	for _, name := range []string{publish.TileName(proofs.Tile{Level: 0, Index: 1, Width: 46}), publish.EntriesName(1, 46), publish.TileName(proofs.Tile{Level: 1, Index: 0, Width: 2}), publish.TileName(proofs.Tile{Level: 0, Index: 1, Width: 256})} {
 		must(s.Put(ctx, name, []byte("one")))
 		must(s.Replace(ctx, name, []byte("two")))
 		is(name, []byte("two"))
@@ -135,12 +136,12 @@ func testReplace(t *testing.T, s publish.Store) {
 
 func testRemove(t *testing.T, s publish.Store) {
 	ctx := t.Context()
-	full := publish.TileName(0, 1234, publish.TileWidth)
+	full := publish.TileName(proofs.Tile{Level: 0, Index: 1234, Width: proofs.TileWidth})
 	var partial []string
 	for _, width := range []int{1, 7, 255} {
-		partial = append(partial, publish.TileName(0, 1234, width))
+		partial = append(partial, publish.TileName(proofs.Tile{Level: 0, Index: 1234, Width: width}))
 	}
-	others := []string{publish.TileName(0, 1235, 7), publish.EntriesName(1234, 7)}
+	others := []string{publish.TileName(proofs.Tile{Level: 0, Index: 1235, Width: 7}), publish.EntriesName(1234, 7)}
 	for _, name := range append(partial, others...) {
 		if err := s.Put(ctx, name, []byte(name)); err != nil {
 			t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 	"github.com/johannesboyne/gofakes3/backend/s3mem"
 
 	"github.com/ionet-settlement/ionet/internal/storetest"
+	"github.com/ionet-settlement/ionet/proofs"
 	"github.com/ionet-settlement/ionet/publish"
 )
 
@@ -136,7 +137,7 @@ func TestReadByHTTP(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := []string{publish.TileName(0, 1234, 256), publish.EntriesName(3, 17), "network/abc.toml"}
+	names := []string{publish.TileName(proofs.Tile{Level: 0, Index: 1234, Width: 256}), publish.EntriesName(3, 17), "network/abc.toml"}
 	for _, name := range names {
 		if err := s.Put(t.Context(), name, []byte(name)); err != nil {
 			t.Fatal(err)
