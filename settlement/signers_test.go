@@ -56,7 +56,7 @@ func (m *machine) newKeeper(t *testing.T, log *slog.Logger, secret *chain.Secret
 			Limits: map[chain.Kind]ionet.Amount{},
 		},
 	}
-	for _, kind := range []chain.Kind{chain.KindPayout, chain.KindClaim, chain.KindWithdrawal, chain.KindUnlock} {
+	for _, kind := range []chain.Kind{chain.KindPayout, chain.KindClaim, chain.KindWithdrawal, chain.KindUnlock, chain.KindFees} {
 		v.cfg.Policy.Limits[kind] = ionet.MustAmount(limit)
 	}
 	v.start()
@@ -437,7 +437,7 @@ func testSigners(t testing.TB, cfg Config) []signer.Signer {
 		Ring: signer.NewRing(&cfg.Keys.Lane, cfg.Keys.money()...), Journal: filepath.Join(t.TempDir(), "journal"), Now: cfg.Now,
 		Policy: signer.Policy{
 			Network: cfg.Network, Schedule: schedule, Window: time.Hour, MaxPriority: 100_000, MaxUnits: 600_000, MaxLamports: 1 << 50,
-			Limits: map[chain.Kind]ionet.Amount{chain.KindPayout: limit, chain.KindClaim: limit, chain.KindWithdrawal: limit, chain.KindUnlock: limit},
+			Limits: map[chain.Kind]ionet.Amount{chain.KindPayout: limit, chain.KindClaim: limit, chain.KindWithdrawal: limit, chain.KindUnlock: limit, chain.KindFees: limit},
 		},
 	})
 	if err != nil {
