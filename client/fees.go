@@ -58,6 +58,13 @@ func (c *Client) SessionText(ctx context.Context, ask SessionAsk) (t SessionText
 	return t, c.get(ctx, &t, "/v1/sessions/text?%s", q.Encode())
 }
 
+// FeeRules returns the table of rules by which jobs and channels are refused.
+func (c *Client) FeeRules(ctx context.Context) ([]Rule, error) {
+	var out Rules
+	err := c.get(ctx, &out, "/v1/rules/fees")
+	return out.Rules, err
+}
+
 // Channel returns a channel, or a *Problem UnknownChannel.
 func (c *Client) Channel(ctx context.Context, channel ionet.Key) (s Channel, err error) {
 	return s, c.get(ctx, &s, "/v1/channels/%s", channel)
@@ -144,7 +151,7 @@ func (c *Client) Log(ctx context.Context) (l Log, err error) {
 }
 
 // Inclusion returns the proof that a leaf is in the tree of size leaves, or a *Problem
-// NotPublished where that many are not published yet.
+// UnknownReceipt where that many are not published yet.
 func (c *Client) Inclusion(ctx context.Context, index, size uint64) ([]ionet.Hash, error) {
 	var out InclusionProof
 	err := c.get(ctx, &out, "/v1/log/inclusion?index=%d&size=%d", index, size)
@@ -167,4 +174,9 @@ func (c *Client) SubmitDispute(ctx context.Context, dispute, response proofs.Env
 // Dispute returns a dispute, or a *Problem UnknownDispute.
 func (c *Client) Dispute(ctx context.Context, id ionet.Hash) (d Dispute, err error) {
 	return d, c.get(ctx, &d, "/v1/disputes/%s", id)
+}
+
+// AnswerDispute shows where the job of an open dispute stands in its batch.
+func (c *Client) AnswerDispute(ctx context.Context, id ionet.Hash, answer DisputeAnswer) (d Dispute, err error) {
+	return d, c.post(ctx, answer, &d, "/v1/disputes/"+id.String()+"/answer")
 }

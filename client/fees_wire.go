@@ -22,8 +22,11 @@ const (
 	NoResponseHash  = "no-response-hash"
 	NoFee           = "no-fee"
 	Overlap         = "overlap"
-	NotPublished    = "not-published"
 	Unauthorized    = "unauthorized"
+
+	NotYourReceipt   = "not-your-receipt"
+	NothingToDispute = "nothing-to-dispute"
+	WrongAnswer      = "wrong-answer"
 )
 
 // ListedOffer is the price of one model by one worker. An offer of several models is
@@ -143,7 +146,7 @@ type Receipt struct {
 	Record    []byte            `json:"record" doc:"proofs/FORMAT.md section 12; leaf = SHA-256(0x00 ‖ record)"`
 	State     string            `json:"state" enum:"logged,published,sealed"`
 	Published *PublishedReceipt `json:"published,omitempty" doc:"Under the newest published checkpoint"`
-	Sealed    *SealedReceipt    `json:"sealed,omitempty" doc:"Under the newest seal that is final"`
+	Sealed    *SealedReceipt    `json:"sealed,omitempty" doc:"Under the first seal that commits to it"`
 	Ack       []byte            `json:"ack,omitempty" doc:"Envelope of the service's ack of the job"`
 }
 
@@ -195,16 +198,16 @@ type Log struct {
 	Fees      ionet.Amount  `json:"fees" doc:"Of all receipts, base units"`
 	Jobs      uint64        `json:"jobs" doc:"That all receipts are for"`
 	Root      ionet.Hash    `json:"root" doc:"Over all leaves that are committed"`
+	Halted    string        `json:"halted,omitempty" doc:"Why nothing is taken into the log"`
 	Published *PublishedLog `json:"published,omitempty" doc:"The newest published checkpoint; absent before the first"`
 	Sealed    *LogSeal      `json:"sealed,omitempty" doc:"The newest seal that is final; absent before the first"`
 }
 
 // PublishedLog is a checkpoint: /files/log/checkpoint is its note.
 type PublishedLog struct {
-	Size uint64       `json:"size"`
-	Root ionet.Hash   `json:"root"`
-	Fees ionet.Amount `json:"fees" doc:"Of all receipts under it, base units"`
-	Note string       `json:"note" doc:"Signed note, C2SP tlog-checkpoint"`
+	Size uint64     `json:"size"`
+	Root ionet.Hash `json:"root"`
+	Note string     `json:"note" doc:"Signed note, C2SP tlog-checkpoint"`
 }
 
 // InclusionProof proves that the leaf at Index is in the tree of Size leaves.
@@ -235,8 +238,24 @@ type Dispute struct {
 	Job       ionet.Hash `json:"job" doc:"Id of the statement in the receipt"`
 	Response  ionet.Hash `json:"response" doc:"Id of the statement that the renter holds"`
 	Receipt   uint64     `json:"receipt" doc:"Index of the receipt in the log"`
-	State     string     `json:"state" doc:"contradiction: the worker signed both; open: the receipt is of a batch, whose worker may answer; answered: the batch holds the job as the renter has it"`
+	State     string     `json:"state" enum:"contradiction,open,answered" doc:"contradiction: the worker signed both; open: the receipt is of a batch, and nobody has shown what that holds; answered: the batch holds the job as the renter has it"`
 	Time      int64      `json:"time" doc:"When it was taken, Unix seconds"`
 	File      string     `json:"file" doc:"The published evidence, under /files/: dispute, receipt's statement and response, one envelope after the other"`
+	Answer    string     `json:"answer,omitempty" doc:"Published likewise: where the job stands in the batch; proofs/FORMAT.md section 13"`
 	Statement []byte     `json:"statement" doc:"Envelope of the dispute"`
 }
+
+// DisputeAnswer shows where a job stands in a batch. Anybody may give it: the proof is
+// all that counts.
+type DisputeAnswer struct {
+	Index uint32       `json:"index" doc:"Of the job in the batch, from 0"`
+	Leaf  []byte       `json:"leaf" doc:"The job's record in the batch: its body with cumulative and voucher zero"`
+	Path  []ionet.Hash `json:"path" maxItems:"32" doc:"RFC 6962 inclusion proof to the batch's root"`
+}
+
+// States of a dispute.
+const (
+	DisputeContradiction = "contradiction" // the worker signed both, and they contradict each other
+	DisputeOpen          = "open"          // the receipt is of a batch: who shows what it holds ends the dispute
+	DisputeAnswered      = "answered"      // the batch holds the job as the renter has it
+)

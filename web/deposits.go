@@ -8,7 +8,6 @@ import (
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/client"
-	"github.com/ionet-settlement/ionet/proofs"
 	"github.com/ionet-settlement/ionet/settlement"
 )
 
@@ -64,9 +63,9 @@ func wireDeposits(list []settlement.Deposit) []client.Deposit {
 }
 
 func (h *handler) submitWithdrawal(ctx context.Context, in *withdrawalInput) (client.Withdrawal, error) {
-	e, rest, err := proofs.ParseEnvelope(in.Body.Statement)
-	if err != nil || len(rest) > 0 {
-		return client.Withdrawal{}, settlement.NewProblem(settlement.ProblemMalformedEnvelope, "statement", "statement is not one envelope: %v, %d bytes follow", err, len(rest))
+	e, err := oneEnvelope("statement", in.Body.Statement)
+	if err != nil {
+		return client.Withdrawal{}, err
 	}
 	w, err := h.service.SubmitWithdrawal(ctx, e)
 	return wireWithdrawal(w), err
@@ -90,9 +89,27 @@ func wireWithdrawal(w settlement.Withdrawal) client.Withdrawal {
 
 func (h *handler) renter(ctx context.Context, in *keyInput) (client.Renter, error) {
 	r, err := h.service.Renter(ctx, in.Key)
-	return client.Renter{
-		Wallet: in.Key, Balance: r.Balance, Withdrawing: r.Withdrawing, Decimals: h.service.Network().Decimals, Deposits: wireDeposits(r.Deposits),
-	}, err
+	if err != nil {
+		return client.Renter{}, err
+	}
+	withdrawals, err := h.service.WithdrawalsOf(ctx, in.Key)
+	if err != nil {
+		return client.Renter{}, err
+	}
+	sessions, err := h.service.SessionsOf(ctx, in.Key)
+	out := client.Renter{
+		Wallet: in.Key, Balance: r.Balance, Reserved: r.Reserved, Withdrawing: r.Withdrawing, Decimals: h.service.Network().Decimals,
+		Deposits: wireDeposits(r.Deposits), Withdrawals: make([]client.Withdrawal, len(withdrawals)), Sessions: []client.Session{},
+	}
+	for i, w := range withdrawals {
+		out.Withdrawals[i] = wireWithdrawal(w)
+	}
+	for _, s := range sessions {
+		if s.Renter == in.Key { // not those that the wallet is a key of alone
+			out.Sessions = append(out.Sessions, wireSession(s))
+		}
+	}
+	return out, err
 }
 
 func (h *handler) health(ctx context.Context, _ *nothing) (client.Health, error) {

@@ -66,6 +66,8 @@ func (h *handler) routes() http.Handler {
 	h.renters(api)
 	h.delegating(api)
 	h.fees(api)
+	h.receipts(api)
+	h.disputes(api)
 	describe(api.OpenAPI())
 	mux.HandleFunc("POST /v1/statements", h.statements)
 	mux.HandleFunc("GET /v1/network", h.exact("application/toml", h.service.NetworkFile()))
