@@ -2,6 +2,7 @@ package proofs
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"github.com/ionet-settlement/ionet"
@@ -100,9 +101,11 @@ func RequestPrefix(salt [32]byte, path string) []byte {
 
 // BatchLeaf returns a job's record in the tree of its batch: its body with cumulative
 // and voucher zero, for the batch has one voucher for all.
-func BatchLeaf(j Job) []byte {
+func BatchLeaf(j Job) []byte { return appendBatchLeaf(nil, j) }
+
+func appendBatchLeaf(b []byte, j Job) []byte {
 	j.Cumulative, j.Voucher = ionet.Amount{}, [64]byte{}
-	return j.append(nil)
+	return j.append(b)
 }
 
 // ParseBatchLeaf parses a job's record in the tree of its batch.
@@ -111,7 +114,7 @@ func ParseBatchLeaf(b []byte) (Job, error) {
 	j := readJob(&r)
 	return ended(&r, "job of a batch", j, func() error {
 		if !j.Cumulative.IsZero() || j.Voucher != [64]byte{} {
-			return fmt.Errorf("it has a voucher of its own")
+			return errors.New("it has a voucher of its own")
 		}
 		return j.checkFee()
 	})
@@ -121,7 +124,7 @@ func ParseBatchLeaf(b []byte) (Job, error) {
 // continues the one before it. The voucher must cover the last.
 func BatchOf(id [16]byte, served int64, jobs []Job, cumulative ionet.Amount, voucher [64]byte) (JobBatch, error) {
 	if len(jobs) == 0 {
-		return JobBatch{}, fmt.Errorf("batch jobs: there are none")
+		return JobBatch{}, errors.New("batch jobs: there are none")
 	}
 	first, last := jobs[0], jobs[len(jobs)-1]
 	for i, j := range jobs {
@@ -143,15 +146,21 @@ func BatchOf(id [16]byte, served int64, jobs []Job, cumulative ionet.Amount, vou
 		Channel: first.Channel, ID: id, Served: served, Offer: first.Offer, Count: uint32(len(jobs)), Root: BatchRoot(jobs),
 		Before: first.Before, Fee: fee, After: last.After, Cumulative: cumulative, Voucher: voucher,
 	}
-	return b, b.check()
+	if err := b.check(); err != nil {
+		return JobBatch{}, fmt.Errorf("batch jobs: %w", err)
+	}
+	return b, nil
 }
 
 // BatchRoot returns the Merkle root over the leaves of jobs, which stand in order of
 // before.
 func BatchRoot(jobs []Job) ionet.Hash {
 	var f Frontier
+	t := newTreeHasher()
+	var leaf []byte
 	for _, j := range jobs {
-		f.Append(BatchLeaf(j))
+		leaf = appendBatchLeaf(leaf[:0], j)
+		f.push(t, t.leafOf(leaf))
 	}
 	return f.Root()
 }
@@ -176,9 +185,9 @@ func CheckInBatch(b JobBatch, leaf []byte, i uint32, proof []ionet.Hash) (Job, e
 	case i >= b.Count:
 		return Job{}, fmt.Errorf("check job of a batch: %d of %d", i, b.Count)
 	case j.Channel != b.Channel || j.Offer != b.Offer:
-		return Job{}, fmt.Errorf("check job of a batch: it is of another channel or offer")
+		return Job{}, errors.New("check job of a batch: it is of another channel or offer")
 	case j.Before.Cmp(b.Before) < 0 || j.After.Cmp(b.After) > 0:
-		return Job{}, fmt.Errorf("check job of a batch: it is not within what the batch spent")
+		return Job{}, errors.New("check job of a batch: it is not within what the batch spent")
 	}
 	if err := CheckInclusion(proof, b.Root, uint64(b.Count), uint64(i), LeafHash(leaf)); err != nil {
 		return Job{}, fmt.Errorf("check job of a batch: %w", err)

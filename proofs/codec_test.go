@@ -66,6 +66,8 @@ func reencode(network ionet.Hash, kind Kind, signer ionet.Key, body []byte) ([]b
 		return again(ParseChannelClose(body))
 	case KindVoucher:
 		return again(ParseVoucher(body))
+	case KindSessionClose:
+		return again(ParseSessionClose(body))
 	case KindAck:
 		return again(ParseAck(body))
 	case KindPrice:
@@ -113,14 +115,15 @@ func samples(t testing.TB) []sample {
 			{Name: "llama-4:70b", Unit: UnitToken, Price: io(1_500), Per: 1000},
 			{Name: "llama-4:70b", Unit: UnitRequest, Price: io(9), Per: 1},
 		}})},
-		{"job", KindJob, "worker", body(t, Job{Channel: public("channel"), ID: [16]byte{1, 2}, Served: issued, Model: "llama-4:70b", Unit: UnitToken,
+		{"job", KindJob, "worker", body(t, Job{Channel: public("channel"), ID: [16]byte{1, 2}, Served: issued, Offer: hash("offer"), Model: "llama-4:70b", Unit: UnitToken,
 			Units: 1234, Price: io(1_500), Per: 1000, Before: io(10), Fee: io(1851), After: io(1861), Request: hash("request"), Response: hash("response"),
 			Cumulative: io(2000), Voucher: [64]byte{9}})},
-		{"job-batch", KindJobBatch, "worker", body(t, JobBatch{Channel: public("channel"), ID: [16]byte{3}, Served: issued, Count: 2, Root: hash("jobs"),
+		{"job-batch", KindJobBatch, "worker", body(t, JobBatch{Channel: public("channel"), ID: [16]byte{3}, Served: issued, Offer: hash("offer"), Count: 2, Root: hash("jobs"),
 			Before: io(10), Fee: io(90), After: io(100), Cumulative: io(100), Voucher: [64]byte{9}})},
 		{"channel-open", KindChannelOpen, "session", body(t, ChannelOpen{Session: hash("session"), Worker: public("worker"), Channel: public("channel"),
 			Limit: io(1_000_000), Salt: 5, OpenSlot: 424242, Expires: expires})},
 		{"channel-close", KindChannelClose, "session", body(t, ChannelClose{Channel: public("channel"), Cumulative: io(1861)})},
+		{"session-close", KindSessionClose, "session", body(t, SessionClose{Session: hash("session")})},
 		{"voucher", KindVoucher, "session", body(t, Voucher{Channel: public("channel"), Cumulative: io(2000)})},
 		{"voucher-expiring", KindVoucher, "session", body(t, Voucher{Channel: public("channel"), Cumulative: io(math.MaxInt64), Expiry: expires})},
 		{"ack", KindAck, "service", body(t, Ack{Statement: hash("statement"), Arrival: Arrival{Epoch: 7, Sample: 4}, Size: 1})},

@@ -53,24 +53,26 @@ func (f *Frontier) Clone() Frontier {
 
 // Append adds records.
 func (f *Frontier) Append(records ...[]byte) {
+	t := newTreeHasher()
 	for _, r := range records {
-		f.push(LeafHash(r))
+		f.push(t, t.leafOf(r))
 	}
 }
 
 // AppendLeaves adds records by their leaf hashes.
 func (f *Frontier) AppendLeaves(leaves ...ionet.Hash) {
+	t := newTreeHasher()
 	for _, h := range leaves {
-		f.push(h)
+		f.push(t, h)
 	}
 }
 
 // push joins subtrees as adding 1 carries bits.
-func (f *Frontier) push(h ionet.Hash) {
+func (f *Frontier) push(t *treeHasher, h ionet.Hash) {
 	n := len(f.roots)
 	for carry := f.size; carry&1 == 1; carry >>= 1 {
 		n--
-		h = nodeHash(&f.roots[n], &h)
+		h = t.nodeOf(&f.roots[n], &h)
 	}
 	f.roots = append(f.roots[:n], h)
 	f.size++

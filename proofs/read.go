@@ -71,8 +71,8 @@ func parseRead(header string) (signer ionet.Key, at int64, signature []byte, err
 	if at, err = strconv.ParseInt(words[1], 10, 64); err != nil || checkTimes(at) != nil || strconv.FormatInt(at, 10) != words[1] {
 		return signer, 0, nil, fmt.Errorf("time %.30q is not Unix seconds", words[1])
 	}
-	signature, err = base64.RawURLEncoding.Strict().DecodeString(words[2])
-	if err != nil || len(signature) != ed25519.SignatureSize {
+	signature, err = base64.RawURLEncoding.DecodeString(words[2])
+	if err != nil || len(signature) != ed25519.SignatureSize || base64.RawURLEncoding.EncodeToString(signature) != words[2] {
 		return signer, 0, nil, errors.New("signature is not base64url of 64 bytes")
 	}
 	return signer, at, signature, nil

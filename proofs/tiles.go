@@ -143,11 +143,11 @@ func (e *Edge) Size() uint64 { return e.size }
 
 // Frontier returns the log's frontier.
 func (e *Edge) Frontier() Frontier {
-	f := Frontier{size: e.size}
+	f, t := Frontier{size: e.size}, newTreeHasher()
 	for level := maxLevels - 1; level >= 0; level-- {
 		var part Frontier // of the tile's hashes: its subtrees are the log's, one level up each
 		for data := e.levels[level]; len(data) > 0; data = data[32:] {
-			part.push(ionet.Hash(data[:32]))
+			part.push(t, ionet.Hash(data[:32]))
 		}
 		f.roots = append(f.roots, part.roots...)
 	}
@@ -168,6 +168,7 @@ func (e *Edge) Grow(leaves []ionet.Hash) []Tile {
 		return nil
 	}
 	var tiles []Tile
+	t := newTreeHasher()
 	raw := make([]byte, 0, 32*len(leaves))
 	for i := range leaves {
 		raw = append(raw, leaves[i][:]...)
@@ -179,7 +180,7 @@ func (e *Edge) Grow(leaves []ionet.Hash) []Tile {
 		for ; len(all) >= 32*TileWidth; all = all[32*TileWidth:] {
 			data := all[: 32*TileWidth : 32*TileWidth]
 			tiles = append(tiles, Tile{Level: level, Index: index, Width: TileWidth, Data: data})
-			h := tileRoot(data)
+			h := t.tileRoot(data)
 			raw = append(raw, h[:]...)
 			index++
 		}
@@ -193,14 +194,14 @@ func (e *Edge) Grow(leaves []ionet.Hash) []Tile {
 }
 
 // tileRoot returns the root of a full tile's hashes.
-func tileRoot(data []byte) ionet.Hash {
+func (t *treeHasher) tileRoot(data []byte) ionet.Hash {
 	var row [TileWidth]ionet.Hash
 	for i := range row {
 		row[i] = ionet.Hash(data[32*i : 32*i+32])
 	}
 	for n := TileWidth / 2; n > 0; n /= 2 {
 		for i := range n {
-			row[i] = nodeHash(&row[2*i], &row[2*i+1])
+			row[i] = t.nodeOf(&row[2*i], &row[2*i+1])
 		}
 	}
 	return row[0]

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -78,6 +79,123 @@ type signatureVector struct {
 	Verifies  bool   `json:"verifies"`
 }
 
+// recordVector is a record of the receipt log.
+type recordVector struct {
+	Record   string     `json:"record"`
+	Tag      string     `json:"tag"`
+	LeafHash ionet.Hash `json:"leaf_hash"`
+	Compact  string     `json:"compact"`
+}
+
+// logVector is a log of some records: the file of the last bundle, the tiles of its
+// right edge, its checkpoint, and proofs of one record and of a former size.
+type logVector struct {
+	Network     string            `json:"network"`
+	Seed        string            `json:"seed"` // of keys.service
+	VerifierKey string            `json:"verifier_key"`
+	Records     []string          `json:"records"`
+	Root        ionet.Hash        `json:"root"`
+	Frontier    string            `json:"frontier"`
+	Files       map[string]string `json:"files"`
+	Checkpoint  string            `json:"checkpoint"`
+	Index       uint64            `json:"index"`
+	Inclusion   []ionet.Hash      `json:"inclusion"`
+	From        uint64            `json:"from"`
+	Consistency []ionet.Hash      `json:"consistency"`
+}
+
+// batchVector is a batch, and the proof of one of its jobs.
+type batchVector struct {
+	Batch  string       `json:"batch"` // body
+	Leaves []string     `json:"leaves"`
+	Index  uint32       `json:"index"`
+	Proof  []ionet.Hash `json:"proof"`
+}
+
+// saltVector is what is hashed with a salt, and a channel's.
+type saltVector struct {
+	Salt         string     `json:"salt"`
+	Path         string     `json:"path"`
+	RequestBody  string     `json:"request_body"`
+	Request      ionet.Hash `json:"request"`
+	ResponseBody string     `json:"response_body"`
+	Response     ionet.Hash `json:"response"`
+	Network      string     `json:"network"`
+	Session      ionet.Hash `json:"session"`
+	Nonce        uint64     `json:"nonce"`
+	ChannelSalt  uint64     `json:"channel_salt,string"`
+}
+
+type readVector struct {
+	Network string `json:"network"`
+	Seed    string `json:"seed"`
+	Time    int64  `json:"time"`
+	Method  string `json:"method"`
+	Target  string `json:"target"`
+	Header  string `json:"header"`
+}
+
+// addFeeVectors adds what renters, workers and the receipt log have beside statements.
+func addFeeVectors(t testing.TB, all map[string]any) {
+	var log [][]byte
+	for _, c := range recordCases(t) {
+		b := must[[]byte](t)(c.record.Encode())
+		compact := must[Compact](t)(CompactOf(testNetwork, b))
+		all["record-"+c.name] = recordVector{hex.EncodeToString(b), c.record.Entry.Tag().String(), LeafHash(b), hex.EncodeToString(compact.Append(nil))}
+		if len(b) < 4000 {
+			log = append(log, b)
+		}
+	}
+	all["log"] = newLogVector(t, log)
+
+	jobs := jobsInARow(3)
+	batch := must[JobBatch](t)(BatchOf([16]byte{9}, feeTime, jobs, jobs[2].After, [64]byte{7}))
+	b := batchVector{Batch: hex.EncodeToString(body(t, batch)), Index: 2, Proof: must[[]ionet.Hash](t)(ProveInBatch(jobs, 2))}
+	for _, j := range jobs {
+		b.Leaves = append(b.Leaves, hex.EncodeToString(BatchLeaf(j)))
+	}
+	all["batch"] = b
+
+	salt, session := [32]byte(ionet.HashOf([]byte("salt"))), ionet.HashOf([]byte("session"))
+	const path, request, response = "/v1/chat/completions", `{"model":"llama-4:70b","messages":[]}`, `{"choices":[]}`
+	all["salts"] = saltVector{
+		hex.EncodeToString(salt[:]), path, request, RequestHash(salt, path, []byte(request)), response, ResponseHash(salt, []byte(response)),
+		ionet.Key(testNetwork).String(), session, 5, ChannelSalt(testNetwork, session, 5),
+	}
+	at := time.Unix(1_763_888_400, 0)
+	const target = "/v1/renters/abc/receipts?after=5&limit=10"
+	all["signed-read"] = readVector{
+		ionet.Key(testNetwork).String(), hex.EncodeToString(key("renter").Seed()), at.Unix(), "GET", target,
+		SignRead(testNetwork, key("renter"), at, "GET", target),
+	}
+}
+
+func newLogVector(t testing.TB, records [][]byte) logVector {
+	v := logVector{
+		Network: ionet.Key(testNetwork).String(), Seed: hex.EncodeToString(key("service").Seed()), VerifierKey: must[string](t)(LogVerifierKey(testNetwork, public("service"))),
+		Root: Root(records), Files: map[string]string{}, Index: 3, From: 5,
+	}
+	var bundle []byte
+	for _, r := range records {
+		v.Records = append(v.Records, hex.EncodeToString(r))
+		bundle = must[[]byte](t)(AppendEntry(bundle, r))
+	}
+	v.Files[BundlePath(0, len(records))] = hex.EncodeToString(bundle)
+	store := tileStore{}
+	var e Edge
+	for _, tile := range e.Grow(LeafHashes(records)) {
+		store[tile.Path()], v.Files[tile.Path()] = tile.Data, hex.EncodeToString(tile.Data)
+	}
+	f := e.Frontier()
+	v.Frontier = hex.EncodeToString(must[[]byte](t)(f.MarshalBinary()))
+	size := uint64(len(records))
+	v.Checkpoint = string(must[[]byte](t)(SignCheckpoint(testNetwork, key("service"), LogCheckpoint{size, v.Root})))
+	r := TileReader(size, v.Root, store.read)
+	v.Inclusion = must[[]ionet.Hash](t)(ProveInclusion(r, size, v.Index))
+	v.Consistency = must[[]ionet.Hash](t)(ProveConsistency(r, v.From, size))
+	return v
+}
+
 func vectors(t testing.TB) map[string]any {
 	all := map[string]any{}
 	for _, s := range samples(t) {
@@ -118,6 +236,7 @@ func vectors(t testing.TB) map[string]any {
 	}
 	all["signatures-of-small-order"] = signatures
 	all["signatures-beyond"] = edgeVectors(t)
+	addFeeVectors(t, all)
 	return all
 }
 

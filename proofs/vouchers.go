@@ -4,6 +4,8 @@ import (
 	"sync"
 
 	"github.com/oasisprotocol/curve25519-voi/primitives/ed25519"
+
+	"github.com/ionet-settlement/ionet"
 )
 
 // strictRule is the standard library's rule in the words of the batching library, whose
@@ -23,13 +25,18 @@ func (v *Verifier) VerifyVouchers(vouchers []SignedVoucher) []error {
 		if v.held.has(x) {
 			continue
 		}
-		if !v.keys.VerifyWithOptions(x.Key[:], x.append(buf[:0]), x.Signature[:], strictRule) {
+		if !v.isStrict(x.Key, x.append(buf[:0]), x.Signature[:]) {
 			errs[i] = x.badSignature()
 			continue
 		}
 		v.held.add(x)
 	}
 	return errs
+}
+
+// isStrict verifies by the standard library's rule.
+func (v *Verifier) isStrict(key ionet.Key, message, signature []byte) bool {
+	return v.keys.VerifyWithOptions(key[:], message, signature, strictRule)
 }
 
 // heldVouchers is how many vouchers a half of the memory holds: of 136 bytes each.

@@ -1,0 +1,407 @@
+package proofs
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"math/big"
+	"os"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/ionet-settlement/ionet"
+)
+
+// feeCase is a job that is held against a channel. The one of newFeeCase holds.
+type feeCase struct {
+	terms    FeeTerms
+	worker   ionet.Key
+	offer    *Offer
+	job      Job
+	batch    *JobBatch // instead of the job
+	accepted int64
+}
+
+const feeTime = 1_763_888_400
+
+func newFeeCase() *feeCase {
+	io := ionet.MustAmount
+	c := &feeCase{worker: public("worker"), accepted: feeTime + 100}
+	c.terms = FeeTerms{
+		Session: Session{
+			Renter: public("renter"), Key: public("session"), Reserve: io(1_000_000), Issued: feeTime, Expires: feeTime + 1000,
+			Caps: []PriceCap{{Model: "flux", Price: io(300), Per: 1}, {Model: "llama", Price: io(1_500), Per: 1000}},
+		},
+		Channel: ChannelOpen{Worker: c.worker, Channel: public("channel"), Limit: io(5_000), Expires: feeTime + 900},
+		Spent:   io(10),
+	}
+	c.offer = &Offer{Sequence: 1, Expires: feeTime + 800, Endpoint: "https://gpu.example", Models: []OfferModel{
+		{Name: "flux", Unit: UnitImage, Price: io(250), Per: 1}, {Name: "llama", Unit: UnitToken, Price: io(1_500), Per: 1000},
+	}}
+	c.job = Job{
+		Channel: public("channel"), ID: [16]byte{1}, Served: feeTime + 100, Offer: ionet.HashOf([]byte("offer")), Model: "llama", Unit: UnitToken,
+		Units: 1234, Price: io(1_500), Per: 1000, Before: io(10), Fee: io(1_851), After: io(1_861),
+		Request: ionet.HashOf([]byte("request")), Response: ionet.HashOf([]byte("response")), Cumulative: io(1_900),
+	}
+	return c
+}
+
+// asBatch makes the job a batch of three.
+func (c *feeCase) asBatch() *JobBatch {
+	c.batch = &JobBatch{
+		Channel: c.job.Channel, ID: c.job.ID, Served: c.job.Served, Offer: c.job.Offer, Count: 3, Root: ionet.HashOf([]byte("root")),
+		Before: c.job.Before, Fee: c.job.Fee, After: c.job.After, Cumulative: c.job.Cumulative,
+	}
+	return c.batch
+}
+
+func (c *feeCase) bill() Bill {
+	if c.batch != nil {
+		return c.batch.Bill()
+	}
+	return c.job.Bill()
+}
+
+// judge goes the way of a statement: it is encoded, parsed and checked.
+func (c *feeCase) judge() FeeRule {
+	kind, parsed := KindJob, Bill{}
+	w := writer{b: c.job.append(nil)}
+	body := w.b
+	if c.batch != nil {
+		var err error
+		if body, err = c.batch.Encode(); err != nil {
+			return ruleOf(err)
+		}
+		kind = KindJobBatch
+	}
+	parsed, err := ParseBill(kind, body)
+	if err != nil {
+		return ruleOf(err)
+	}
+	return c.terms.Check(c.worker, parsed, c.offer, c.accepted)
+}
+
+// noRule says that a statement is malformed: no rule names that.
+const noRule = FeeRule(math.MaxUint16)
+
+func ruleOf(err error) FeeRule {
+	switch {
+	case errors.Is(err, ErrFee):
+		return WrongFee
+	case errors.Is(err, ErrCovered):
+		return VoucherFails
+	}
+	return noRule
+}
+
+// spend sets what the job spends, all sums right.
+func (c *feeCase) spend(before, units uint64) {
+	j := &c.job
+	fee, err := Fee(units, j.Price, j.Per)
+	if err != nil {
+		panic(err)
+	}
+	j.Units, j.Fee, j.Before = units, fee, ionet.MustAmount(before)
+	j.After = ionet.MustAmount(before + fee.Base())
+	j.Cumulative = ionet.MustAmount(max(j.After.Base(), j.Cumulative.Base()))
+}
+
+var feeCases = []struct {
+	name  string
+	rule  FeeRule
+	build func(c *feeCase)
+}{
+	{"a job", FeeHolds, func(*feeCase) {}},
+	{"a job that waits", FeeHolds, func(c *feeCase) { c.spend(11, 10) }},
+	{"the last unit of the limit", FeeHolds, func(c *feeCase) { c.terms.Channel.Limit = c.job.After }},
+	{"the last unit of the voucher", FeeHolds, func(c *feeCase) { c.job.Cumulative = c.job.After }},
+	{"a voucher above the limit", FeeHolds, func(c *feeCase) { c.job.Cumulative = ionet.MustAmount(math.MaxInt64) }},
+	{"in the session's first second", FeeHolds, func(c *feeCase) { c.job.Served = feeTime }},
+	{"in the channel's last second", FeeHolds, func(c *feeCase) {
+		c.terms.Channel.Expires, c.terms.Session.Expires, c.offer.Expires = feeTime+101, feeTime+101, feeTime+101
+	}},
+	{"arrives long after", FeeHolds, func(c *feeCase) { c.accepted = feeTime + 1_000_000 }},
+	{"by a clock that is ahead", FeeHolds, func(c *feeCase) { c.accepted = feeTime + 40 }},
+	{"served when the channel was asked to close", FeeHolds, func(c *feeCase) { c.terms.Closing = feeTime + 100 }},
+	{"no caps at all", FeeHolds, func(c *feeCase) { c.terms.Session.Caps = nil }},
+	{"a cap per other units, as high", FeeHolds, func(c *feeCase) {
+		c.terms.Session.Caps = []PriceCap{{Model: "llama", Price: ionet.MustAmount(3), Per: 2}}
+	}},
+	{"a cap near the end of numbers", FeeHolds, func(c *feeCase) {
+		c.terms.Session.Caps = []PriceCap{{Model: "llama", Price: ionet.MustAmount(math.MaxInt64), Per: math.MaxUint64 / 4}}
+	}},
+	{"a batch", FeeHolds, func(c *feeCase) { c.asBatch() }},
+	{"a batch of a session with other caps", FeeHolds, func(c *feeCase) {
+		c.terms.Session.Caps = []PriceCap{{Model: "other", Per: 1}}
+		c.asBatch()
+	}},
+
+	{"a channel that nobody opened", UnknownChannel, func(c *feeCase) { c.terms = FeeTerms{} }},
+	{"another channel", UnknownChannel, func(c *feeCase) { c.job.Channel[0] ^= 1 }},
+	{"no channel", UnknownChannel, func(c *feeCase) { c.terms, c.job.Channel = FeeTerms{}, ionet.Key{} }},
+	{"a batch of another channel", UnknownChannel, func(c *feeCase) { c.asBatch().Channel[0] ^= 1 }},
+	{"another worker's channel", OtherWorker, func(c *feeCase) { c.worker = public("thief") }},
+	{"a batch of another worker's channel", OtherWorker, func(c *feeCase) { c.asBatch(); c.worker = public("thief") }},
+	{"no such offer", ModelNotOffered, func(c *feeCase) { c.offer = nil }},
+	{"another model", ModelNotOffered, func(c *feeCase) { c.job.Model = "llama2" }},
+	{"another unit", ModelNotOffered, func(c *feeCase) { c.job.Unit = UnitRequest }},
+	{"another price", ModelNotOffered, func(c *feeCase) { c.offer.Models[1].Price = ionet.MustAmount(1_499) }},
+	{"another per", ModelNotOffered, func(c *feeCase) { c.offer.Models[1].Per = 1001 }},
+	{"an expired offer", ModelNotOffered, func(c *feeCase) { c.offer.Expires = c.job.Served }},
+	{"a batch of no offer", ModelNotOffered, func(c *feeCase) { c.asBatch(); c.offer = nil }},
+	{"a batch of an expired offer", ModelNotOffered, func(c *feeCase) { c.asBatch(); c.offer.Expires = c.job.Served }},
+	{"a price above the cap", PriceAboveCap, func(c *feeCase) { c.terms.Session.Caps[1].Price = ionet.MustAmount(1_499) }},
+	{"a price above the cap of other units", PriceAboveCap, func(c *feeCase) {
+		c.terms.Session.Caps[1] = PriceCap{Model: "llama", Price: ionet.MustAmount(3), Per: 3}
+	}},
+	{"a model without a cap", PriceAboveCap, func(c *feeCase) { c.terms.Session.Caps = c.terms.Session.Caps[:1] }},
+	{"a cap whose product has 128 bits", PriceAboveCap, func(c *feeCase) {
+		c.terms.Session.Caps[1] = PriceCap{Model: "llama", Price: ionet.MustAmount(1), Per: math.MaxUint64}
+	}},
+	{"a fee above units times price", WrongFee, func(c *feeCase) { c.job.Fee, c.job.After = ionet.MustAmount(1_852), ionet.MustAmount(1_862) }},
+	{"a fee rounded down", WrongFee, func(c *feeCase) {
+		c.job.Units, c.job.Fee, c.job.After = 1, ionet.MustAmount(1), ionet.MustAmount(11)
+	}},
+	{"a sum that is not one", WrongFee, func(c *feeCase) { c.job.After = ionet.MustAmount(1_862) }},
+	{"a sum that is not one, of a batch", WrongFee, func(c *feeCase) { c.asBatch().After = ionet.MustAmount(1_860) }},
+	{"a fee beyond all numbers", WrongFee, func(c *feeCase) { c.job.Units = math.MaxUint64 }},
+	{"a sum beyond all numbers", WrongFee, func(c *feeCase) { c.job.Before = ionet.MustAmount(math.MaxInt64) }},
+	{"a voucher that does not cover", VoucherFails, func(c *feeCase) { c.job.Cumulative = ionet.MustAmount(1_860) }},
+	{"a voucher that does not cover a batch", VoucherFails, func(c *feeCase) { c.asBatch().Cumulative = ionet.MustAmount(1_860) }},
+	{"beyond the limit", AboveLimit, func(c *feeCase) { c.terms.Channel.Limit = ionet.MustAmount(1_860) }},
+	{"a batch beyond the limit", AboveLimit, func(c *feeCase) { c.asBatch(); c.terms.Channel.Limit = ionet.MustAmount(1_860) }},
+	{"served before the session", Expired, func(c *feeCase) { c.job.Served = feeTime - 1 }},
+	{"served when the session had expired", Expired, func(c *feeCase) { c.terms.Session.Expires = c.job.Served }},
+	{"served when the channel had expired", Expired, func(c *feeCase) { c.terms.Channel.Expires = c.job.Served }},
+	{"served in the future", Expired, func(c *feeCase) { c.accepted = feeTime + 39 }},
+	{"a batch when the channel had expired", Expired, func(c *feeCase) { c.asBatch(); c.terms.Channel.Expires = c.job.Served }},
+	{"served after the close", Closed, func(c *feeCase) { c.terms.Closing = c.job.Served - 1 }},
+	{"a channel that is over", Closed, func(c *feeCase) { c.terms.Over = true }},
+	{"a batch after the close", Closed, func(c *feeCase) { c.asBatch(); c.terms.Closing = c.job.Served - 1 }},
+	{"no request hash", NoResponseHash, func(c *feeCase) { c.job.Request = ionet.Hash{} }},
+	{"no response hash", NoResponseHash, func(c *feeCase) { c.job.Response = ionet.Hash{} }},
+	{"no units", NoFee, func(c *feeCase) { c.spend(10, 0) }},
+	{"a batch without a fee", NoFee, func(c *feeCase) {
+		b := c.asBatch()
+		b.Fee, b.After = ionet.Amount{}, b.Before
+	}},
+	{"what was spent already", Overlap, func(c *feeCase) { c.terms.Spent = ionet.MustAmount(11) }},
+	{"a batch of what was spent already", Overlap, func(c *feeCase) { c.asBatch(); c.terms.Spent = c.job.After }},
+	{"a name that is none", noRule, func(c *feeCase) { c.job.Model = "a model" }},
+	{"a batch of nothing", noRule, func(c *feeCase) { c.asBatch().Count = 0 }},
+}
+
+func TestFeeRules(t *testing.T) {
+	seen := map[FeeRule]bool{UnknownWorker: true, Replay: true} // said of what a Bill does not know
+	for _, fc := range feeCases {
+		seen[fc.rule] = true
+		t.Run(fc.name, func(t *testing.T) {
+			c := newFeeCase()
+			fc.build(c)
+			if got := c.judge(); got != fc.rule {
+				t.Errorf("got %s, want %s", got.Name(), fc.rule.Name())
+			}
+			if want := slowFeeRule(c); want != fc.rule {
+				t.Errorf("the slow judge says %s, want %s", want.Name(), fc.rule.Name())
+			}
+		})
+	}
+	for _, r := range FeeRules() {
+		if !seen[r] {
+			t.Errorf("no case of rule %s", r.Name())
+		}
+	}
+}
+
+// slowFeeRule judges by FORMAT.md's table alone, row by row, in whole numbers.
+func slowFeeRule(c *feeCase) FeeRule {
+	n := func(a ionet.Amount) *big.Int { return new(big.Int).SetUint64(a.Base()) }
+	more := func(a, b *big.Int) bool { return a.Cmp(b) > 0 }
+	times := func(a *big.Int, b uint64) *big.Int { return new(big.Int).Mul(a, new(big.Int).SetUint64(b)) }
+	b, j := c.bill(), c.job
+	isJob := c.batch == nil
+	if strings.Contains(j.Model, " ") || !isJob && c.batch.Count == 0 {
+		return noRule
+	}
+	holds := map[FeeRule]bool{}
+	holds[WrongFee] = n(b.After).Cmp(new(big.Int).Add(n(b.Before), n(b.Fee))) != 0
+	if isJob {
+		quotient, rest := new(big.Int).DivMod(times(n(j.Price), j.Units), big.NewInt(int64(j.Per)), new(big.Int))
+		if rest.Sign() > 0 {
+			quotient.Add(quotient, big.NewInt(1))
+		}
+		holds[WrongFee] = holds[WrongFee] || quotient.Cmp(n(j.Fee)) != 0
+	}
+	holds[VoucherFails] = more(n(b.After), n(b.Cumulative))
+	// The two that are said when the statement is read come before all others.
+	for _, r := range []FeeRule{WrongFee, VoucherFails} {
+		if holds[r] {
+			return r
+		}
+	}
+	t := c.terms
+	holds[UnknownChannel] = t.Channel.Channel == ionet.Key{} || t.Channel.Channel != b.Channel
+	holds[OtherWorker] = t.Channel.Worker != c.worker
+	holds[ModelNotOffered] = true
+	if c.offer != nil && c.offer.Expires > b.Served {
+		holds[ModelNotOffered] = isJob
+		for _, m := range c.offer.Models {
+			if isJob && m == (OfferModel{j.Model, j.Unit, j.Price, j.Per}) {
+				holds[ModelNotOffered] = false
+			}
+		}
+	}
+	if isJob && len(t.Session.Caps) > 0 {
+		holds[PriceAboveCap] = true
+		for _, k := range t.Session.Caps {
+			if k.Model == j.Model && !more(times(n(j.Price), k.Per), times(n(k.Price), uint64(j.Per))) {
+				holds[PriceAboveCap] = false
+			}
+		}
+	}
+	holds[AboveLimit] = more(n(b.After), n(t.Channel.Limit))
+	holds[Expired] = b.Served < t.Session.Issued || b.Served >= min(t.Session.Expires, t.Channel.Expires) || b.Served-60 > c.accepted
+	holds[Closed] = t.Over || t.Closing > 0 && t.Closing < b.Served
+	holds[NoResponseHash] = isJob && (j.Request == ionet.Hash{} || j.Response == ionet.Hash{})
+	holds[NoFee] = b.Fee.Base() == 0
+	holds[Overlap] = more(n(t.Spent), n(b.Before))
+	for _, r := range FeeRules() {
+		if holds[r] {
+			return r
+		}
+	}
+	return FeeHolds
+}
+
+// Any job against any channel has the verdict of the slow judge.
+func TestFeeRulesAgainstSlowJudge(t *testing.T) {
+	count := map[FeeRule]int{}
+	rapid.Check(t, func(t *rapid.T) {
+		for range 30 {
+			c := newFeeCase()
+			for range rapid.IntRange(0, 3).Draw(t, "changes") {
+				changeFeeCase(t, c)
+			}
+			got, want := c.judge(), slowFeeRule(c)
+			if got != want {
+				t.Fatalf("got %s, want %s\n%+v", got.Name(), want.Name(), c)
+			}
+			count[got]++
+		}
+	})
+	if len(count) < 6 {
+		t.Errorf("only %d verdicts were met: %v", len(count), count)
+	}
+}
+
+// changeFeeCase changes one thing, mostly to something near the edge.
+func changeFeeCase(t *rapid.T, c *feeCase) {
+	pick := func(name string, at ...uint64) ionet.Amount {
+		n := rapid.SampledFrom(at).Draw(t, name) + rapid.Uint64Range(0, 2).Draw(t, name+" more")
+		return ionet.MustAmount(min(n, math.MaxInt64))
+	}
+	when := func(name string) int64 {
+		return rapid.SampledFrom([]int64{0, feeTime, feeTime + 100, feeTime + 160, feeTime + 900}).Draw(t, name) + rapid.Int64Range(-1, 1).Draw(t, name+" more")
+	}
+	switch rapid.IntRange(0, 17).Draw(t, "change") {
+	case 0:
+		c.job.Channel[0] ^= 1
+	case 1:
+		c.worker[5]++
+	case 2:
+		c.offer = nil
+	case 3:
+		c.job.Unit = Unit(rapid.IntRange(0, 3).Draw(t, "unit"))
+	case 4:
+		c.job.Model = rapid.SampledFrom([]string{"llama", "flux", "other"}).Draw(t, "model")
+	case 5:
+		c.job.Price = pick("price", 0, 1_498, math.MaxInt64)
+	case 6:
+		c.job.Per = rapid.SampledFrom([]uint32{1, 999, 1000, 1001, math.MaxUint32}).Draw(t, "per")
+	case 7:
+		i := rapid.IntRange(0, 1).Draw(t, "which cap") % max(1, len(c.terms.Session.Caps))
+		if len(c.terms.Session.Caps) > 0 {
+			c.terms.Session.Caps[i].Price, c.terms.Session.Caps[i].Per = pick("cap", 0, 1_498, math.MaxInt64), rapid.SampledFrom([]uint64{1, 999, 1000, 1001, math.MaxUint64}).Draw(t, "cap per")
+		}
+	case 8:
+		c.terms.Session.Caps = c.terms.Session.Caps[:rapid.IntRange(0, len(c.terms.Session.Caps)).Draw(t, "caps")]
+	case 9:
+		c.job.Before = pick("before", 0, 9, math.MaxInt64)
+		c.job.After = ionet.MustAmount(min(math.MaxInt64, c.job.Before.Base()+c.job.Fee.Base()))
+	case 10:
+		c.job.Cumulative = pick("cumulative", 0, 1_859, math.MaxInt64)
+	case 11:
+		c.terms.Channel.Limit, c.terms.Spent = pick("limit", 0, 1_859, math.MaxInt64), pick("spent", 0, 9, 1_859)
+	case 12:
+		c.job.Served = when("served")
+	case 13:
+		c.terms.Session.Issued, c.terms.Session.Expires = when("issued"), when("expires")
+	case 14:
+		c.terms.Channel.Expires, c.offer = when("channel expires"), &Offer{Expires: when("offer expires"), Models: newFeeCase().offer.Models}
+	case 15:
+		c.terms.Closing, c.terms.Over = when("closing")*int64(rapid.IntRange(0, 1).Draw(t, "asked")), rapid.IntRange(0, 3).Draw(t, "over") == 0
+	case 16:
+		c.job.Request, c.job.Fee = ionet.Hash{}, pick("fee", 0, 1_850)
+	case 17:
+		c.asBatch()
+	}
+}
+
+// The jobs inside a batch are the renter's to check, by the same words.
+func TestFeeRulesInsideBatch(t *testing.T) {
+	for _, fc := range feeCases {
+		switch fc.rule {
+		case FeeHolds, ModelNotOffered, PriceAboveCap, NoResponseHash, NoFee:
+		default:
+			continue
+		}
+		c := newFeeCase()
+		fc.build(c)
+		if c.batch != nil {
+			continue
+		}
+		if got := c.terms.CheckInBatch(c.job, c.offer); got != fc.rule {
+			t.Errorf("%s: got %s, want %s", fc.name, got.Name(), fc.rule.Name())
+		}
+	}
+}
+
+func TestSessionAllows(t *testing.T) {
+	s := newFeeCase().terms.Session
+	for _, c := range []struct {
+		model string
+		price uint64
+		per   uint32
+		want  bool
+	}{{"llama", 1_500, 1000, true}, {"llama", 1_501, 1000, false}, {"llama", 2, 1, false}, {"llama", 1, 1, true}, {"other", 0, 1, false}} {
+		if got := s.Allows(c.model, ionet.MustAmount(c.price), c.per); got != c.want {
+			t.Errorf("%s at %d per %d: got %v, want %v", c.model, c.price, c.per, got, c.want)
+		}
+	}
+}
+
+// FORMAT.md's table of rules is the code's, word for word.
+func TestFormatHasFeeRules(t *testing.T) {
+	format, err := os.ReadFile("FORMAT.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := map[string]bool{}
+	for _, r := range FeeRules() {
+		row := fmt.Sprintf("| %d | %s | %s | %s | %s |\n", r, r.Name(), r.Applies(), r.Evidence(), r.Text())
+		if !strings.Contains(string(format), row) {
+			t.Errorf("FORMAT.md has no row\n%s", row)
+		}
+		names[r.Name()] = true
+	}
+	if len(names) != 15 {
+		t.Errorf("%d names for 15 rules", len(names))
+	}
+	for _, r := range []FeeRule{15, math.MaxUint16} {
+		if r.Known() || r.Name() != "unknown" || r.Applies() != "unknown" || r.Evidence() != "unknown" || r.Text() == "" {
+			t.Errorf("rule %d is known: %s", r, r.Name())
+		}
+	}
+}
