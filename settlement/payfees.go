@@ -1,12 +1,9 @@
 package settlement
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -14,7 +11,6 @@ import (
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/chain"
-	"github.com/ionet-settlement/ionet/publish"
 )
 
 // feeDebts is what payees were owed of fees at one moment, and how long the receipt log
@@ -57,8 +53,8 @@ func (s *Service) dueFees(ctx context.Context, now, asked time.Time) (due []paym
 			return nil, true, err
 		}
 	}
-	published, err := s.publishedSize(ctx)
-	return f.due, published >= f.size, err
+	ready, err = s.recorded(ctx, f.size)
+	return f.due, ready, err
 }
 
 // lookAtFees reads who is owed the payout minimum of fees, and is not held, together with
@@ -139,25 +135,14 @@ func (f *feeDebts) took(live []*attempt, err error) {
 	f.due = slices.DeleteFunc(f.due, func(p payment) bool { return carried[p.payee] })
 }
 
-// publishedSize returns the size of the newest checkpoint in the published store. Who
-// writes there holds the log's key, so that the signature is a reader's matter.
-func (s *Service) publishedSize(ctx context.Context) (uint64, error) {
-	note, err := s.cfg.Store.Get(ctx, publish.CheckpointName)
-	if errors.Is(err, publish.ErrNotFound) {
-		return 0, nil
+// recorded reports whether a published checkpoint covers the receipt log as it was when it
+// had that size. Of a log that lacks or contradicts what is published nothing is.
+func (s *Service) recorded(ctx context.Context, size uint64) (bool, error) {
+	if stand, _, _ := s.receipts.now(); stand == logBehind || stand == logForked {
+		return false, nil
 	}
-	if err != nil {
-		return 0, fmt.Errorf("read the published checkpoint: %w", err)
-	}
-	lines := bytes.SplitN(note, []byte("\n"), 3)
-	if len(lines) < 3 {
-		return 0, fmt.Errorf("read the published checkpoint: it has %d lines", len(lines))
-	}
-	size, err := strconv.ParseUint(string(lines[1]), 10, 64)
-	if err != nil {
-		return 0, fmt.Errorf("read the published checkpoint: %w", err)
-	}
-	return size, nil
+	p, err := s.published(ctx)
+	return err == nil && p.Size >= size, err
 }
 
 // alternate returns the elements of the lists by turns.

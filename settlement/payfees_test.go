@@ -260,15 +260,18 @@ func TestFeesWaitForTheCheckpoint(t *testing.T) {
 	}
 	f.size = 7
 	m.fees = f
-	origin := proofs.LogOrigin(m.net.Network.ID())
 	for size, want := range []bool{6: false, 7: true, 8: true} {
 		if size < 6 {
 			continue
 		}
-		note := fmt.Sprintf("%s\n%d\n%s\n\n", origin, size, "AAAA")
-		if err := m.store.Replace(t.Context(), publish.CheckpointName, []byte(note)); err != nil {
+		note, err := proofs.SignCheckpoint(m.net.Network.ID(), m.net.Keys.Service, proofs.LogCheckpoint{Size: uint64(size), Root: ionet.HashOf([]byte("log"))})
+		if err == nil {
+			err = m.store.Replace(t.Context(), publish.CheckpointName, note)
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
+		m.goTo(handTime.Load() + 2) // it is read anew
 		if due, ready, err := m.dueFees(t.Context(), now, now); err != nil || ready != want || len(due) != 1 {
 			t.Errorf("at a checkpoint of %d: %d due, ready %t, %v, want %t", size, len(due), ready, err, want)
 		}

@@ -39,6 +39,10 @@ func (s *Service) withdrawDue(ctx context.Context, pool *lanePool) error {
 	if err != nil {
 		return errors.Join(failed, err)
 	}
+	due, err = s.recordedWithdrawals(ctx, due)
+	if err != nil {
+		return errors.Join(failed, err)
+	}
 	due, err = s.payableWithdrawals(ctx, due)
 	if err != nil {
 		return errors.Join(failed, err)
@@ -62,6 +66,45 @@ func (s *Service) withdrawDue(ctx context.Context, pool *lanePool) error {
 	}
 	return errors.Join(failed, s.launchAll(ctx, drafts))
 }
+
+// recordedWithdrawals returns those whose reserve a published checkpoint explains. What a
+// session gave back to its renter is a record of the receipt log; a database that is put back must
+// have it again, or the session would give it back anew after it was withdrawn.
+func (s *Service) recordedWithdrawals(ctx context.Context, due []dueWithdrawal) ([]dueWithdrawal, error) {
+	if len(due) == 0 {
+		return nil, nil
+	}
+	var size int64
+	if err := s.pool.QueryRow(ctx, selectLogSize).Scan(&size); err != nil {
+		return nil, fmt.Errorf("read the size of the receipt log: %w", err)
+	}
+	seen := reserves{instance: s.Instance(), at: make(map[[16]byte]uint64, len(due))}
+	var list []dueWithdrawal
+	for _, w := range due {
+		at, known := s.reserves.at[w.payment]
+		if !known || s.reserves.instance != seen.instance {
+			at = uint64(size)
+		}
+		seen.at[w.payment] = at
+		ready, err := s.recorded(ctx, at)
+		if err != nil {
+			return nil, err
+		}
+		if ready {
+			list = append(list, w)
+		}
+	}
+	s.reserves = seen
+	return list, nil
+}
+
+// reserves is how long the receipt log was when withdrawals that wait were first seen.
+type reserves struct {
+	instance [16]byte // another one after the database was put back
+	at       map[[16]byte]uint64
+}
+
+const selectLogSize = `SELECT size FROM log_head`
 
 func (s *Service) withdrawalDraft(l lane, w dueWithdrawal) draft {
 	n := s.cfg.Network
