@@ -341,7 +341,7 @@ func changeFeeCase(t *rapid.T, c *feeCase) {
 	case 14:
 		c.terms.Channel.Expires, c.offer = when("channel expires"), &Offer{Expires: when("offer expires"), Models: newFeeCase().offer.Models}
 	case 15:
-		c.terms.Closing, c.terms.Over = when("closing")*int64(rapid.IntRange(0, 1).Draw(t, "asked")), rapid.IntRange(0, 3).Draw(t, "over") == 0
+		c.terms.Closing, c.terms.Over = max(0, when("closing"))*int64(rapid.IntRange(0, 1).Draw(t, "asked")), rapid.IntRange(0, 3).Draw(t, "over") == 0
 	case 16:
 		c.job.Request, c.job.Fee = ionet.Hash{}, pick("fee", 0, 1_850)
 	case 17:
