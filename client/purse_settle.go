@@ -133,3 +133,33 @@ func (p *Purse) CloseChannel(ctx context.Context, channel ionet.Key) error {
 	}
 	return nil
 }
+
+// CloseSession asks the service to close the session with all its channels. What is left
+// goes back to the renter's balance after the network's grace. The purse serves nothing
+// more.
+func (p *Purse) CloseSession(ctx context.Context) error {
+	body, err := proofs.SessionClose{Session: p.id}.Encode()
+	if err != nil {
+		return err
+	}
+	var notes []purseNote
+	p.mu.Lock()
+	for key, ch := range p.channels {
+		if !ch.closing {
+			ch.closing = true
+			notes = append(notes, purseNote{Kind: noteClosing, Channel: key})
+		}
+	}
+	at, err := p.note(notes...)
+	p.mu.Unlock()
+	if err == nil {
+		err = p.journal.sync(at)
+	}
+	if err == nil {
+		_, err = p.submit(ctx, proofs.Sign(p.cfg.Network.ID(), proofs.KindSessionClose, p.cfg.Key, body))
+	}
+	if err != nil {
+		return fmt.Errorf("close session %s: %w", p.id, err)
+	}
+	return nil
+}

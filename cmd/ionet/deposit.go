@@ -37,14 +37,14 @@ Examples:
   ionet deposit --server https://ionetd.example --keypair wallet.json --amount 12.5 --rpc https://rpc.example`
 }
 
-// tokens reads --amount, which must be more than nothing.
-func tokens(text string, decimals int) (ionet.Amount, error) {
+// tokens reads a flag's amount, which must be more than nothing.
+func tokens(flag, text string, decimals int) (ionet.Amount, error) {
 	amount, err := ionet.ParseTokens(text, decimals)
 	if err == nil && amount.IsZero() {
 		err = fmt.Errorf("%s is nothing: want more than 0", text)
 	}
 	if err != nil {
-		return amount, fmt.Errorf("--amount: %w", err)
+		return amount, fmt.Errorf("%s: %w", flag, err)
 	}
 	return amount, nil
 }
@@ -80,7 +80,7 @@ func (c *depositCmd) Run(s *stage) error {
 	}
 	var amount ionet.Amount
 	if c.Amount != "" {
-		if amount, err = tokens(c.Amount, network.Decimals); err != nil {
+		if amount, err = tokens("--amount", c.Amount, network.Decimals); err != nil {
 			return err
 		}
 	}
@@ -261,7 +261,7 @@ func (c *withdrawCmd) Run(s *stage) error {
 	if w.To.IsZero() {
 		w.To = w.Renter
 	}
-	if w.Amount, err = tokens(c.Amount, network.Decimals); err != nil {
+	if w.Amount, err = tokens("--amount", c.Amount, network.Decimals); err != nil {
 		return err
 	}
 	rand.Read(w.ID[:]) // never fails: crypto/rand ends the program instead

@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"crypto/ed25519"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -23,7 +24,7 @@ import (
 )
 
 const help = `For providers: make a wallet key, delegate workers, revoke that, see earnings and verdicts, claim.
-For renters: pay in, withdraw.
+For renters: pay in, open a session, use models through a proxy on this machine, see receipts, withdraw.
 For the observer that a policy names: hand in the token's price.
 
 Keys are files in solana-keygen's format, readable by their owner alone.
@@ -38,6 +39,8 @@ Examples:
   ionet claim    --server https://ionetd.example --keypair wallet.json
   ionet claim    --server https://ionetd.example --pay-url
   ionet deposit  --server https://ionetd.example --wallet 9aB...
+  ionet session open --server https://ionetd.example --keypair wallet.json --key-out session.json --reserve 10
+  ionet proxy    --server https://ionetd.example --session session.json
   ionet withdraw --server https://ionetd.example --keypair wallet.json --amount 12.5
   ionet why      --server https://ionetd.example --device GPU-6b1a1b7c-0d3e-4c55-9f2b-6f4f1d2e3a4b --epoch 12
   ionet price    --server https://ionetd.example --keypair oracle.json --usd 0.0731`
@@ -53,6 +56,10 @@ type commands struct {
 	Claim    claimCmd    `cmd:"" help:"Claim all that a wallet can claim."`
 	Deposit  depositCmd  `cmd:"" help:"Pay in for a renter, or show how to."`
 	Withdraw withdrawCmd `cmd:"" help:"Get unspent balance back."`
+	Session  sessionCmds `cmd:"" help:"Keys that may spend a part of a renter's balance."`
+	Channel  channelCmds `cmd:"" help:"A session's channels, one for each worker."`
+	Offers   offersCmd   `cmd:"" help:"What workers serve, and at what price."`
+	Proxy    proxyCmd    `cmd:"" help:"Serve OpenAI's API on this machine, paid out of a session."`
 	Price    priceCmd    `cmd:"" help:"Observe the token's price for the current epoch, with the key that the policy names."`
 	Epochs   epochsCmd   `cmd:"" help:"List the latest epochs."`
 	Why      whyCmd      `cmd:"" help:"Tell why a device was paid or not, with a proof against the epoch's seal."`
@@ -143,11 +150,19 @@ func readKeypair(file string) (ed25519.PrivateKey, error) {
 
 // stage is what a command runs on.
 type stage struct {
-	ctx context.Context
-	out io.Writer
+	ctx  context.Context
+	out  io.Writer
+	errs io.Writer // diagnostics
 }
 
 func (s *stage) print(format string, args ...any) { fmt.Fprintf(s.out, format+"\n", args...) }
+
+// json prints v, indented.
+func (s *stage) json(v any) error {
+	e := json.NewEncoder(s.out)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
 
 // pause waits between two looks, or fails when the command is interrupted.
 func (s *stage) pause(d time.Duration) error {
@@ -175,7 +190,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if parsed == nil || err != nil {
 		return err
 	}
-	err = parsed.Run(&stage{ctx: ctx, out: stdout})
+	err = parsed.Run(&stage{ctx: ctx, out: stdout, errs: stderr})
 	if errors.Is(err, context.Canceled) {
 		return errors.New("interrupted")
 	}

@@ -1,0 +1,357 @@
+package main
+
+import (
+	"cmp"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/chain"
+	"github.com/ionet-settlement/ionet/client"
+	"github.com/ionet-settlement/ionet/proofs"
+)
+
+type sessionCmds struct {
+	Open  sessionOpenCmd  `cmd:"" help:"Let a key of its own spend a part of a wallet's balance."`
+	Show  sessionShowCmd  `cmd:"" help:"Show sessions, what they have spent and through which channels."`
+	Close sessionCloseCmd `cmd:"" help:"Close a session and its channels: what is left goes back to the balance."`
+}
+
+type sessionOpenCmd struct {
+	server
+	Keypair string        `required:"" placeholder:"FILE" help:"The renter's wallet; it signs the text, and is not needed again."`
+	KeyOut  string        `required:"" name:"key-out" placeholder:"FILE" help:"Where to write the session's key; the signed text goes to FILE.session beside it. Once more with the same file hands in the same session."`
+	Reserve string        `required:"" placeholder:"TOKENS" help:"What the session may spend in all, such as 25."`
+	Cap     []string      `placeholder:"MODEL=TOKENS/UNITS" help:"The most that so many units of a model may cost, such as llama-3.3-70b=0.9/1000000; repeat. With caps, models without one are not used at all."`
+	Expires time.Duration `default:"168h" help:"How long the session runs (default: ${default})."`
+}
+
+// Help shows examples below the flags.
+func (c *sessionOpenCmd) Help() string {
+	return `The wallet signs a text that names a new key, a total, price caps and an end: from then on that key alone spends,
+up to the total, and the wallet can stay where it is. What is not spent goes back to the balance.
+
+Examples:
+  ionet session open --server https://ionetd.example --keypair wallet.json --key-out session.json --reserve 25
+  ionet session open --server https://ionetd.example --keypair wallet.json --key-out session.json --reserve 25 \
+    --cap llama-3.3-70b=0.9/1000000 --cap flux-1=0.04/1 --expires 24h`
+}
+
+// statementOf is where the signed text of a session key's file lies.
+func statementOf(keyFile string) string { return keyFile + ".session" }
+
+// Run opens a session, or hands in the one that the files have.
+func (c *sessionOpenCmd) Run(s *stage) error {
+	wallet, err := readKeypair(c.Keypair)
+	if err != nil {
+		return err
+	}
+	if c.Expires < time.Second {
+		return fmt.Errorf("--expires %s: want 1s or more, such as 24h", c.Expires)
+	}
+	api, err := c.client()
+	if err != nil {
+		return err
+	}
+	network, _, err := api.NetworkFile(s.ctx)
+	if err != nil {
+		return err
+	}
+	e, session, err := c.statement(wallet, network)
+	if err != nil {
+		return err
+	}
+	// Key and text are durable. If we stop here, the same command hands the same text in.
+	if _, err := handIn(s, api, network, e); err != nil {
+		return fmt.Errorf("open session %s: %w", e.ID(), err)
+	}
+	s.print("%s\n\nsession %s is open: %s IO until %s", e.Body, e.ID(), session.Reserve.Tokens(network.Decimals), clockText(session.Expires))
+	s.print("key in %s, signed text in %s", c.KeyOut, statementOf(c.KeyOut))
+	s.print("next: ionet proxy --server %s --session %s", c.Server, c.KeyOut)
+	return nil
+}
+
+// statement returns what the files have, or makes it.
+func (c *sessionOpenCmd) statement(wallet ed25519.PrivateKey, n *ionet.Network) (e proofs.Envelope, session proofs.Session, err error) {
+	now := time.Now()
+	session = proofs.Session{Renter: chain.PublicOf(wallet), Issued: now.Unix(), Expires: now.Add(c.Expires).Unix()}
+	if session.Reserve, err = tokens("--reserve", c.Reserve, n.Decimals); err != nil {
+		return e, session, err
+	}
+	if session.Caps, err = parseCaps(c.Cap, n.Decimals); err != nil {
+		return e, session, err
+	}
+	key, err := readKeypair(c.KeyOut)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if _, key, err = ed25519.GenerateKey(rand.Reader); err != nil {
+			return e, session, fmt.Errorf("make key: %w", err)
+		}
+		if err := chain.WriteKeypair(c.KeyOut, key); err != nil {
+			return e, session, fmt.Errorf("--key-out: %w", err)
+		}
+	case err != nil:
+		return e, session, fmt.Errorf("--key-out: %w", err)
+	}
+	if session.Key = chain.PublicOf(key); session.Key == session.Renter {
+		return e, session, fmt.Errorf("--key-out %s is the wallet itself: a session has a key of its own", c.KeyOut)
+	}
+	e, former, err := readSession(c.KeyOut, n)
+	if err == nil {
+		if former.Renter != session.Renter || former.Reserve != session.Reserve || !slices.Equal(former.Caps, session.Caps) {
+			return e, former, fmt.Errorf("--key-out: %s holds session %s already, of %s IO by wallet %s: choose another name for a new one", c.KeyOut, e.ID(), former.Reserve.Tokens(n.Decimals), former.Renter)
+		}
+		return e, former, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return e, session, err
+	}
+	text, err := session.Text(n.ID())
+	if err != nil {
+		return e, session, fmt.Errorf("--expires: %w", err)
+	}
+	e = proofs.Sign(n.ID(), proofs.KindSession, wallet, []byte(text))
+	if err := writeWhole(statementOf(c.KeyOut), e.Append(nil)); err != nil {
+		return e, session, fmt.Errorf("--key-out: %w", err)
+	}
+	return e, session, nil
+}
+
+// readSession reads the signed text beside a session key's file.
+func readSession(keyFile string, n *ionet.Network) (e proofs.Envelope, session proofs.Session, err error) {
+	b, err := os.ReadFile(statementOf(keyFile))
+	if err != nil {
+		return e, session, fmt.Errorf("read session: %w", err)
+	}
+	e, rest, err := proofs.ParseEnvelope(b)
+	if err == nil && (len(rest) > 0 || e.Kind != proofs.KindSession) {
+		err = errors.New("it is no signed session")
+	}
+	if err == nil {
+		err = e.Verify(n.ID())
+	}
+	if err == nil {
+		session, err = proofs.ParseSession(n.ID(), e.Signer, e.Body)
+	}
+	if err != nil {
+		return e, session, fmt.Errorf("read session in %s: %w", statementOf(keyFile), err)
+	}
+	return e, session, nil
+}
+
+// writeWhole makes a complete, synced file appear, for its owner alone.
+func writeWhole(name string, b []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(name), ".write-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(b)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), name)
+}
+
+// parseCaps reads --cap flags; in a session's text they ascend by model.
+func parseCaps(list []string, decimals int) ([]proofs.PriceCap, error) {
+	var caps []proofs.PriceCap
+	for _, text := range list {
+		model, price, ok := strings.Cut(text, "=")
+		amount, per, ok2 := strings.Cut(price, "/")
+		if !ok || !ok2 || model == "" {
+			return nil, fmt.Errorf("--cap %s: want MODEL=TOKENS/UNITS, such as llama-3.3-70b=0.9/1000000", text)
+		}
+		most := proofs.PriceCap{Model: model}
+		var err error
+		if most.Price, err = ionet.ParseTokens(amount, decimals); err == nil {
+			most.Per, err = strconv.ParseUint(per, 10, 64)
+		}
+		if err != nil || most.Per == 0 {
+			return nil, fmt.Errorf("--cap %s: %w", text, cmp.Or(err, errors.New("the price is for 0 units")))
+		}
+		caps = append(caps, most)
+	}
+	slices.SortFunc(caps, func(a, b proofs.PriceCap) int { return cmp.Compare(a.Model, b.Model) })
+	for i := 1; i < len(caps); i++ {
+		if caps[i-1].Model == caps[i].Model {
+			return nil, fmt.Errorf("--cap %s is given twice", caps[i].Model)
+		}
+	}
+	return caps, nil
+}
+
+// clockText is a time in UTC, RFC 3339.
+func clockText(unix int64) string { return time.Unix(unix, 0).UTC().Format(time.RFC3339) }
+
+// sessionFile is the flag of commands that work with a session's key.
+type sessionFile struct {
+	Session string `required:"" placeholder:"FILE" help:"The session's key, as session open wrote it; its signed text lies beside it."`
+	State   string `placeholder:"FOLDER" help:"Where channels and receipts are kept; FILE.purse by default."`
+}
+
+func (f *sessionFile) state() string { return cmp.Or(f.State, f.Session+".purse") }
+
+// key reads the session's key.
+func (f *sessionFile) key() (ed25519.PrivateKey, error) {
+	key, err := chain.ReadKeypair(f.Session)
+	if err != nil {
+		return nil, fmt.Errorf("--session: %w", err)
+	}
+	return key, nil
+}
+
+// purse opens the session's purse.
+func (f *sessionFile) purse(api *client.Client, n *ionet.Network, cfg client.PurseConfig) (*client.Purse, error) {
+	key, err := f.key()
+	if err != nil {
+		return nil, err
+	}
+	e, _, err := readSession(f.Session, n)
+	if err != nil {
+		return nil, fmt.Errorf("--session: %w", err)
+	}
+	cfg.Service, cfg.Network, cfg.Key, cfg.Session, cfg.Dir = api, n, key, e, f.state()
+	p, err := client.OpenPurse(cfg)
+	if errors.Is(err, client.ErrPurseInUse) {
+		return nil, fmt.Errorf("%w: stop ionet proxy first", err)
+	}
+	return p, err
+}
+
+type sessionShowCmd struct {
+	server
+	Session string     `xor:"what" placeholder:"FILE" help:"The session's key, as session open wrote it."`
+	ID      ionet.Hash `xor:"what" placeholder:"ID" help:"The session's id."`
+	Wallet  ionet.Key  `xor:"what" placeholder:"KEY" help:"All sessions of a renter's wallet, or of a session key."`
+	JSON    bool       `name:"json" help:"Print as JSON; amounts are base units."`
+}
+
+// Help shows examples below the flags.
+func (c *sessionShowCmd) Help() string {
+	return `Examples:
+  ionet session show --server https://ionetd.example --session session.json
+  ionet session show --server https://ionetd.example --wallet 9aB... --json`
+}
+
+// Run shows sessions.
+func (c *sessionShowCmd) Run(s *stage) error {
+	api, err := c.client()
+	if err != nil {
+		return err
+	}
+	network, _, err := api.NetworkFile(s.ctx)
+	if err != nil {
+		return err
+	}
+	var list []client.Session
+	switch {
+	case c.Session != "":
+		e, _, err := readSession(c.Session, network)
+		if err != nil {
+			return fmt.Errorf("--session: %w", err)
+		}
+		c.ID = e.ID()
+	case c.ID.IsZero() && c.Wallet.IsZero():
+		return errors.New("--session is missing: which one? (--id and --wallet also tell)")
+	}
+	if !c.ID.IsZero() {
+		one, err := api.Session(s.ctx, c.ID)
+		if err != nil {
+			return err
+		}
+		list = append(list, one)
+	} else if list, err = api.SessionsOf(s.ctx, c.Wallet); err != nil {
+		return err
+	}
+	if c.JSON {
+		return s.json(list)
+	}
+	if len(list) == 0 {
+		s.print("no session is of %s", c.Wallet)
+	}
+	for i, one := range list {
+		if i > 0 {
+			s.print("")
+		}
+		showSession(s, one, network.Decimals)
+	}
+	return nil
+}
+
+func showSession(s *stage, one client.Session, decimals int) {
+	s.print("session %s %s", one.ID, one.State)
+	t := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+	for _, row := range [][2]string{
+		{"wallet", one.Renter.String()}, {"key", one.Key.String()}, {"reserve", one.Reserve.Tokens(decimals) + " IO"}, {"spent", one.Spent.Tokens(decimals) + " IO"},
+		{"in no channel", one.Free.Tokens(decimals) + " IO"}, {"issued", clockText(one.Issued)}, {"expires", clockText(one.Expires)},
+	} {
+		fmt.Fprintf(t, "  %s\t%s\n", row[0], row[1])
+	}
+	for _, most := range one.Caps {
+		fmt.Fprintf(t, "  price cap\t%s: %s IO per %d\n", most.Model, most.Price.Tokens(decimals), most.Per)
+	}
+	if one.ClosingAt != 0 {
+		fmt.Fprintf(t, "  closing since\t%s\n", clockText(one.ClosingAt))
+	}
+	t.Flush()
+	if len(one.Channels) > 0 {
+		showChannels(s, one.Channels, decimals)
+	}
+}
+
+func showChannels(s *stage, list []client.Channel, decimals int) {
+	t := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "channel\tworker\tstate\tlimit\tspent\tjobs\texpires")
+	for _, ch := range list {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n", ch.Channel, ch.Worker, ch.State, ch.Limit.Tokens(decimals), ch.Spent.Tokens(decimals), ch.Jobs, clockText(ch.Expires))
+	}
+	t.Flush()
+}
+
+type sessionCloseCmd struct {
+	server
+	sessionFile
+}
+
+// Help shows an example below the flags.
+func (c *sessionCloseCmd) Help() string {
+	return `Workers hand in what they have served for some time after: the network's grace. Then what is left of the reserve
+goes back to the wallet's balance. The key is of no more use.
+
+Examples:
+  ionet session close --server https://ionetd.example --session session.json`
+}
+
+// Run closes a session.
+func (c *sessionCloseCmd) Run(s *stage) error {
+	api, err := c.client()
+	if err != nil {
+		return err
+	}
+	network, _, err := api.NetworkFile(s.ctx)
+	if err != nil {
+		return err
+	}
+	purse, err := c.purse(api, network, client.PurseConfig{}) // nobody spends meanwhile
+	if err != nil {
+		return err
+	}
+	defer purse.Close()
+	if err := purse.CloseSession(s.ctx); err != nil {
+		return err
+	}
+	_, id := purse.Session()
+	s.print("session %s is closing: after the network's grace what is left goes back to the balance", id)
+	return nil
+}
