@@ -11,16 +11,17 @@ import (
 	"github.com/ionet-settlement/ionet/proofs"
 )
 
-// signed is a request for what is a renter's own. The receipt log is public, so that
-// anybody can audit it; all that a wallet ever asked for in one list is for its owner.
-type signed struct {
+// Signed is a request for what is a renter's own. The receipt log is public, so that
+// anybody can audit it; all that a wallet ever asked for in one list is for its owner. Huma
+// reads no headers into a type that is not exported.
+type Signed struct {
 	Read string `header:"Ionet-Read" doc:"<key base58>.<Unix seconds>.<signature base64url> over this request, by the wallet or the key of one of its sessions; proofs/FORMAT.md section 4. It holds for five minutes"`
 
 	method, target string
 }
 
 // Resolve implements huma.Resolver: it keeps what the signature is over.
-func (in *signed) Resolve(ctx huma.Context) []error {
+func (in *Signed) Resolve(ctx huma.Context) []error {
 	u := ctx.URL()
 	in.method, in.target = ctx.Method(), u.RequestURI()
 	return nil
@@ -28,7 +29,7 @@ func (in *signed) Resolve(ctx huma.Context) []error {
 
 // checkReader refuses a request that neither the wallet nor the key of one of its
 // sessions has signed.
-func (h *handler) checkReader(ctx context.Context, in *signed, wallet ionet.Key) error {
+func (h *handler) checkReader(ctx context.Context, in *Signed, wallet ionet.Key) error {
 	if in.Read == "" {
 		return unauthorized("it is missing; sign the request as proofs/FORMAT.md section 4 has it")
 	}

@@ -14,7 +14,7 @@ type receiptInput struct {
 }
 
 type receiptsInput struct {
-	signed
+	Signed
 	Key   ionet.Key `path:"key" doc:"The renter's wallet, base58"`
 	After uint64    `query:"after" maximum:"9223372036854775807" doc:"next of the page before"`
 	Limit int       `query:"limit" default:"100" minimum:"1" maximum:"1000" doc:"Receipts of a page"`
@@ -30,7 +30,7 @@ func (h *handler) receipts(api huma.API) {
 }
 
 func (h *handler) receiptsOf(ctx context.Context, in *receiptsInput) (client.ReceiptsPage, error) {
-	if err := h.checkReader(ctx, &in.signed, in.Key); err != nil {
+	if err := h.checkReader(ctx, &in.Signed, in.Key); err != nil {
 		return client.ReceiptsPage{}, err
 	}
 	page, err := h.service.ReceiptsOf(ctx, in.Key, in.After, in.Limit)
