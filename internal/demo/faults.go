@@ -121,7 +121,7 @@ func (g *siege) strike(ctx context.Context, d disturbance, watch *watch) {
 
 // tellFault writes a line as if it were a child's.
 func (s *stage) tellFault(format string, args ...any) {
-	fmt.Fprintf(s.show, "%s  %-9s %s\n", time.Now().Format("15:04:05"), "faults", fmt.Sprintf(format, args...))
+	s.say("faults", format, args...)
 }
 
 // calm ends the chain's faults and starts what lies down.

@@ -55,6 +55,8 @@ type stage struct {
 	chain   *child
 	service *child
 	workers []*child
+	backend *child   // what stands behind the first worker's proxy
+	proxy   *child   // the renter's
 	signers []*child // of the money keys, where the service does not have them
 	sockets string   // folder of the signers' sockets
 
@@ -65,6 +67,9 @@ type stage struct {
 	server   string // the service's URL
 	network  *ionet.Network
 	api      *client.Client
+
+	sold ionet.Amount // to the renter, by a provider
+	jobs []string     // the renter's, by id
 }
 
 func (s *stage) keys() string      { return filepath.Join(s.dir, "keys") }
@@ -85,7 +90,7 @@ func newStage(ctx context.Context, p pace, dir string, show io.Writer) (*stage, 
 		return nil, fmt.Errorf("open log: %w", err)
 	}
 	s := &stage{pace: p, dir: dir, bin: filepath.Join(dir, "bin"), show: &lineWriter{w: show}, log: log}
-	build := exec.CommandContext(ctx, "go", "build", "-o", s.bin+string(filepath.Separator), "github.com/ionet-settlement/ionet/cmd/...")
+	build := exec.CommandContext(ctx, "go", "build", "-o", s.bin+string(filepath.Separator), "github.com/ionet-settlement/ionet/cmd/...", "github.com/ionet-settlement/ionet/internal/demo/backend")
 	build.Stdout, build.Stderr = show, show
 	if err := build.Run(); err != nil {
 		return nil, fmt.Errorf("build the binaries: %w", err)

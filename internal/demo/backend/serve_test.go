@@ -159,7 +159,9 @@ func TestRefuses(t *testing.T) {
 		{"images/generations", `{"model":"demo-painter","prompt":"x","size":"1x1"}`, "size", 400},
 	} {
 		status, b := ask(t, url+"/v1/"+c.path, c.body)
-		got := parse[struct{ Error struct{ Message, Param string } }](t, b)
+		got := parse[struct {
+			Error struct{ Message, Param string }
+		}](t, b)
 		if status != c.status || got.Error.Param != c.param || got.Error.Message == "" {
 			t.Errorf("%s %s: status %d, %s; want %d for %s", c.path, c.body, status, b, c.status, c.param)
 		}
