@@ -106,15 +106,6 @@ func decodeURL(s string) ([]byte, error) {
 	return base64.RawURLEncoding.Strict().DecodeString(s)
 }
 
-// RequestHash and ResponseHash are what a job statement says of a request and of its
-// answer; proofs/FORMAT.md, section 5. The path is the request's, as "/v1/chat/completions".
-func RequestHash(salt [32]byte, path string, body []byte) ionet.Hash {
-	return ionet.HashOf(salt[:], []byte(path), []byte("\n"), body)
-}
-
-// ResponseHash is of the body as it was sent.
-func ResponseHash(salt [32]byte, body []byte) ionet.Hash { return ionet.HashOf(salt[:], body) }
-
 // ChannelOpening hands a channel to its worker: POST /ionet/v1/channels. The same again
 // with a larger opening is a top-up.
 type ChannelOpening struct {

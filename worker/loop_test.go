@@ -15,6 +15,7 @@ import (
 	"github.com/ionet-settlement/ionet/client"
 	"github.com/ionet-settlement/ionet/internal/pgtest"
 	"github.com/ionet-settlement/ionet/proofs"
+	"github.com/ionet-settlement/ionet/worker/framed"
 )
 
 func TestWorkerEarns(t *testing.T) {
@@ -119,7 +120,7 @@ func (s *stage) killMidWrite(r *rand.Rand) {
 	s.closeWorker() // the kernel frees the lock of a killed process
 	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
 	must(s.t, err)
-	record := appendRecord(nil, tagSealed, make([]byte, 8))
+	record := framed.Append(nil, tagSealed, make([]byte, 8))
 	_, err = f.Write(record[:1+r.IntN(len(record)-1)])
 	must(s.t, err)
 	must(s.t, f.Close())

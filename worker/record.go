@@ -2,20 +2,17 @@ package worker
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"hash/crc32"
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/proofs"
 )
 
-// A spool file is a header and records:
+// A spool file is a header and records of package framed:
 //
 //	header = "io-spool/1\n" ‖ network id [32] ‖ worker key [32]
-//	record = length u32 ‖ CRC-32C of payload u32 ‖ payload
 //
-// little-endian; the first byte of a payload is its tag:
+// The tags of its records:
 //
 //	'S' envelope                                a statement; sent only once this is synced
 //	'A' envelope                                the service's ack of a statement
@@ -44,57 +41,7 @@ const (
 const (
 	spoolMagic  = "io-spool/1\n"
 	spoolHeader = len(spoolMagic) + 32 + 32
-	recordHead  = 8
-	maxRecord   = 1 << 17 // above the largest envelope
 )
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// appendRecord appends a record with that payload.
-func appendRecord(b []byte, tag byte, payload ...[]byte) []byte {
-	at := len(b)
-	b = append(b, 0, 0, 0, 0, 0, 0, 0, 0, tag)
-	for _, p := range payload {
-		b = append(b, p...)
-	}
-	body := b[at+recordHead:]
-	binary.LittleEndian.PutUint32(b[at:], uint32(len(body)))
-	binary.LittleEndian.PutUint32(b[at+4:], crc32.Checksum(body, castagnoli))
-	return b
-}
-
-// errTorn is a record that is not whole.
-var errTorn = errors.New("record is not whole")
-
-// takeRecord takes the payload of the record at the front of b.
-func takeRecord(b []byte) (payload, rest []byte, err error) {
-	if len(b) < recordHead {
-		return nil, nil, errTorn
-	}
-	n := binary.LittleEndian.Uint32(b)
-	if n == 0 || n > maxRecord || int(n) > len(b)-recordHead {
-		return nil, nil, errTorn
-	}
-	payload, rest = b[recordHead:recordHead+n], b[recordHead+n:]
-	if crc32.Checksum(payload, castagnoli) != binary.LittleEndian.Uint32(b[4:]) {
-		return nil, nil, errTorn
-	}
-	return payload, rest, nil
-}
-
-// wholeAfter reports whether a whole record follows the torn one at the front of
-// b: then this is damage in the middle of the file, not an interrupted write.
-func wholeAfter(b []byte) bool {
-	if len(b) < recordHead {
-		return false
-	}
-	n := binary.LittleEndian.Uint32(b)
-	if n == 0 || n > maxRecord || int(n) > len(b)-recordHead {
-		return false
-	}
-	_, _, err := takeRecord(b[recordHead+n:])
-	return err == nil
-}
 
 // momentSize is the length of an encoded moment.
 const momentSize = 8 + 2

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/proofs"
+	"github.com/ionet-settlement/ionet/worker/framed"
 )
 
 // DefaultSpoolBytes bounds a spool: more than a month of statements of a host with
@@ -97,9 +98,9 @@ func (s *Spool) open() error {
 // load applies all whole records and returns their length.
 func (s *Spool) load(b []byte) (good int64, err error) {
 	for len(b) > 0 {
-		payload, rest, err := takeRecord(b)
+		payload, rest, err := framed.Take(b)
 		if err != nil {
-			if wholeAfter(b) {
+			if framed.WholeAfter(b) {
 				return 0, fmt.Errorf("it is damaged at byte %d, before its end: put the file aside and start with a new one", int64(spoolHeader)+good)
 			}
 			return good, nil
@@ -140,7 +141,7 @@ func (s *Spool) append(records []byte) error {
 	}
 	s.size += int64(len(records))
 	for len(records) > 0 {
-		payload, rest, err := takeRecord(records)
+		payload, rest, err := framed.Take(records)
 		if err == nil {
 			err = s.apply(bytes.Clone(payload))
 		}
@@ -159,7 +160,7 @@ func (s *Spool) AddReading(u proofs.Uptime) error {
 	if err != nil {
 		return fmt.Errorf("keep a reading: %w", err)
 	}
-	record := appendRecord(nil, tagReading, body)
+	record := framed.Append(nil, tagReading, body)
 	// Its statement and the answer to that need room as well.
 	if err := s.room(len(record) + envelopeHead + ackRoom + refusalRoom); err != nil {
 		return err
@@ -170,27 +171,27 @@ func (s *Spool) AddReading(u proofs.Uptime) error {
 // AddStatement keeps a statement; once it returns nil the statement may be sent.
 // An uptime statement takes the place of its sample's reading.
 func (s *Spool) AddStatement(e proofs.Envelope) error {
-	return s.append(appendRecord(nil, tagStatement, e.Append(nil)))
+	return s.append(framed.Append(nil, tagStatement, e.Append(nil)))
 }
 
 // AddAck keeps the service's ack of a statement.
 func (s *Spool) AddAck(e proofs.Envelope) error {
-	return s.append(appendRecord(nil, tagAck, e.Append(nil)))
+	return s.append(framed.Append(nil, tagAck, e.Append(nil)))
 }
 
 // Refuse notes that the service refused a statement for good.
 func (s *Spool) Refuse(id ionet.Hash, problem string) error {
-	return s.append(appendRecord(nil, tagRefused, id[:], []byte(problem[:min(len(problem), maxProblem)])))
+	return s.append(framed.Append(nil, tagRefused, id[:], []byte(problem[:min(len(problem), maxProblem)])))
 }
 
 // GiveUp drops a reading that can get no beacon any more.
 func (s *Spool) GiveUp(epoch uint64, sample uint16) error {
-	return s.append(appendRecord(nil, tagGivenUp, moment{epoch, sample}.encode()))
+	return s.append(framed.Append(nil, tagGivenUp, moment{epoch, sample}.encode()))
 }
 
 // Seal drops the uptime statements of all epochs up to that one.
 func (s *Spool) Seal(epoch uint64) error {
-	if err := s.append(appendRecord(nil, tagSealed, binary.LittleEndian.AppendUint64(nil, epoch))); err != nil {
+	if err := s.append(framed.Append(nil, tagSealed, binary.LittleEndian.AppendUint64(nil, epoch))); err != nil {
 		return err
 	}
 	if live := s.live(); s.size > compactAbove && s.size > 2*live {
@@ -202,7 +203,7 @@ func (s *Spool) Seal(epoch uint64) error {
 // SkipTo notes that samples up to that one are over without a statement.
 func (s *Spool) SkipTo(epoch uint64, sample uint16) error {
 	if m := (moment{epoch, sample}); s.read.before(m) {
-		return s.append(appendRecord(nil, tagChain, s.last[:], m.encode(), s.signed.encode()))
+		return s.append(framed.Append(nil, tagChain, s.last[:], m.encode(), s.signed.encode()))
 	}
 	return nil
 }
@@ -211,13 +212,13 @@ func (s *Spool) SkipTo(epoch uint64, sample uint16) error {
 // nothing up to there is signed again, and the chain of statements begins anew, for
 // another statement may already name the last one that we know.
 func (s *Spool) NewLife(epoch uint64, sample uint16) error {
-	return s.append(appendRecord(nil, tagNewLife, moment{epoch, sample}.encode()))
+	return s.append(framed.Append(nil, tagNewLife, moment{epoch, sample}.encode()))
 }
 
 // Back drops readings of samples after that one: they were made by a wrong clock.
 func (s *Spool) Back(epoch uint64, sample uint16) error {
 	if m := (moment{epoch, sample}); m.before(s.read) {
-		return s.append(appendRecord(nil, tagBack, m.encode()))
+		return s.append(framed.Append(nil, tagBack, m.encode()))
 	}
 	return nil
 }

@@ -5,12 +5,13 @@ import (
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/proofs"
+	"github.com/ionet-settlement/ionet/worker/framed"
 )
 
 // What a spool has to keep is bounded before it is promised: a reading is taken only where
 // it, its statement and its ack fit besides those of all that waits already.
 const (
-	recordSize   = recordHead + 1 // and the payload
+	recordSize   = framed.Head + 1 // and the payload
 	envelopeSize = recordSize + envelopeHead
 	ackRoom      = envelopeSize + proofs.MaxAckBody
 	refusalRoom  = recordSize + len(ionet.Hash{}) + maxProblem

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/proofs"
+	"github.com/ionet-settlement/ionet/worker/framed"
 )
 
 // script is a life of a spool with every kind of record in it. Each step is one
@@ -156,11 +157,11 @@ func TestSpoolDamage(t *testing.T) {
 			continue
 		}
 		bad := bytes.Clone(file)
-		bad[start+recordHead] ^= 1
+		bad[start+framed.Head] ^= 1
 		path := filepath.Join(dir, "bad")
 		must(t, os.WriteFile(path, bad, 0o600))
 		if _, err := openSpool(path, testNetwork, public(testKey(1)), 0); err == nil || !strings.Contains(err.Error(), "damaged at byte") {
-			t.Errorf("byte %d flipped: got %v, want damage", start+recordHead, err)
+			t.Errorf("byte %d flipped: got %v, want damage", start+framed.Head, err)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/proofs"
+	"github.com/ionet-settlement/ionet/worker/framed"
 )
 
 // moment is a sample of an epoch.
@@ -267,15 +268,15 @@ func (s *state) oldest() uint64 {
 
 // records encodes the state anew.
 func (s *state) records() []byte {
-	b := appendRecord(nil, tagSealed, binary.LittleEndian.AppendUint64(nil, s.sealed))
-	b = appendRecord(b, tagNewLife, s.life.encode())
+	b := framed.Append(nil, tagSealed, binary.LittleEndian.AppendUint64(nil, s.sealed))
+	b = framed.Append(b, tagNewLife, s.life.encode())
 	for _, it := range s.items {
-		b = appendRecord(b, tagStatement, it.e.Append(nil))
+		b = framed.Append(b, tagStatement, it.e.Append(nil))
 		if it.ack != nil {
-			b = appendRecord(b, tagAck, it.ack.Append(nil))
+			b = framed.Append(b, tagAck, it.ack.Append(nil))
 		}
 		if it.refused != "" {
-			b = appendRecord(b, tagRefused, it.id[:], []byte(it.refused))
+			b = framed.Append(b, tagRefused, it.id[:], []byte(it.refused))
 		}
 	}
 	for _, u := range s.readings {
@@ -283,8 +284,8 @@ func (s *state) records() []byte {
 		if err != nil {
 			panic(err) // it was parsed from its encoding
 		}
-		b = appendRecord(b, tagReading, body)
+		b = framed.Append(b, tagReading, body)
 	}
 	// Last, for it overrules what the records before it imply.
-	return appendRecord(b, tagChain, s.last[:], s.read.encode(), s.signed.encode())
+	return framed.Append(b, tagChain, s.last[:], s.read.encode(), s.signed.encode())
 }

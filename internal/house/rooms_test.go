@@ -42,13 +42,15 @@ var rooms = []room{
 	{path: "settlement/genesis", may: []string{"", "emissions", "proofs", "chain", "chain/rpc", "publish"}, never: join(database, devChain, nvml)},
 	{path: "migrations", never: join(money, devChain)},
 	{path: "client", may: []string{"", "proofs"}, never: join(database, money, devChain, nvml)},
-	{path: "worker", may: []string{"", "proofs", "chain/rpc", "client"}, never: join(database, money, devChain)},
+	{path: "worker", may: []string{"", "proofs", "chain/rpc", "client", "worker/framed"}, never: join(database, money, devChain)},
+	{path: "worker/framed", pure: true, never: join(database, network)},
+	{path: "worker/meter", may: []string{"", "proofs", "client", "worker/framed"}, never: join(database, money, devChain, nvml)},
 	{path: "web", may: []string{"", "emissions", "proofs", "chain", "publish", "client", "settlement", "settlement/ledger"}, never: join(devChain, nvml)},
 
 	{path: "cmd/ionetd", may: []string{"", "internal/commandline", "emissions", "proofs", "chain", "chain/rpc", "publish", "publish/s3", "settlement", "settlement/genesis", "settlement/ledger", "settlement/signer", "migrations", "client", "web"}, never: join(devChain, nvml)},
 	// ionet checks with its own RPC what it is asked to sign.
 	{path: "cmd/ionet", may: []string{"", "internal/commandline", "emissions", "proofs", "chain", "chain/rpc", "client"}, never: join(database, money, devChain, nvml)},
-	{path: "cmd/ionet-worker", may: []string{"", "internal/commandline", "proofs", "chain", "chain/rpc", "client", "worker"}, never: join(database, money, devChain)},
+	{path: "cmd/ionet-worker", may: []string{"", "internal/commandline", "proofs", "chain", "chain/rpc", "client", "worker", "worker/meter"}, never: join(database, money, devChain)},
 	{path: "cmd/ionet-audit", may: []string{"", "internal/commandline", "chain/rpc", "proofs/audit", "publish"}, never: join(database, money, devChain, nvml)},
 	{path: "cmd/ionet-localnet", may: []string{"", "internal/commandline", "chain", "chain/localnet"}, never: join(database, money)},
 

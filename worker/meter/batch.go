@@ -1,0 +1,119 @@
+package meter
+
+import (
+	"fmt"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/proofs"
+)
+
+// maxBatch bounds the jobs of a batch.
+const maxBatch = 1 << 16
+
+// batches reports whether jobs go to the service in batches.
+func (m *Meter) batches() bool { return m.cfg.BatchJobs > 1 }
+
+// makeBatches closes the batches that are due: of a channel with enough jobs, or with
+// one that waited long enough. Where no batches are made any more, those that waited go
+// in a last one.
+func (m *Meter) makeBatches() error {
+	j := m.journal
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, ch := range j.book.sorted() {
+		for {
+			n := m.nextBatch(ch)
+			if n == 0 {
+				break
+			}
+			if err := m.makeBatch(ch, n); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// nextBatch returns how many of the channel's waiting jobs make a batch now: those of
+// one offer, without a gap.
+func (m *Meter) nextBatch(ch *channel) (n int) {
+	waiting := ch.waiting()
+	if ch.stuck != "" || len(waiting) == 0 {
+		return 0
+	}
+	most := maxBatch
+	if m.batches() {
+		most = min(m.cfg.BatchJobs, maxBatch)
+	}
+	for n < len(waiting) && n < most && waiting[n].job.Offer == waiting[0].job.Offer {
+		n++
+	}
+	if !m.batches() || n == most || n < len(waiting) || n < ch.loose || m.now()-waiting[0].job.Served >= int64(m.cfg.BatchEvery.Seconds()) {
+		return n
+	}
+	return 0
+}
+
+// makeBatch signs a batch of the channel's next n jobs. Its id follows from them: the
+// same jobs make the same statement whenever they are batched.
+func (m *Meter) makeBatch(ch *channel, n int) error {
+	jobs := make([]proofs.Job, n)
+	served := int64(0)
+	for i, j := range ch.waiting()[:n] {
+		jobs[i] = j.job
+		served = max(served, j.job.Served)
+	}
+	last := jobs[n-1]
+	root := proofs.BatchRoot(jobs)
+	id := ionet.HashOf([]byte("io/batch/1"), ch.key[:], root[:])
+	b, err := proofs.BatchOf([16]byte(id[:16]), served, jobs, last.Cumulative, last.Voucher)
+	if err != nil {
+		return fmt.Errorf("batch jobs of channel %s: %w", ch.key, err)
+	}
+	body, err := b.Encode()
+	if err != nil {
+		return err
+	}
+	e := proofs.Sign(m.cfg.Network.ID(), proofs.KindJobBatch, m.cfg.Key, body)
+	_, err = m.journal.add(tagBatch, e.Append(nil))
+	return err
+}
+
+// letGo drops what nobody needs any more: batches that were sealed a while ago, or at
+// once where the journal fills up, and channels that can't serve again.
+func (m *Meter) letGo() error {
+	j := m.journal
+	now := m.now()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	short := j.full(int(j.limit / 4))
+	for _, ch := range j.book.sorted() {
+		if len(ch.jobs) > 0 && ch.jobs[0].job.After.Cmp(ch.sealed) <= 0 && (short || now-ch.sealedAt >= int64(batchKeep.Seconds())) {
+			if _, err := j.add(tagDropped, dropRecord(ch.key, ch.sealed)); err != nil {
+				return err
+			}
+		}
+		if ch.overAt(now) {
+			if _, err := j.add(tagForget, ch.key[:]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Times after a session's end at which its channels are forgotten. No opening of them is
+// taken any more, so that their totals can't begin anew; what was refused is kept for
+// longer, as evidence.
+const (
+	forgetAfter = 2 * 24 * 3600
+	forgetStuck = 60 * 24 * 3600
+)
+
+func (ch *channel) overAt(now int64) bool {
+	since := now - ch.session.Expires
+	if ch.stuck != "" {
+		return since > forgetStuck
+	}
+	return len(ch.jobs) == 0 && len(ch.running) == 0 && since > forgetAfter
+}

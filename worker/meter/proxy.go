@@ -1,0 +1,270 @@
+package meter
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/ionet-settlement/ionet/client"
+	"github.com/ionet-settlement/ionet/proofs"
+)
+
+// maxAnswerBody bounds an answer that is no stream: images in base64 are the largest.
+const maxAnswerBody = 64 << 20
+
+// bodyTime is how long a renter may take to send a request.
+const bodyTime = 30 * time.Second
+
+// serve answers one request that costs something. What is cheap to refuse is refused
+// before the body is read.
+func (m *Meter) serve(w http.ResponseWriter, r *http.Request, at *endpoint) {
+	a, p := m.askOf(r, at)
+	if p == nil {
+		p = m.verifyVoucher(a)
+	}
+	if p != nil {
+		m.refuse(w, p)
+		return
+	}
+	if !m.enter() {
+		m.refuse(w, later(http.StatusTooManyRequests, client.AtCapacity, "as many requests run as this worker serves at once", 1))
+		return
+	}
+	defer m.inFlight.Add(-1)
+	body, p := m.readBody(w, r)
+	if p != nil {
+		m.refuse(w, p)
+		return
+	}
+	request, in, p := m.prepare(at, body)
+	if p != nil {
+		m.refuse(w, p)
+		return
+	}
+	switch end := m.admit(a, request, in); {
+	case end.refused != nil:
+		if err := m.journal.wait(end.ticket); err != nil {
+			end.refused = problem(http.StatusServiceUnavailable, client.Internal, "this worker can't write its journal")
+		}
+		m.refuse(w, end.refused)
+	case end.kept != nil:
+		m.answerAgain(w, end)
+	default:
+		defer m.release(end.run)
+		m.answer(w, r, end.run)
+	}
+}
+
+// askOf reads a request's headers. One without a voucher is told what it costs.
+func (m *Meter) askOf(r *http.Request, at *endpoint) (*ask, *client.MeterProblem) {
+	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
+		return nil, problem(http.StatusUnsupportedMediaType, client.WrongMediaType, "the body of "+at.path+" is application/json")
+	}
+	if r.Header.Get("Content-Encoding") != "" {
+		return nil, problem(http.StatusUnsupportedMediaType, client.WrongMediaType, "the body must have no Content-Encoding: the job's hash is of it")
+	}
+	if r.Header.Get(client.VoucherHeader) != "" {
+		return parseAsk(r.Header)
+	}
+	p := problem(http.StatusPaymentRequired, client.VoucherNeeded, "the request has no "+client.VoucherHeader+": open a channel to this worker")
+	m.journal.mu.Lock()
+	defer m.journal.mu.Unlock()
+	if in, _ := m.inForce(m.now()); in != nil {
+		p.Offer = in.e.Append(nil)
+	}
+	return nil, p
+}
+
+// enter takes one of the places of the offer in force.
+func (m *Meter) enter() bool {
+	m.filesMu.Lock()
+	capacity := int64(m.file.Capacity)
+	m.filesMu.Unlock()
+	if m.inFlight.Add(1) > capacity {
+		m.inFlight.Add(-1)
+		return false
+	}
+	return true
+}
+
+func (m *Meter) refuse(w http.ResponseWriter, p *client.MeterProblem) {
+	m.metrics.refused.WithLabelValues((&client.Problem{Type: p.Type}).Kind()).Inc()
+	answerProblem(w, p)
+}
+
+func (m *Meter) readBody(w http.ResponseWriter, r *http.Request) ([]byte, *client.MeterProblem) {
+	c := http.NewResponseController(w)
+	_ = c.SetReadDeadline(time.Now().Add(bodyTime)) // where the server has deadlines
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, m.cfg.MaxBody))
+	_ = c.SetReadDeadline(time.Time{})
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return nil, problem(http.StatusRequestEntityTooLarge, client.BodyTooLarge, fmt.Sprintf("the body has more than %d bytes", large.Limit))
+	case err != nil:
+		return nil, problem(http.StatusRequestTimeout, client.SlowBody, "the body did not come")
+	}
+	return body, nil
+}
+
+// answerAgain gives an answer that is kept, once the job that it was billed by is durable.
+func (m *Meter) answerAgain(w http.ResponseWriter, end admission) {
+	if err := m.journal.wait(end.ticket); err != nil {
+		m.refuse(w, problem(http.StatusServiceUnavailable, client.Internal, "this worker can't write its journal"))
+		return
+	}
+	m.metrics.again.Inc()
+	h := w.Header()
+	h.Set("Content-Type", end.kept.media)
+	if end.kept.stream {
+		h.Set("Trailer", client.StatementHeader)
+		w.WriteHeader(end.kept.status)
+		_, _ = w.Write(end.kept.body)
+		h.Set(client.StatementHeader, client.EncodeStatement(end.job))
+		return
+	}
+	h.Set(client.StatementHeader, client.EncodeStatement(end.job))
+	h.Set("Content-Length", strconv.Itoa(len(end.kept.body)))
+	w.WriteHeader(end.kept.status)
+	_, _ = w.Write(end.kept.body)
+}
+
+// answer has the back end answer. A renter who asked for a stream and hangs up ends the
+// work; of any other answer he may come back for it, so that it is made and billed.
+func (m *Meter) answer(w http.ResponseWriter, r *http.Request, run *run) {
+	ctx := r.Context()
+	if !run.request.stream {
+		ctx = context.WithoutCancel(ctx)
+	}
+	ctx, cancel := context.WithTimeout(ctx, m.cfg.Timeout)
+	defer cancel()
+	began := m.cfg.Now()
+	resp, err := m.call(ctx, run.request)
+	if err != nil {
+		m.backEndFailed(w, run, http.StatusBadGateway, fmt.Sprintf("the back end does not answer: %v", err))
+		return
+	}
+	defer resp.Body.Close()
+	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	if resp.StatusCode == http.StatusOK && run.request.stream && media == "text/event-stream" {
+		m.stream(w, r, &streaming{run: run, resp: resp, cancel: cancel, began: began})
+		return
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswerBody+1))
+	switch {
+	case err != nil:
+		m.backEndFailed(w, run, http.StatusBadGateway, fmt.Sprintf("the back end's answer breaks off: %v", err))
+	case len(body) > maxAnswerBody:
+		m.backEndFailed(w, run, http.StatusBadGateway, fmt.Sprintf("the back end's answer has more than %d bytes", maxAnswerBody))
+	default:
+		m.whole(w, run, resp, body, m.cfg.Now().Sub(began))
+	}
+}
+
+// call asks the back end. It gets the model's own name, our authorization, and nothing
+// of the renter's headers.
+func (m *Meter) call(ctx context.Context, r *request) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.sold.base()+r.at.path, bytes.NewReader(r.upgrade))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Accept", "application/json, text/event-stream")
+	req.Header.Set("Accept-Encoding", "identity")
+	req.Header.Set("User-Agent", "ionet-worker")
+	if r.sold.Authorization != "" {
+		req.Header.Set("Authorization", r.sold.Authorization)
+	}
+	return m.cfg.Transport.RoundTrip(req)
+}
+
+// backEndFailed answers for a back end that gave nothing that could be sold. The address
+// of it is ours to know.
+func (m *Meter) backEndFailed(w http.ResponseWriter, run *run, status int, why string) {
+	m.cfg.Logger.Warn("back end failed", "model", run.model.Name, "reason", why)
+	m.release(run) // before the answer: the next try must find the job free
+	m.refuse(w, problem(status, client.BackEndFailed, "the back end of model "+run.model.Name+" failed: the request costs nothing"))
+}
+
+// whole answers with what a back end gave as a whole.
+func (m *Meter) whole(w http.ResponseWriter, run *run, resp *http.Response, body []byte, took time.Duration) {
+	switch status := resp.StatusCode; {
+	case status == http.StatusBadRequest || status == http.StatusRequestEntityTooLarge || status == http.StatusUnprocessableEntity:
+		m.release(run)
+		m.metrics.requests.WithLabelValues("back-end-refused").Inc()
+		passHeaders(w.Header(), resp.Header)
+		w.WriteHeader(status)
+		_, _ = w.Write(body)
+		return
+	case status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable:
+		m.backEndFailed(w, run, http.StatusServiceUnavailable, resp.Status)
+		return
+	case status < 200 || status > 299:
+		m.backEndFailed(w, run, http.StatusBadGateway, resp.Status)
+		return
+	}
+	media := resp.Header.Get("Content-Type")
+	m.kept.put(run.ask.channel, run.ask.job, &keptAnswer{status: resp.StatusCode, media: media, body: body})
+	e, err := m.bill(run, run.request.unitsOf(body, media, took), proofs.ResponseHash(run.ask.salt, body))
+	h := w.Header()
+	switch {
+	case errors.Is(err, errUnbilled):
+		m.unbilled(run)
+		h.Set(client.UnbilledHeader, "usage-missing")
+	case err != nil:
+		m.cfg.Logger.Error("job not signed", "error", err)
+		m.refuse(w, problem(http.StatusServiceUnavailable, client.Internal, "this worker can't write its journal"))
+		return
+	default:
+		m.metrics.requests.WithLabelValues("billed").Inc()
+		h.Set(client.StatementHeader, client.EncodeStatement(e))
+	}
+	passHeaders(h, resp.Header)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(resp.StatusCode)
+	_, _ = w.Write(body)
+}
+
+// unbilled notes an answer that costs nothing, for the back end did not tell what it took.
+func (m *Meter) unbilled(run *run) {
+	m.release(run)
+	m.metrics.requests.WithLabelValues("unbilled").Inc()
+	m.cfg.Logger.Warn("answer not billed: the back end tells no usage", "model", run.model.Name, "path", run.request.at.path)
+}
+
+// passHeaders hands on what is about the answer and not about a connection, or a cookie,
+// or ours.
+func passHeaders(to, from http.Header) {
+	for _, name := range []string{"Content-Type", "Content-Encoding", "Content-Language", "Openai-Processing-Ms", "Openai-Version", "X-Request-Id"} {
+		if v := from.Get(name); v != "" {
+			to.Set(name, v)
+		}
+	}
+}
+
+// unitsOf counts what a whole answer is sold by; 0 where the back end does not tell.
+func (r *request) unitsOf(body []byte, media string, took time.Duration) uint64 {
+	switch r.sold.Unit.Unit {
+	case proofs.UnitSecond:
+		return seconds(took)
+	case proofs.UnitRequest:
+		return 1
+	case proofs.UnitImage:
+		if kind, _, _ := mime.ParseMediaType(media); len(kind) > 6 && kind[:6] == "image/" {
+			return 1 // the picture itself
+		}
+		return uint64(len(parseAnswer(body).Data))
+	}
+	return parseAnswer(body).usage().tokens
+}
+
+// seconds rounds up: what ran, ran for one at least.
+func seconds(d time.Duration) uint64 {
+	return uint64(max((d+time.Second-1)/time.Second, 1))
+}

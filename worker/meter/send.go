@@ -1,0 +1,472 @@
+package meter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/client"
+	"github.com/ionet-settlement/ionet/proofs"
+)
+
+// sender is what the loop remembers from one step to the next. Only Run touches it.
+type sender struct {
+	instance   client.ID // of the service, that answered last
+	headAt     time.Time // when it was asked last
+	batch      int       // statements of a body; fewer after a 413
+	pause      time.Duration
+	fileTime   time.Time // of the offer file that was read last
+	offerAgain time.Time
+	verifier   *proofs.Verifier
+	sealedSize uint64    // of the log, when it was last looked through
+	lookedAt   time.Time // when the log was asked for last
+	askedAt    time.Time // when channels were last asked for
+}
+
+// Times of the loop.
+const (
+	tick      = time.Second
+	company   = 20 * time.Millisecond
+	headEvery = 10 * time.Second
+	askEvery  = 15 * time.Second
+	maxPause  = time.Minute
+	batchKeep = 24 * time.Hour // how long a sealed batch's jobs are kept for renters who ask
+)
+
+// nudge wakes the sender.
+func (m *Meter) nudge() {
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+}
+
+// pause waits until there is something to do. After trouble it is longer each time, and
+// half of it is drawn: hosts that lost a service together do not come back together.
+func (m *Meter) pause(ctx context.Context, trouble error) {
+	wake := m.wake
+	if wait := tick; trouble == nil {
+		m.send.pause = wait
+	} else {
+		m.send.pause = min(2*m.send.pause, maxPause)
+		if p, ok := errors.AsType[*client.Problem](trouble); ok {
+			m.send.pause = min(max(m.send.pause, p.RetryAfter), 2*maxPause)
+		}
+		m.cfg.Logger.Info("the service can't take what is due now", "error", trouble)
+		wake = nil
+	}
+	timer := time.NewTimer(m.send.pause/2 + rand.N(m.send.pause/2))
+	defer timer.Stop()
+	select {
+	case <-wake:
+		// A moment later others are done as well: they share a body.
+		select {
+		case <-time.After(company):
+		case <-ctx.Done():
+		}
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// step does what is due: renew the offer, close batches, present what has no answer, and
+// let go of what is sealed.
+func (m *Meter) step(ctx context.Context) error {
+	m.follow()
+	if err := m.makeBatches(); err != nil {
+		return err
+	}
+	if m.cfg.API == nil {
+		return nil
+	}
+	if err := m.head(ctx); err != nil {
+		return err
+	}
+	if err := m.present(ctx); err != nil {
+		return err
+	}
+	if err := m.askChannels(ctx); err != nil {
+		return err
+	}
+	if err := m.lookUpSealed(ctx); err != nil {
+		return err
+	}
+	return m.letGo()
+}
+
+// head asks which instance answers and what time it is. A new one gets all again that is
+// not sealed: it may have lost its memory.
+func (m *Meter) head(ctx context.Context) error {
+	now := m.cfg.Now()
+	if now.Sub(m.send.headAt) < headEvery && m.send.headAt.Before(now) {
+		return nil
+	}
+	head, err := m.cfg.API.Head(ctx)
+	if err != nil {
+		return fmt.Errorf("ask the service where it is: %w", err)
+	}
+	if head.Network != ionet.Key(m.cfg.Network.ID()) {
+		return fmt.Errorf("the service is of network %s, not of %s", head.Network, ionet.Key(m.cfg.Network.ID()))
+	}
+	m.send.headAt = now
+	m.hear()
+	if ahead := head.Time - m.cfg.Now().Unix(); ahead < -1 || ahead > 1 {
+		m.ahead.Store(ahead) // jobs carry the service's time: one that is a minute ahead is refused
+	} else {
+		m.ahead.Store(0)
+	}
+	if head.Instance == m.send.instance {
+		return nil
+	}
+	m.send.instance, m.send.batch = head.Instance, client.MaxStatements
+	m.journal.mu.Lock()
+	defer m.journal.mu.Unlock()
+	for _, p := range m.journal.book.byID {
+		p.sent = false
+	}
+	return nil
+}
+
+func (m *Meter) hear() { m.heard.Store(m.cfg.Now().UnixNano()) }
+
+// due is a statement that the running instance has to answer. Those that only help
+// others along have no parcel.
+type due struct {
+	client.Presented
+	parcel *parcel
+}
+
+// due lists what has no answer, in order: offers, then channels that the service forgot,
+// then each channel's jobs. All of it is durable once the ticket is.
+func (m *Meter) due() (list []due, ticket uint64) {
+	m.journal.mu.Lock()
+	defer m.journal.mu.Unlock()
+	b := m.journal.book
+	add := func(p *parcel) {
+		if !p.sent && p.refused == "" {
+			list = append(list, due{client.Presented{Statement: p.e, Ack: p.ack}, p})
+		}
+	}
+	for _, o := range b.offers {
+		add(&o.parcel)
+	}
+	for _, ch := range b.sorted() {
+		if ch.present {
+			ack := ch.ack
+			list = append(list, due{Presented: client.Presented{Statement: ch.sessionEnvelope}}, due{Presented: client.Presented{Statement: ch.openEnvelope, Ack: &ack}})
+		}
+		for _, p := range ch.parcels() {
+			if p.refused != "" {
+				break // what follows it can't be paid either
+			}
+			if p.after.Cmp(ch.sealed) > 0 {
+				add(p)
+			}
+		}
+	}
+	return list, m.journal.queued
+}
+
+// bill is what the statement asks of its channel.
+func (p *parcel) bill() proofs.Bill {
+	bill, _ := proofs.ParseBill(p.e.Kind, p.e.Body) // parsed when it came in
+	return bill
+}
+
+// present hands in what is due, in bodies that the service takes at once.
+func (m *Meter) present(ctx context.Context) error {
+	list, ticket := m.due()
+	if err := m.journal.wait(ticket); err != nil {
+		return err
+	}
+	for len(list) > 0 {
+		n, size := 0, 0
+		var body []client.Presented
+		for n < len(list) && n < m.send.batch && (n == 0 || size < client.MaxBody*3/4) {
+			body = append(body, list[n].Presented)
+			size += len(list[n].Statement.Body) + 2*envelopeHead + proofs.MaxAckBody
+			n++
+		}
+		results, err := m.cfg.API.Submit(ctx, body)
+		if p, ok := errors.AsType[*client.Problem](err); ok && p.Status == http.StatusRequestEntityTooLarge && n > 1 {
+			m.send.batch = n / 2 // until the next instance
+			continue
+		}
+		if err != nil && len(results) == 0 {
+			return fmt.Errorf("submit %d statements: %w", n, err)
+		}
+		m.hear()
+		if kept := m.answers(list[:len(results)], m.checked(list, results)); kept != nil || err != nil {
+			return errors.Join(kept, err)
+		}
+		list = list[n:]
+	}
+	return nil
+}
+
+// checked verifies the acks: one that is none, or of another statement, is no answer.
+func (m *Meter) checked(list []due, results []client.Result) []client.Result {
+	acks := make([]proofs.Envelope, len(results))
+	bad := make([]error, len(results))
+	for i, r := range results {
+		if r.Status == client.Refused {
+			continue
+		}
+		if acks[i], bad[i] = oneEnvelope(r.Ack); bad[i] == nil {
+			bad[i] = m.checkAck(acks[i], list[i].Statement.ID())
+		}
+	}
+	for i, err := range m.send.verifier.Verify(acks) {
+		if results[i].Status == client.Refused {
+			continue
+		}
+		if err = errors.Join(bad[i], err); err != nil {
+			m.cfg.Logger.Warn("the service's ack is none", "statement", list[i].Statement.ID(), "error", err)
+			results[i].Ack = nil
+		}
+	}
+	return results
+}
+
+// answers keeps what the service said. A channel whose job it can't take now holds up no
+// other; the trouble is returned, so that the rest is tried again.
+func (m *Meter) answers(list []due, results []client.Result) error {
+	j := m.journal
+	j.mu.Lock()
+	var trouble error
+	for i, r := range results {
+		if err := m.answer1(list[i], r); err != nil {
+			trouble = err
+		}
+	}
+	ticket := j.queued
+	j.mu.Unlock()
+	return errors.Join(j.wait(ticket), trouble)
+}
+
+// answer1 keeps the service's answer to one statement. The caller holds the lock.
+func (m *Meter) answer1(d due, r client.Result) error {
+	if d.parcel == nil {
+		return m.presented(d, r)
+	}
+	if r.Status == client.Refused {
+		return m.refusedBy(d.parcel, r.Problem)
+	}
+	if len(r.Ack) == 0 {
+		return fmt.Errorf("the service gave no ack of statement %s", d.parcel.id)
+	}
+	m.metrics.answered.WithLabelValues(r.Status).Inc()
+	d.parcel.sent = true
+	if d.parcel.ack != nil {
+		return nil
+	}
+	_, err := m.journal.add(tagAck, r.Ack)
+	return err
+}
+
+// presented is the answer to a session or an opening that was handed in for its jobs.
+func (m *Meter) presented(d due, r client.Result) error {
+	if d.Statement.Kind != proofs.KindChannelOpen {
+		return nil
+	}
+	o, err := proofs.ParseChannelOpen(d.Statement.Body)
+	if err != nil {
+		return err
+	}
+	if ch := m.journal.book.channels[o.Channel]; ch != nil && (r.Status != client.Refused || !passes(r.Problem)) {
+		ch.present = false
+	}
+	return nil
+}
+
+// passes reports whether a refusal goes away by itself.
+func passes(p *client.Problem) bool {
+	return p == nil || p.Status == http.StatusTooManyRequests || p.Status >= 500 || p.Kind() == client.Busy || p.Kind() == client.BodyTooLarge
+}
+
+// refusedBy decides what a refusal means. What passes stays due; a channel or an offer
+// that the service does not know is presented again, once; the rest is final and kept as
+// evidence.
+func (m *Meter) refusedBy(p *parcel, why *client.Problem) error {
+	if passes(why) {
+		if why == nil {
+			return errors.New("the service refused a statement without a reason")
+		}
+		return why
+	}
+	if why.Kind() == client.WrongNetwork {
+		return why
+	}
+	if p.ch != nil && m.forgotten(p, why.Kind()) {
+		return fmt.Errorf("the service forgot what %s %s rests on: %w", p.e.Kind, p.id, why)
+	}
+	m.metrics.answered.WithLabelValues(client.Refused).Inc()
+	m.cfg.Logger.Warn("the service refused a statement", "kind", p.e.Kind, "statement", p.id, "reason", why.Kind(), "detail", why.Detail)
+	kind := why.Kind()
+	_, err := m.journal.add(tagRefused, p.id[:], []byte(kind[:min(len(kind), maxProblem)]))
+	return err
+}
+
+// forgotten presents what a job needs again, if that was not done since the last answer.
+func (m *Meter) forgotten(p *parcel, kind string) bool {
+	switch kind {
+	case client.UnknownChannel, client.UnknownSession:
+		if p.ch.presentedFor == m.send.instance {
+			return false
+		}
+		p.ch.present, p.ch.presentedFor = true, m.send.instance
+		return true
+	case client.ModelNotOffered:
+		o := m.journal.book.offerByID(p.bill().Offer)
+		if o == nil || o.refused != "" || o.presentedFor == m.send.instance {
+			return false
+		}
+		o.sent, o.presentedFor = false, m.send.instance
+		return true
+	}
+	return false
+}
+
+// askChannels asks the service for channels that served lately, and for those that are
+// new here: it may know of jobs that a lost journal held, or that the channel is closed.
+func (m *Meter) askChannels(ctx context.Context) error {
+	now := m.cfg.Now()
+	each := now.Sub(m.send.askedAt) >= askEvery
+	m.journal.mu.Lock()
+	var keys []ionet.Key
+	for _, ch := range m.journal.book.sorted() {
+		if !ch.known || each && ch.active {
+			keys = append(keys, ch.key)
+		}
+	}
+	m.journal.mu.Unlock()
+	if each {
+		m.send.askedAt = now
+	}
+	for _, key := range keys {
+		c, err := m.cfg.API.Channel(ctx, key)
+		if p, ok := errors.AsType[*client.Problem](err); ok && p.Status == http.StatusNotFound {
+			c, err = client.Channel{Channel: key, State: client.StateOpen}, nil // it forgot: its jobs will say so
+		}
+		if err != nil {
+			return fmt.Errorf("ask for channel %s: %w", key, err)
+		}
+		m.hear()
+		if err := m.takeState(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// takeState takes what the service has of a channel. Where it has jobs of a channel that
+// is empty here, an earlier life of this worker served them.
+func (m *Meter) takeState(c client.Channel) error {
+	j := m.journal
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	ch := j.book.channels[c.Channel]
+	if ch == nil {
+		return nil
+	}
+	ch.known, ch.active = true, false
+	if ch.closed = ""; c.State != client.StateOpen {
+		ch.closed = c.State
+	}
+	if len(ch.running) > 0 || ch.count > 0 || c.Spent.IsZero() {
+		return nil
+	}
+	m.cfg.Logger.Warn("the service has jobs of a channel that this journal does not", "channel", ch.key, "spent", c.Spent)
+	earlier := channel{key: ch.key, base: c.Spent, count: c.Jobs, covered: ch.covered, voucher: ch.voucher}
+	_, err := j.add(tagTotals, earlier.totals())
+	return err
+}
+
+// lookUpSealed notes which jobs are in a sealed log. A channel's jobs are logged in their
+// order: where one is sealed, so are those before it.
+func (m *Meter) lookUpSealed(ctx context.Context) error {
+	now := m.cfg.Now()
+	if now.Sub(m.send.lookedAt) < headEvery && m.send.lookedAt.Before(now) || len(m.ackedOf()) == 0 {
+		return nil
+	}
+	m.send.lookedAt = now
+	log, err := m.cfg.API.Log(ctx)
+	if err != nil {
+		return fmt.Errorf("ask for the log: %w", err)
+	}
+	m.hear()
+	if log.Sealed == nil || log.Sealed.Size == m.send.sealedSize {
+		return nil
+	}
+	for key, list := range m.ackedOf() {
+		// The first that is not sealed, by halving.
+		var failed error
+		n, _ := slices.BinarySearchFunc(list, struct{}{}, func(p *parcel, _ struct{}) int {
+			if failed != nil {
+				return 1
+			}
+			sealed, err := m.isSealed(ctx, p)
+			if failed = err; sealed {
+				return -1
+			}
+			return 1
+		})
+		if failed != nil {
+			return failed
+		}
+		if n == 0 {
+			continue
+		}
+		if err := m.noteSealed(key, list[n-1].after); err != nil {
+			return err
+		}
+	}
+	m.send.sealedSize = log.Sealed.Size
+	return nil
+}
+
+// ackedOf returns each channel's acked statements that are not known to be sealed, in
+// order.
+func (m *Meter) ackedOf() map[ionet.Key][]*parcel {
+	m.journal.mu.Lock()
+	defer m.journal.mu.Unlock()
+	out := map[ionet.Key][]*parcel{}
+	for key, ch := range m.journal.book.channels {
+		for _, p := range ch.parcels() {
+			if p.ack == nil || p.refused != "" {
+				break
+			}
+			if p.after.Cmp(ch.sealed) > 0 {
+				out[key] = append(out[key], p)
+			}
+		}
+	}
+	return out
+}
+
+func (m *Meter) isSealed(ctx context.Context, p *parcel) (bool, error) {
+	r, err := m.cfg.API.Receipt(ctx, p.id.String())
+	if problem, ok := errors.AsType[*client.Problem](err); ok && problem.Status == http.StatusNotFound {
+		return false, nil // acked, and waiting for the jobs before it
+	}
+	if err != nil {
+		return false, fmt.Errorf("ask for the receipt of %s: %w", p.id, err)
+	}
+	return r.State == client.ReceiptSealed, nil
+}
+
+func (m *Meter) noteSealed(key ionet.Key, after ionet.Amount) error {
+	j := m.journal
+	j.mu.Lock()
+	ticket, err := j.add(tagSealed, sealRecord(key, after, m.now()))
+	j.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return j.wait(ticket)
+}
