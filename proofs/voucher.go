@@ -6,21 +6,20 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/mr-tron/base58"
 	"github.com/oasisprotocol/curve25519-voi/curve"
 
 	"github.com/ionet-settlement/ionet"
 )
 
-// channelsProgram is the payment-channels program, CHNLxYvVA28MJP9PrFuDXccuoGXAx7jBacfLEkahyGsX.
-var channelsProgram = ionet.Key(mustBase58("CHNLxYvVA28MJP9PrFuDXccuoGXAx7jBacfLEkahyGsX"))
+// channelsProgram is the payment-channels program of x402.
+var channelsProgram = mustKey("CHNLxYvVA28MJP9PrFuDXccuoGXAx7jBacfLEkahyGsX")
 
-func mustBase58(s string) []byte {
-	b, err := base58.Decode(s)
+func mustKey(s string) ionet.Key {
+	k, err := ionet.ParseKey(s)
 	if err != nil {
 		panic(err)
 	}
-	return b
+	return k
 }
 
 // ChannelAddress returns the address of a channel, as the payment-channels program of
