@@ -204,7 +204,8 @@ type Policies struct {
 	Policies []Policy `json:"policies"`
 }
 
-// Provider is what a payout wallet has earned. Earned = Paid + InFlight + Claimable.
+// Provider is what a payout wallet has earned: by emissions Earned = Paid + InFlight +
+// Claimable, and by fees FeesOwed + FeesInFlight + FeesPaid.
 type Provider struct {
 	Wallet    ionet.Key    `json:"wallet"`
 	Earned    ionet.Amount `json:"earned" doc:"In sealed epochs, base units"`
@@ -214,6 +215,10 @@ type Provider struct {
 	Devices   int          `json:"devices" doc:"With a verdict for this wallet in the newest epoch"`
 	Decimals  int          `json:"decimals" doc:"Decimals of the token"`
 	Held      *Held        `json:"held,omitempty" doc:"Why payout runs leave the wallet out for now"`
+
+	FeesOwed     ionet.Amount `json:"fees_owed" doc:"For inferences, to be paid by payout runs; base units"`
+	FeesInFlight ionet.Amount `json:"fees_in_flight" doc:"Signed, not final"`
+	FeesPaid     ionet.Amount `json:"fees_paid" doc:"Final on chain"`
 }
 
 // Held is why payout runs leave a payee out for now. What it is owed stays.

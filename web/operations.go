@@ -150,9 +150,14 @@ func (h *handler) rules(context.Context, *nothing) (client.Rules, error) {
 
 func (h *handler) provider(ctx context.Context, in *keyInput) (client.Provider, error) {
 	p, err := h.service.Provider(ctx, in.Key)
+	if err != nil {
+		return client.Provider{}, err
+	}
+	fees, err := h.service.FeesOf(ctx, in.Key)
 	out := client.Provider{
 		Wallet: in.Key, Earned: p.Earned, Paid: p.Paid, InFlight: p.InFlight, Claimable: p.Claimable,
 		Devices: p.Devices, Decimals: h.service.Network().Decimals,
+		FeesOwed: fees.Owed, FeesInFlight: fees.InFlight, FeesPaid: fees.Paid,
 	}
 	if p.Held != nil {
 		held := wireHeld(*p.Held)
