@@ -67,6 +67,13 @@ Try, in another terminal:
   %s run --server %s --dir %s --keypair %s --simulate 1 --seed 9
   %s --rpc %s --mint %s --store %s
 
+As a renter, with any program that speaks to OpenAI at the URL that the last one prints:
+
+  %s offers --server %s
+  %s deposit --server %s --keypair %s --amount 20 --rpc %s
+  %s session open --server %s --keypair %s --key-out %s --reserve 10
+  %s proxy --server %s --session %s
+
 `, s.log.Name(), s.server, s.rpc, s.network.Mint,
 		bin("ionet"), s.server,
 		bin("ionet"), s.server, wallet,
@@ -74,7 +81,11 @@ Try, in another terminal:
 		bin("ionet"), s.server, quote(s.wallet(1)),
 		bin("ionetd"), service,
 		bin("ionet-worker"), s.server, quote(filepath.Join(s.dir, "host-4")), quote(s.wallet(1)),
-		bin("ionet-audit"), s.rpc, s.network.Mint, quote(s.published()))
+		bin("ionet-audit"), s.rpc, s.network.Mint, quote(s.published()),
+		bin("ionet"), s.server,
+		bin("ionet"), s.server, quote(s.renter()), s.rpc,
+		bin("ionet"), s.server, quote(s.renter()), quote(s.another()),
+		bin("ionet"), s.server, quote(s.another()))
 }
 
 // quote makes a path one word of a shell.

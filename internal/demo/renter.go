@@ -28,6 +28,9 @@ const seller = 1
 func (s *stage) renter() string  { return filepath.Join(s.dir, "wallets", "renter.json") }
 func (s *stage) session() string { return filepath.Join(s.dir, "renter", "session.json") }
 
+// another is a session that a person may open after the demo.
+func (s *stage) another() string { return filepath.Join(s.dir, "renter", "another.json") }
+
 // rent is the renter's story: he pays in, lets a key spend a part of it, asks a worker
 // through the proxy with the official OpenAI client, checks a receipt against the chain,
 // and has the rest back.

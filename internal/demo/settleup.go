@@ -155,7 +155,7 @@ func (g *siege) landed(ctx context.Context) (out map[int]ionet.Amount, gifts, sw
 
 // checkProvider holds, with nothing owed any more:
 //
-//	wallet + prepaid + withdrawing + gone elsewhere = earned
+//	wallet + prepaid + withdrawing + gone elsewhere = earned + fees
 func (g *siege) checkProvider(ctx context.Context, i int, out ionet.Amount) error {
 	key, err := g.keyOf(i)
 	if err != nil {
@@ -165,6 +165,9 @@ func (g *siege) checkProvider(ctx context.Context, i int, out ionet.Amount) erro
 	p, err := g.api.Provider(ctx, wallet)
 	if err != nil {
 		return err
+	}
+	if !p.FeesOwed.IsZero() || !p.FeesInFlight.IsZero() {
+		return fmt.Errorf("fees of %s are owed, of %s in flight", p.FeesOwed, p.FeesInFlight)
 	}
 	if !p.Claimable.IsZero() || !p.InFlight.IsZero() || p.Paid != p.Earned {
 		return fmt.Errorf("earned %s, was paid %s; %s is in flight and %s owed", p.Earned, p.Paid, p.InFlight, p.Claimable)
@@ -177,12 +180,21 @@ func (g *siege) checkProvider(ctx context.Context, i int, out ionet.Amount) erro
 	if err != nil {
 		return err
 	}
+	if i == seller {
+		if out, err = out.Add(g.sold); err != nil {
+			return err
+		}
+	}
 	sum, err := ionet.Sum(has, r.Balance, r.Withdrawing, out)
 	if err != nil {
 		return err
 	}
-	if sum != p.Earned {
-		return fmt.Errorf("has %s, prepaid %s, withdraws %s, moved %s: %s in sum, earned %s", has, r.Balance, r.Withdrawing, out, sum, p.Earned)
+	earned, err := p.Earned.Add(p.FeesPaid)
+	if err != nil {
+		return err
+	}
+	if sum != earned {
+		return fmt.Errorf("has %s, prepaid %s, withdraws %s, moved %s: %s in sum, earned %s and fees of %s", has, r.Balance, r.Withdrawing, out, sum, p.Earned, p.FeesPaid)
 	}
 	return nil
 }
