@@ -23,6 +23,8 @@ type receiptLog struct {
 	edge *proofs.Edge // of what is published; nil: to be read. Guarded by turn
 	seal Checkpoint   // that was compared last; guarded by turn
 
+	inlineFrom uint64 // records below it are in memos, or go into none; guarded by Service.pass
+
 	mu    sync.Mutex // guards what follows
 	stand logStanding
 	why   string // of a standing that is neither new nor fine

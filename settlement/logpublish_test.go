@@ -267,4 +267,3 @@ func (m *machine) checkLogFiles(size uint64) {
 		}
 	}
 }
-

@@ -41,8 +41,14 @@ func (s *Service) Run(ctx context.Context) {
 		defer close(kept)
 		s.keep(ctx)
 	}()
+	logged := make(chan struct{})
+	go func() {
+		defer close(logged)
+		s.keepLog(ctx)
+	}()
 	s.loop(ctx, wake)
 	<-kept
+	<-logged
 	<-tick.Stop().Done()
 	s.view.reset()
 	done, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)

@@ -49,6 +49,9 @@ func (c Config) checkSchedules() error {
 	if c.PayoutSchedule != nil && c.PayoutEvery != 0 {
 		return errors.New("open settlement: payout runs are asked for by a schedule or so often, not by both")
 	}
+	if c.SealSchedule != nil && c.SealEvery != 0 {
+		return errors.New("open settlement: seals of the receipt log are asked for by a schedule or so often, not by both")
+	}
 	return nil
 }
 

@@ -123,19 +123,33 @@ func scanCheckpoint(row pgx.Row) (Checkpoint, error) {
 	return Checkpoint{uint64(size), ionet.Hash(root), total}, err
 }
 
-// sealReceiptsDue seals the newest checkpoint that waits. The lane needs no fence: a
-// seal moves nothing, and of two for one position either is true.
+// sealReceiptsDue seals the newest checkpoint that waits, once all records below it that
+// go into memos are final there; see loginline.go. The lane needs no fence: neither moves
+// anything, and of two for one position either is true.
 func (s *Service) sealReceiptsDue(ctx context.Context, lanes []lane, live []attempt) error {
 	l := laneNamed(lanes, sealLane)
 	if _, ok := liveOn(live, l, anyAttempt); ok {
 		return nil
 	}
 	c, err := scanCheckpoint(s.pool.QueryRow(ctx, selectWaitingSeal))
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil
-	}
-	if err != nil {
+	waits := err == nil
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return fmt.Errorf("look for a checkpoint to seal: %w", err)
+	}
+	_, last, _ := s.receipts.now()
+	run, err := s.nextInline(ctx, max(last.Size, c.Size)) // what a seal was asked for was published
+	if err != nil {
+		return fmt.Errorf("look for receipts to put into a memo: %w", err)
+	}
+	if n := len(run.records); n == maxInline || n > 0 && waits && run.first < c.Size {
+		d, err := s.inlineDraft(l, run)
+		if err != nil {
+			return err
+		}
+		return s.launch(ctx, d)
+	}
+	if !waits || run.first < c.Size {
+		return nil
 	}
 	prev, err := s.lastSeal(ctx)
 	if err != nil {
