@@ -276,8 +276,8 @@ func (p *Purse) Channels() []PurseChannel {
 	list := make([]PurseChannel, 0, len(p.channels))
 	for _, ch := range p.channels {
 		list = append(list, PurseChannel{
-			Channel: ch.open.Channel, Worker: ch.open.Worker, Endpoint: ch.endpoint, Limit: ch.open.Limit, Signed: ch.signed, Spent: ch.spans.top(),
-			Unknown: len(ch.unknown), Expires: ch.open.Expires, Closing: ch.closing, Left: p.left[ch.open.Worker],
+			Channel: ch.key, Worker: ch.worker, Endpoint: ch.endpoint, Limit: ch.open.Limit, Signed: ch.signed, Spent: ch.spans.top(),
+			Unknown: len(ch.unknown), Expires: ch.open.Expires, Closing: ch.closing, Left: p.left[ch.worker],
 		})
 	}
 	slices.SortFunc(list, func(a, b PurseChannel) int {

@@ -53,7 +53,7 @@ func (a *Answer) paid(r *KeptReceipt) {
 const maxBody = 256 << 20
 
 func newAnswer(t *ticket, resp *http.Response) *Answer {
-	return &Answer{Status: resp.StatusCode, Header: resp.Header, Body: resp.Body, Job: t.job, Worker: t.offer.worker, Channel: t.ch.open.Channel}
+	return &Answer{Status: resp.StatusCode, Header: resp.Header, Body: resp.Body, Job: t.job, Worker: t.offer.worker, Channel: t.ch.key}
 }
 
 // unpaid is an answer that costs nothing.
@@ -129,7 +129,7 @@ func (p *Purse) account(ch *purseChannel, job ID, sent *sentRequest, e proofs.En
 	signed := ch.signed
 	p.mu.Unlock()
 	x := expectedJob{
-		network: p.cfg.Network.ID(), worker: ch.open.Worker, key: p.public, channel: ch.open.Channel, job: job, sent: sent, signed: signed, response: response, body: body,
+		network: p.cfg.Network.ID(), worker: ch.worker, key: p.public, channel: ch.key, job: job, sent: sent, signed: signed, response: response, body: body,
 	}
 	j, err := x.check(e)
 	if err != nil {
@@ -159,8 +159,8 @@ func (p *Purse) account(ch *purseChannel, job ID, sent *sentRequest, e proofs.En
 	if err := ch.spans.add(j.Before, j.After); err != nil {
 		reason := fmt.Sprintf("job %s: it bills %s..%s: %v", job, j.Before, j.After, err)
 		p.evidence(job, evidence{Reason: reason, Receipt: r})
-		p.leave(ch.open.Worker, reason)
-		return r, &workerFault{worker: ch.open.Worker, reason: reason}
+		p.leave(ch.worker, reason)
+		return r, &workerFault{worker: ch.worker, reason: reason}
 	}
 	if _, err := p.note(purseNote{Kind: notePaid, Channel: j.Channel, Job: job, Before: &j.Before, After: &j.After}); err != nil {
 		p.log.Error("write purse", "error", err)
@@ -177,7 +177,7 @@ func (p *Purse) checkGaps(ch *purseChannel, last *KeptReceipt) {
 	}
 	reason := fmt.Sprintf("its statements go up to %s, all our jobs make %s", ch.spans.top(), ch.spans.known())
 	p.evidence(last.Job, evidence{Reason: reason, Receipt: last})
-	p.leave(ch.open.Worker, reason)
+	p.leave(ch.worker, reason)
 }
 
 // accuse keeps a wrong statement and leaves the worker. What the job cost is not known.
@@ -196,14 +196,15 @@ func (p *Purse) accuse(ch *purseChannel, job ID, sent *sentRequest, e *proofs.En
 		ch.unknown[job] = &wrong
 	}
 	p.evidence(job, x)
-	p.leave(ch.open.Worker, reason)
-	return &workerFault{worker: ch.open.Worker, reason: reason}
+	p.leave(ch.worker, reason)
+	return &workerFault{worker: ch.worker, reason: reason}
 }
 
 // lost deals with a job that was served and whose answer is kept nowhere any more.
 func (p *Purse) lost(ctx context.Context, t *ticket, statement []byte) error {
-	p.unsure(t)
-	if len(statement) > 0 {
+	if len(statement) == 0 {
+		p.unsure(t)
+	} else {
 		e, err := oneStatement(statement)
 		if err != nil {
 			return p.accuse(t.ch, t.job, t.sent, nil, statement, err)

@@ -14,6 +14,8 @@ import (
 
 // purseChannel is one channel. The purse's lock guards it.
 type purseChannel struct {
+	key, worker ionet.Key // never change
+
 	open     proofs.ChannelOpen // the latest
 	opening  proofs.Envelope    // its statement
 	ack      *proofs.Envelope   // of the latest opening; nil while the service has not taken it
@@ -34,6 +36,18 @@ type formerOpening struct {
 	ack     proofs.Envelope
 }
 
+// inForce is the opening that worker and service both go by: the latest, or, while that is
+// not acked, the one before. false before the first is acked.
+func (ch *purseChannel) inForce() (limit ionet.Amount, opening ionet.Hash, ok bool) {
+	switch {
+	case ch.ack != nil:
+		return ch.open.Limit, ch.opening.ID(), true
+	case ch.former != nil:
+		return ch.former.open.Limit, ch.former.opening.ID(), true
+	}
+	return limit, opening, false
+}
+
 // take puts a new opening in force, which is not acked yet.
 func (ch *purseChannel) take(open proofs.ChannelOpen, e proofs.Envelope, endpoint string) {
 	if ch.ack != nil {
@@ -43,7 +57,7 @@ func (ch *purseChannel) take(open proofs.ChannelOpen, e proofs.Envelope, endpoin
 }
 
 func newPurseChannel(open proofs.ChannelOpen) *purseChannel {
-	return &purseChannel{open: open, running: map[ID]*sentRequest{}, unknown: map[ID]*sentRequest{}}
+	return &purseChannel{key: open.Channel, worker: open.Worker, open: open, running: map[ID]*sentRequest{}, unknown: map[ID]*sentRequest{}}
 }
 
 // replay applies a line of the journal.
@@ -82,13 +96,13 @@ func (ch *purseChannel) replay(n purseNote) error {
 
 // notes returns lines that replay to the channel as it is.
 func (ch *purseChannel) notes() []purseNote {
-	key := ch.open.Channel
+	key := ch.key
 	var list []purseNote
 	if f := ch.former; f != nil {
-		list = append(list, purseNote{Kind: noteOpen, Channel: key, Worker: ch.open.Worker, Endpoint: ch.endpoint, Statement: f.opening.Append(nil)},
+		list = append(list, purseNote{Kind: noteOpen, Channel: key, Worker: ch.worker, Endpoint: ch.endpoint, Statement: f.opening.Append(nil)},
 			purseNote{Kind: noteAcked, Channel: key, Statement: f.ack.Append(nil)})
 	}
-	list = append(list, purseNote{Kind: noteOpen, Channel: key, Worker: ch.open.Worker, Endpoint: ch.endpoint, Statement: ch.opening.Append(nil)})
+	list = append(list, purseNote{Kind: noteOpen, Channel: key, Worker: ch.worker, Endpoint: ch.endpoint, Statement: ch.opening.Append(nil)})
 	if ch.ack != nil {
 		list = append(list, purseNote{Kind: noteAcked, Channel: key, Statement: ch.ack.Append(nil)})
 	}
@@ -151,6 +165,10 @@ func (p *Purse) channelTo(ctx context.Context, o workerOffer, need ionet.Amount)
 	if ch := p.ready(o, need); ch != nil { // another request did it
 		return ch, nil
 	}
+	// The worker may need it again; the service is not asked for what it acked.
+	if ch := p.acked(o, need); ch != nil {
+		return ch, p.hand(ctx, ch, o.offer.Endpoint)
+	}
 	ch, err := p.openWithin(ctx, o, need, nil)
 	if isReserve(err) { // what others of the session have, or gave back, the service knows
 		has, asked := p.cfg.Service.Session(ctx, p.id)
@@ -184,22 +202,37 @@ func isReserve(err error) bool {
 func (p *Purse) channelOf(worker ionet.Key) *purseChannel {
 	now := p.cfg.Now().Unix()
 	for _, ch := range p.channels {
-		if ch.open.Worker == worker && !ch.closing && now < ch.open.Expires {
+		if ch.worker == worker && !ch.closing && now < ch.open.Expires {
 			return ch
 		}
 	}
 	return nil
 }
 
-// ready returns the worker's channel if nothing has to be asked for first.
+// ready returns the worker's channel if nobody has to be asked first.
 func (p *Purse) ready(o workerOffer, need ionet.Amount) *purseChannel {
+	ch := p.acked(o, need)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if ch == nil {
+		return nil
+	}
+	if _, opening, _ := ch.inForce(); ch.handed != opening {
+		return nil
+	}
+	return ch
+}
+
+// acked returns the worker's channel if its limit, as the service has acked it, has room.
+func (p *Purse) acked(o workerOffer, need ionet.Amount) *purseChannel {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	ch := p.channelOf(o.worker)
-	if ch == nil || ch.ack == nil || ch.handed != ch.opening.ID() {
+	if ch == nil {
 		return nil
 	}
-	if sum, err := ch.committed().Add(need); err != nil || sum.Cmp(ch.open.Limit) > 0 {
+	limit, _, ok := ch.inForce()
+	if sum, err := ch.committed().Add(need); !ok || err != nil || sum.Cmp(limit) > 0 {
 		return nil
 	}
 	return ch
@@ -299,11 +332,11 @@ func (p *Purse) submitOpening(ctx context.Context, ch *purseChannel) error {
 	}
 	ack, err := p.submit(ctx, e)
 	if err != nil {
-		return errors.Join(fmt.Errorf("open channel %s: %w", ch.open.Channel, err), p.takeBack(ch, err))
+		return errors.Join(fmt.Errorf("open channel %s: %w", ch.key, err), p.takeBack(ch, err))
 	}
 	p.mu.Lock()
 	ch.ack, ch.former = &ack, nil
-	_, err = p.note(purseNote{Kind: noteAcked, Channel: ch.open.Channel, Statement: ack.Append(nil)})
+	_, err = p.note(purseNote{Kind: noteAcked, Channel: ch.key, Statement: ack.Append(nil)})
 	p.mu.Unlock()
 	return err // not synced: a lost ack is given again
 }
@@ -319,13 +352,13 @@ func (p *Purse) takeBack(ch *purseChannel, refusal error) error {
 	defer p.mu.Unlock()
 	f := ch.former
 	if f == nil {
-		delete(p.channels, ch.open.Channel)
-		_, err := p.note(purseNote{Kind: noteVoid, Channel: ch.open.Channel})
+		delete(p.channels, ch.key)
+		_, err := p.note(purseNote{Kind: noteVoid, Channel: ch.key})
 		return err
 	}
 	ch.open, ch.opening, ch.ack, ch.former = f.open, f.opening, &f.ack, nil
-	_, err := p.note(purseNote{Kind: noteOpen, Channel: ch.open.Channel, Worker: ch.open.Worker, Endpoint: ch.endpoint, Statement: f.opening.Append(nil)},
-		purseNote{Kind: noteAcked, Channel: ch.open.Channel, Statement: f.ack.Append(nil)})
+	_, err := p.note(purseNote{Kind: noteOpen, Channel: ch.key, Worker: ch.worker, Endpoint: ch.endpoint, Statement: f.opening.Append(nil)},
+		purseNote{Kind: noteAcked, Channel: ch.key, Statement: f.ack.Append(nil)})
 	return err
 }
 
@@ -366,6 +399,9 @@ func checkAck(ack proofs.Envelope, n *ionet.Network, statement ionet.Hash) error
 func (p *Purse) hand(ctx context.Context, ch *purseChannel, endpoint string) error {
 	p.mu.Lock()
 	e, ack := ch.opening, ch.ack
+	if ack == nil && ch.former != nil {
+		e, ack = ch.former.opening, &ch.former.ack
+	}
 	if ack == nil || ch.handed == e.ID() {
 		p.mu.Unlock()
 		return nil
@@ -376,24 +412,22 @@ func (p *Purse) hand(ctx context.Context, ch *purseChannel, endpoint string) err
 	p.mu.Unlock()
 	has, err := p.workerOpens(ctx, endpoint, ask)
 	if err != nil {
-		return fmt.Errorf("hand channel %s to its worker: %w", ch.open.Channel, err)
+		return fmt.Errorf("hand channel %s to its worker: %w", ch.key, err)
 	}
 	if err := p.compare(ctx, ch, has, known); err != nil {
 		return err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if ch.opening.ID() == e.ID() {
-		ch.handed = e.ID()
-	}
+	ch.handed = e.ID()
 	return nil
 }
 
 // compare holds what the worker has of a channel against what the purse knows, and knew
 // when it asked.
 func (p *Purse) compare(ctx context.Context, ch *purseChannel, has WorkerChannel, known ionet.Amount) error {
-	if has.Channel != ch.open.Channel || has.Worker != ch.open.Worker {
-		return fmt.Errorf("worker %s answers for channel %s of worker %s", ch.open.Worker, has.Channel, has.Worker)
+	if has.Channel != ch.key || has.Worker != ch.worker {
+		return fmt.Errorf("worker %s answers for channel %s of worker %s", ch.worker, has.Channel, has.Worker)
 	}
 	if has.Stuck != "" {
 		return p.forsake(ch, "its channel is stuck: "+has.Stuck)
@@ -423,7 +457,7 @@ func (p *Purse) learn(ch *purseChannel, last []byte) error {
 	if err != nil {
 		return err
 	}
-	if e.Kind != proofs.KindJob || e.Signer != ch.open.Worker {
+	if e.Kind != proofs.KindJob || e.Signer != ch.worker {
 		return fmt.Errorf("it is a %s by %s", e.Kind, e.Signer)
 	}
 	if err := e.Verify(p.cfg.Network.ID()); err != nil {
@@ -433,7 +467,7 @@ func (p *Purse) learn(ch *purseChannel, last []byte) error {
 	if err != nil {
 		return err
 	}
-	if j.Channel != ch.open.Channel {
+	if j.Channel != ch.key {
 		return fmt.Errorf("it is of channel %s", j.Channel)
 	}
 	if err := proofs.VerifyVoucher(p.public, j.Channel, j.Cumulative, j.Voucher); err != nil {
@@ -457,6 +491,6 @@ func (p *Purse) learn(ch *purseChannel, last []byte) error {
 func (p *Purse) forsake(ch *purseChannel, reason string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.leave(ch.open.Worker, reason)
-	return &workerFault{worker: ch.open.Worker, reason: reason}
+	p.leave(ch.worker, reason)
+	return &workerFault{worker: ch.worker, reason: reason}
 }

@@ -212,13 +212,9 @@ func (p *Purse) serve(ctx context.Context, in *Inference, o workerOffer) (*Answe
 		}
 		resp, err := p.post(ctx, t, cumulative)
 		if err != nil { // whether the worker has it is not known: the same job again, or ask later
-			if failures++; failures >= 2 || ctx.Err() != nil {
+			if failures++; failures >= 2 || sleep(ctx, 100*time.Millisecond) != nil {
 				p.unsure(t)
 				return nil, &workerFault{worker: o.worker, reason: err.Error()}
-			}
-			p.unsure(t)
-			if err := sleep(ctx, 100*time.Millisecond); err != nil {
-				return nil, err
 			}
 			continue
 		}
@@ -290,6 +286,8 @@ func (p *Purse) refused(ctx context.Context, t *ticket, cumulative ionet.Amount,
 		return max(fault.after, 200*time.Millisecond), nil
 	case kind == JobDone:
 		return 0, p.lost(ctx, t, m.Statement)
+	case kind == Closed || kind == Expired:
+		return 0, p.giveUp(t, p.retire(t.ch, fault))
 	case kind == ChannelStuck:
 		p.unsure(t)
 		return 0, p.forsake(t.ch, m.Error())
@@ -399,12 +397,12 @@ func (p *Purse) authorise(ctx context.Context, t *ticket) (ionet.Amount, error) 
 	sent := *t.sent
 	ch.running[t.job] = &sent
 	cumulative := larger(larger(ch.signed, ch.committed()), t.required)
-	if cumulative.Cmp(ch.open.Limit) > 0 {
+	if limit, _, _ := ch.inForce(); cumulative.Cmp(limit) > 0 {
 		p.mu.Unlock()
 		return p.authorise(ctx, t) // others took what there was: more is needed
 	}
 	ch.signed = cumulative
-	at, err := p.note(purseNote{Kind: noteSent, Channel: ch.open.Channel, Job: t.job, Sent: &sent, Cumulative: cumulative})
+	at, err := p.note(purseNote{Kind: noteSent, Channel: ch.key, Job: t.job, Sent: &sent, Cumulative: cumulative})
 	p.mu.Unlock()
 	if err != nil {
 		return cumulative, err
@@ -436,7 +434,7 @@ func (p *Purse) channelFault(t *ticket, err error) error {
 
 // post sends the request with its voucher.
 func (p *Purse) post(ctx context.Context, t *ticket, cumulative ionet.Amount) (*http.Response, error) {
-	channel := t.ch.open.Channel
+	channel := t.ch.key
 	voucher, err := EncodeVoucher(proofs.Voucher{Channel: channel, Cumulative: cumulative}, proofs.SignVoucher(p.cfg.Key, channel, cumulative))
 	if err != nil {
 		return nil, err
@@ -474,7 +472,7 @@ func (p *Purse) free(ch *purseChannel, job ID) {
 	}
 	delete(ch.running, job)
 	delete(ch.unknown, job)
-	if _, err := p.note(purseNote{Kind: noteFree, Channel: ch.open.Channel, Job: job}); err != nil {
+	if _, err := p.note(purseNote{Kind: noteFree, Channel: ch.key, Job: job}); err != nil {
 		p.log.Error("write purse", "error", err)
 	}
 }

@@ -34,13 +34,22 @@ func (p *Purse) settleChannel(ctx context.Context, ch *purseChannel) (open int) 
 	p.mu.Lock()
 	jobs, endpoint := maps.Clone(ch.unknown), ch.endpoint
 	p.mu.Unlock()
+	maps.DeleteFunc(jobs, func(_ ID, sent *sentRequest) bool { return sent.Wrong })
+	if len(jobs) == 0 {
+		return 0
+	}
+	var has WorkerChannel
+	if err := p.workerCall(ctx, http.MethodGet, endpoint, "/ionet/v1/channels/"+ch.key.String(), nil, &has); err != nil {
+		p.log.Info("outcome of jobs is not known yet", "jobs", len(jobs), "worker", ch.worker.String(), "error", err)
+		return len(jobs)
+	}
 	for job, sent := range jobs {
-		if sent.Wrong {
-			continue
-		}
 		done, err := p.settleJob(ctx, ch, endpoint, job, sent)
+		if err == nil && !done && has.Running.IsZero() {
+			done, err = p.settleUnserved(ctx, ch, job, sent, has)
+		}
 		if err != nil {
-			p.log.Info("job's outcome is not known yet", "job", job.String(), "worker", ch.open.Worker.String(), "error", err)
+			p.log.Info("outcome of a job is not known yet", "job", job.String(), "worker", ch.worker.String(), "error", err)
 		}
 		if !done {
 			open++
@@ -49,22 +58,13 @@ func (p *Purse) settleChannel(ctx context.Context, ch *purseChannel) (open int) 
 	return open
 }
 
-// settleJob reports whether a job's outcome is known now.
+// settleJob asks the worker for the job's statement, and reports whether there is one.
 func (p *Purse) settleJob(ctx context.Context, ch *purseChannel, endpoint string, job ID, sent *sentRequest) (bool, error) {
 	var w WorkerJob
-	err := p.workerCall(ctx, http.MethodGet, endpoint, fmt.Sprintf("/ionet/v1/jobs/%s/%s", ch.open.Channel, job), nil, &w)
+	err := p.workerCall(ctx, http.MethodGet, endpoint, fmt.Sprintf("/ionet/v1/jobs/%s/%s", ch.key, job), nil, &w)
 	var problem *MeterProblem
-	if errors.As(err, &problem) && problem.Kind() == NotFound {
-		if p.cfg.Now().Unix() < sent.Time+int64(quiet/time.Second) {
-			return false, nil
-		}
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.free(ch, job)
-		if len(ch.spans) > 0 && ch.isIdle() && !ch.spans.isGapless() {
-			p.leave(ch.open.Worker, fmt.Sprintf("its statements go up to %s, all our jobs make %s", ch.spans.top(), ch.spans.known()))
-		}
-		return true, nil
+	if errors.As(err, &problem) && (problem.Kind() == UnknownReceipt || problem.Kind() == JobRunning) {
+		return false, nil
 	}
 	if err != nil {
 		return false, err
@@ -74,6 +74,43 @@ func (p *Purse) settleJob(ctx context.Context, ch *purseChannel, endpoint string
 		return false, err
 	}
 	_, err = p.account(ch, job, sent, e, nil, nil, nil)
+	return err == nil, err
+}
+
+// settleUnserved deals with a job that its worker, with nothing running on the channel, has
+// no statement of: it was never served, or it was settled and is not kept any more; then
+// what is spent is more than our statements make, and the service has its receipt.
+func (p *Purse) settleUnserved(ctx context.Context, ch *purseChannel, job ID, sent *sentRequest, has WorkerChannel) (bool, error) {
+	if p.cfg.Now().Unix() < sent.Time+int64(quiet/time.Second) {
+		return false, nil // it may be on its way to the worker
+	}
+	p.mu.Lock()
+	all := ch.spans.isGapless() && has.Spent.Cmp(ch.spans.top()) <= 0
+	p.mu.Unlock()
+	if !all {
+		r, err := p.cfg.Service.Receipt(ctx, job.String())
+		if err != nil {
+			return false, err
+		}
+		return p.settleReceipt(ch, job, sent, r)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.free(ch, job)
+	return true, nil
+}
+
+// settleReceipt accounts for a job by what the receipt log has of it.
+func (p *Purse) settleReceipt(ch *purseChannel, job ID, sent *sentRequest, r Receipt) (bool, error) {
+	record, err := proofs.ParseRecord(r.Record)
+	if err != nil {
+		return false, err
+	}
+	receipt, ok := record.Entry.(proofs.Receipt)
+	if !ok || receipt.Statement.Kind != proofs.KindJob {
+		return false, fmt.Errorf("record %d is no receipt of one job", r.Index)
+	}
+	_, err = p.account(ch, job, sent, receipt.Statement, nil, nil, nil)
 	return err == nil, err
 }
 
@@ -162,4 +199,18 @@ func (p *Purse) CloseSession(ctx context.Context) error {
 		return fmt.Errorf("close session %s: %w", p.id, err)
 	}
 	return nil
+}
+
+// retire notes that a channel serves no more, as its worker says, and returns the fault:
+// the next request opens another one.
+func (p *Purse) retire(ch *purseChannel, fault *workerFault) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !ch.closing {
+		ch.closing = true
+		if _, err := p.note(purseNote{Kind: noteClosing, Channel: ch.key}); err != nil {
+			return err
+		}
+	}
+	return fault
 }
