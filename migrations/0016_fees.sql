@@ -99,9 +99,9 @@ CREATE TABLE offers (
     envelope       bytea    NOT NULL,
     logged         bigint, -- index of its record
     arrival_epoch  integer  NOT NULL,
-    arrival_sample smallint NOT NULL,
-    CONSTRAINT one_offer_of_an_ordinal UNIQUE (worker, ordinal)
+    arrival_sample smallint NOT NULL
 );
+CREATE INDEX offers_by_worker ON offers (worker, ordinal);
 CREATE TABLE offer_models (
     offer bytea    NOT NULL REFERENCES offers (id) ON DELETE CASCADE,
     name  text     NOT NULL,
@@ -116,6 +116,7 @@ CREATE INDEX offer_models_by_name ON offer_models (name, unit);
 CREATE TABLE waiting_jobs (
     channel        bytea    NOT NULL,
     before         bigint   NOT NULL,
+    after          bigint   NOT NULL,
     id             bytea    NOT NULL, -- of the statement
     envelope       bytea    NOT NULL,
     arrival_epoch  integer  NOT NULL,

@@ -411,9 +411,9 @@ CREATE TABLE offers (
     arrival_epoch integer NOT NULL,
     arrival_sample smallint NOT NULL,
     CONSTRAINT offers_pkey PRIMARY KEY (id),
-    CONSTRAINT one_offer_of_an_ordinal UNIQUE (worker, ordinal),
     CONSTRAINT offer_id_is_32_bytes CHECK ((octet_length(id) = 32))
 );
+CREATE INDEX offers_by_worker ON offers USING btree (worker, ordinal);
 
 CREATE TABLE payments (
     id bytea NOT NULL,
@@ -676,6 +676,7 @@ CREATE INDEX verdicts_by_worker ON verdicts USING btree (worker, epoch);
 CREATE TABLE waiting_jobs (
     channel bytea NOT NULL,
     before bigint NOT NULL,
+    after bigint NOT NULL,
     id bytea NOT NULL,
     envelope bytea NOT NULL,
     arrival_epoch integer NOT NULL,

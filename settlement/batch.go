@@ -26,6 +26,7 @@ const storeTimeout = 20 * time.Second
 func (s *Service) openStages() {
 	s.intake.verifying = stage{work: s.verifyBatch, batch: 1024, workers: runtime.GOMAXPROCS(0)}
 	s.intake.storing = stage{work: s.storeBatch, batch: MaxSubmitted, workers: storing}
+	s.intake.appending = stage{work: s.appendBatch, batch: maxAppended, workers: 1}
 }
 
 // verify waits until the signatures of items were looked at, together with those of

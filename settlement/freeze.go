@@ -95,7 +95,7 @@ func (s *Service) gather(ctx context.Context, k uint64) (*proofs.Inputs, error) 
 	in := &proofs.Inputs{Network: s.cfg.Network.ID(), Epoch: k, Policy: policy.file}
 	snapshot := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 	err = pgx.BeginTxFunc(ctx, s.pool, snapshot, func(tx pgx.Tx) error {
-		g := gathering{tx: tx, in: in}
+		g := gathering{tx: tx, in: in, idle: policy.Idle != nil}
 		return g.run(ctx)
 	})
 	if err != nil {
@@ -111,6 +111,7 @@ type gathering struct {
 	workers set[ionet.Key]
 	slots   set[uint64]
 	ids     set[ionet.Hash] // statements without an epoch
+	idle    bool            // the policy asks whether busy workers served jobs
 }
 
 const selectRegistered = `
@@ -141,6 +142,9 @@ func (g *gathering) run(ctx context.Context) error {
 	}
 	if err := g.price(ctx); err != nil {
 		return fmt.Errorf("price: %w", err)
+	}
+	if err := g.served(ctx); err != nil {
+		return fmt.Errorf("jobs: %w", err)
 	}
 	if err := g.find(ctx, selectLastInventories, k, k-reach, byteas(g.workers)); err != nil {
 		return fmt.Errorf("inventories: %w", err)

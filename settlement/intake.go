@@ -27,6 +27,8 @@ type intake struct {
 	facts     *facts
 	verifying stage // batch.go
 	storing   stage
+	appending stage // feeintake.go
+	fees      *feeFacts
 	admission admission    // limits.go
 	conflicts atomic.Int32 // batches that will find out what is new; batch.go
 	opened    atomic.Int64 // Unix nanoseconds: since when workers can present what this database lacks
@@ -44,7 +46,7 @@ func (s *Service) openIntake(context.Context) error {
 	if n.Samples > math.MaxInt16 {
 		return fmt.Errorf("an epoch of this network has %d samples, more than %d", n.Samples, math.MaxInt16)
 	}
-	s.intake = &intake{verifier: proofs.NewVerifier(n.ID(), cachedKeys), schedule: schedule, facts: newFacts(), budget: registryBudget}
+	s.intake = &intake{verifier: proofs.NewVerifier(n.ID(), cachedKeys), schedule: schedule, facts: newFacts(), fees: newFeeFacts(), budget: registryBudget}
 	s.openStages()
 	s.intake.opened.Store(s.now().UnixNano())
 	s.intake.beacons.reading = make(chan struct{}, maxReading)
@@ -103,12 +105,16 @@ func (s *Service) Submit(ctx context.Context, submitted []Submitted) ([]Result, 
 	items := s.open(submitted)
 	fresh := distinct(items)
 	hand.keep(len(fresh))
-	if err := s.storeTogether(s.quick(fresh)); err != nil {
+	fees, others := splitFees(fresh)
+	if err := s.storeTogether(s.quick(others)); err != nil {
 		return nil, fmt.Errorf("submit: %w", err)
 	}
-	left := slices.DeleteFunc(slices.Clone(fresh), func(it *item) bool { return it.ack != nil || it.problem != nil })
-	hand.keep(len(left))
+	left := slices.DeleteFunc(slices.Clone(others), func(it *item) bool { return it.ack != nil || it.problem != nil })
+	hand.keep(len(left) + len(fees))
 	if err := s.submitAlone(ctx, left); err != nil {
+		return nil, fmt.Errorf("submit: %w", err)
+	}
+	if err := s.submitFees(ctx, fees); err != nil {
 		return nil, fmt.Errorf("submit: %w", err)
 	}
 	s.report(fresh)

@@ -68,7 +68,7 @@ func statement(e proofs.Envelope) Submitted { return Submitted{Envelope: e} }
 func TestSubmitProblems(t *testing.T) {
 	for name, c := range map[string]problemCase{
 		"a kind of a later issue": {ProblemUnknownKind, "kind", func(b *books, h *host) Submitted {
-			return statement(proofs.Sign(b.net.Network.ID(), proofs.KindOffer, h.key, []byte{1}))
+			return statement(proofs.Sign(b.net.Network.ID(), proofs.KindDispute, h.key, []byte{1}))
 		}},
 		"a kind that is not in the format": {ProblemUnknownKind, "kind", func(b *books, h *host) Submitted {
 			return statement(proofs.Envelope{Kind: 99, Signer: h.worker()})

@@ -13,7 +13,7 @@ import (
 type item struct {
 	envelope proofs.Envelope
 	id       ionet.Hash
-	body     any            // proofs.Delegation, .Revocation, .Release, .Inventory, .Price or .PolicyChange, or *proofs.Uptime
+	body     any            // proofs.Delegation, .Revocation, .Release, .Inventory, .Price or .PolicyChange, or *proofs.Uptime; of fees: see parseFee
 	arrival  proofs.Arrival // the stored one where stored or inserted by another
 	acked    bool           // arrival is that of an ack of ours
 	stored   bool           // it was here before this request
@@ -29,6 +29,16 @@ type item struct {
 	ack   *proofs.Envelope
 	err   error
 	done  *countdown
+
+	// Of statements of fees: what they name that never changes, the arrival that they
+	// came with, and, while a batch is appended, whether the next one is to take this
+	// statement, and which one it is a copy of.
+	session *sessionFact
+	channel *channelFact
+	offer   *offerFact
+	came    proofs.Arrival
+	later   bool
+	same    *item
 }
 
 // uptime is the body of an item of that kind.
@@ -169,11 +179,14 @@ func (s *Service) answers(items []*item) []Result {
 			results[i].Status = Accepted
 		}
 		counts[string(results[i].Status)]++
-		if last = it; first == nil {
-			first = it
-		}
 		if it.ack == nil {
 			unacked = append(unacked, it)
+		}
+		if isFee(it.envelope.Kind) {
+			continue // the log's head tells whether the database has them
+		}
+		if last = it; first == nil {
+			first = it
 		}
 	}
 	for result, n := range counts {
@@ -247,6 +260,12 @@ func (s *Service) parse(e *proofs.Envelope) (body any, p *Problem) {
 			return nil, NewProblem(ProblemWrongSignature, "signer", "the policy is signed by %s, this network's policies are announced by its service, %s", e.Signer, s.cfg.Network.Keys.Service)
 		}
 		body, err = proofs.ParsePolicyChange(e.Body)
+	case proofs.KindSession, proofs.KindOffer, proofs.KindJob, proofs.KindJobBatch, proofs.KindChannelOpen, proofs.KindChannelClose, proofs.KindSessionClose:
+		if body, err = s.parseFee(e); err != nil {
+			if p := refusesFee(err); p != nil {
+				return nil, p
+			}
+		}
 	default:
 		return nil, NewProblem(ProblemUnknownKind, "kind", "a statement of kind %s is not yet accepted by this service", e.Kind)
 	}
@@ -258,13 +277,17 @@ func (s *Service) parse(e *proofs.Envelope) (body any, p *Problem) {
 	case err != nil:
 		return nil, NewProblem(ProblemMalformedStatement, "body", "%v", err)
 	}
-	return body, s.checkKeys(e, body)
+	if p := s.checkKeys(e, body); p != nil {
+		return body, p
+	}
+	return body, s.checkFeeBody(e, body)
 }
 
 // checkKeys refuses keys whose signatures would prove nothing, where they are
-// first named: an uptime statement counts only for a worker with an inventory.
+// first named: an uptime statement counts only for a worker with an inventory, what a
+// session key signs only for a session, and a job for a worker that was delegated.
 func (s *Service) checkKeys(e *proofs.Envelope, body any) *Problem {
-	if e.Kind == proofs.KindUptime {
+	if e.Kind == proofs.KindUptime || isFee(e.Kind) && e.Kind != proofs.KindSession {
 		return nil
 	}
 	if err := proofs.CheckKey(e.Signer); err != nil {

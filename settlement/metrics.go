@@ -2,8 +2,8 @@ package settlement
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// metrics are what a service tells Prometheus. Amounts are not among them:
-// those are in the ledger, exactly.
+// metrics are what a service tells Prometheus. Amounts are not among them, but for how
+// fast fees come in: those are in the ledger, exactly.
 type metrics struct {
 	registry   *prometheus.Registry
 	statements *prometheus.CounterVec // by result: accepted, duplicate, or the problem's type
@@ -22,6 +22,12 @@ type metrics struct {
 	lamports   prometheus.Gauge
 	endpoints  *prometheus.GaugeVec   // by host and what
 	refusals   *prometheus.CounterVec // by kind, and the rule of the signer
+
+	receipts    prometheus.Counter
+	receiptJobs prometheus.Counter
+	receiptFees prometheus.Counter
+	records     prometheus.Gauge
+	waitingJobs prometheus.Gauge
 }
 
 func newMetrics() *metrics {
@@ -54,6 +60,12 @@ func newMetrics() *metrics {
 	m.refusals = prometheus.NewCounterVec(counter("signer_refusals_total", "Transactions that a signer refused to sign, by kind and rule."), []string{"kind", "rule"})
 	m.registry.MustRegister(m.refusals)
 	m.registry.MustRegister(m.statements, m.attempts, m.positions, m.sealed, m.leader, m.fenced, m.halted, m.differing, m.passes, m.sent, m.offers, m.runs, m.held)
+	m.receipts = prometheus.NewCounter(counter("receipts_total", "Receipts that this instance appended to the log."))
+	m.receiptJobs = prometheus.NewCounter(counter("receipt_jobs_total", "Jobs of those receipts, those of batches included."))
+	m.receiptFees = prometheus.NewCounter(counter("receipt_fees_total", "Fees of those receipts in base units, rounded as floats are."))
+	m.records = gauge("log_records", "Size of the receipt log, as this instance last appended to it.")
+	m.waitingJobs = gauge("waiting_jobs", "Jobs that wait for those before them in their channels, as the leader counted.")
+	m.registry.MustRegister(m.receipts, m.receiptJobs, m.receiptFees, m.records, m.waitingJobs)
 	return m
 }
 

@@ -72,8 +72,24 @@ const (
 	ProblemWithdrawalTaken    = "withdrawal-id-taken"
 	ProblemWithdrawalSmall    = "withdrawal-too-small"
 	ProblemInsufficient       = "insufficient-balance"
-	ProblemNotLeader          = "not-leader"
 	ProblemUnknownSession     = "unknown-session"
+	ProblemForeignSession     = "foreign-session"
+	ProblemWrongChannel       = "wrong-channel"
+	ProblemNoTopUp            = "no-top-up"
+	ProblemAboveReserve       = "above-reserve"
+	ProblemOfferPassed        = "offer-passed"
+	ProblemModelNotOffered    = "model-not-offered"
+	ProblemPriceAboveCap      = "price-above-cap"
+	ProblemWrongFee           = "wrong-fee"
+	ProblemVoucher            = "voucher"
+	ProblemAboveLimit         = "above-limit"
+	ProblemExpired            = "expired"
+	ProblemClosed             = "closed"
+	ProblemReplay             = "replay"
+	ProblemNoResponseHash     = "no-response-hash"
+	ProblemNoFee              = "no-fee"
+	ProblemOverlap            = "overlap"
+	ProblemNotLeader          = "not-leader"
 	ProblemUnknownChannel     = "unknown-channel"
 	ProblemUnknownReceipt     = "unknown-receipt"
 	ProblemUnknownDispute     = "unknown-dispute"
@@ -138,8 +154,24 @@ var problemTypes = map[string]struct {
 	ProblemWithdrawalTaken:    {http.StatusConflict, "The id is another withdrawal's"},
 	ProblemWithdrawalSmall:    {http.StatusUnprocessableEntity, "The withdrawal is too small"},
 	ProblemInsufficient:       {http.StatusConflict, "The balance does not suffice"},
-	ProblemNotLeader:          {http.StatusServiceUnavailable, "Another instance leads at the moment"},
 	ProblemUnknownSession:     {http.StatusNotFound, "The session is not known"},
+	ProblemForeignSession:     {http.StatusForbidden, "The session belongs to another key"},
+	ProblemWrongChannel:       {http.StatusUnprocessableEntity, "The channel is not the address that its opening derives"},
+	ProblemNoTopUp:            {http.StatusConflict, "The channel is open already"},
+	ProblemAboveReserve:       {http.StatusConflict, "The session's reserve does not suffice"},
+	ProblemOfferPassed:        {http.StatusConflict, "The worker has a newer offer"},
+	ProblemModelNotOffered:    {http.StatusConflict, "The worker's offer does not have this model at this price"},
+	ProblemPriceAboveCap:      {http.StatusForbidden, "The price is above what the session allows"},
+	ProblemWrongFee:           {http.StatusUnprocessableEntity, "The fee is not what the units cost"},
+	ProblemVoucher:            {http.StatusForbidden, "The voucher does not pay for the job"},
+	ProblemAboveLimit:         {http.StatusConflict, "The channel's limit is spent"},
+	ProblemExpired:            {http.StatusGone, "Its time has passed, or has not come"},
+	ProblemClosed:             {http.StatusGone, "The channel or session is closed"},
+	ProblemReplay:             {http.StatusConflict, "The job was paid already"},
+	ProblemNoResponseHash:     {http.StatusUnprocessableEntity, "The job does not name its request and response"},
+	ProblemNoFee:              {http.StatusUnprocessableEntity, "A job without a fee has no receipt"},
+	ProblemOverlap:            {http.StatusConflict, "Another job spent this part of the channel"},
+	ProblemNotLeader:          {http.StatusServiceUnavailable, "Another instance leads at the moment"},
 	ProblemUnknownChannel:     {http.StatusNotFound, "The channel is not known"},
 	ProblemUnknownReceipt:     {http.StatusNotFound, "There is no such receipt"},
 	ProblemUnknownDispute:     {http.StatusNotFound, "The dispute is not known"},

@@ -102,8 +102,8 @@ func (s *Service) settle(ctx context.Context) error {
 	// 5. The next epoch. Durable, each before the next: its inputs and verdicts,
 	// its book, the attempt that mints. It needs no fence: what it carries
 	// never changes position; nor does what follows the last one, which gives the mint
-	// up. A seal of the receipt log moves nothing.
-	epochErr := errors.Join(s.sealNext(ctx, lanes, live), s.retireDue(ctx, lanes, live), s.sealReceiptsDue(ctx, lanes, live))
+	// up. A seal of the receipt log moves nothing; what ends there moves nothing on chain.
+	epochErr := errors.Join(s.sealNext(ctx, lanes, live), s.retireDue(ctx, lanes, live), s.sealReceiptsDue(ctx, lanes, live), s.endFees(ctx))
 
 	// 6. The fence. Until an empty content of this leader passed every lane that
 	// may carry debts, a transaction that this database forgot could still land.

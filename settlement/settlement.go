@@ -195,6 +195,7 @@ type Service struct {
 	view      view                     // what the last pass saw; for Status and metrics
 	intake    *intake                  // intake.go
 	recall    recall                   // recall.go
+	logbook   logbook                  // logbook.go
 	session   atomic.Pointer[[16]byte] // see Instance
 	parsed    sync.Map                 // *rules by hash; inforce.go
 	receipts  receiptLog               // log.go

@@ -304,6 +304,9 @@ func leave(ctx context.Context, tx pgx.Tx, k uint64) error {
 	if errors.Is(err, errShared) || errors.As(err, &pg) && pg.Code == "55P03" {
 		_, err = tx.Exec(ctx, deleteUptimes, ring, int64(k))
 	}
+	if err == nil {
+		_, err = tx.Exec(ctx, deleteServed, int64(k))
+	}
 	if err != nil {
 		return fmt.Errorf("take the statements of epoch %d out of the table: %w", k, err)
 	}

@@ -1,0 +1,184 @@
+package settlement
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ionet-settlement/ionet"
+)
+
+// maxOver is how many channels, and how many sessions, end in one transaction.
+const maxOver = 1024
+
+// What is due: a grace after it was asked to close, or after it expired. A session waits
+// for its channels.
+const selectDueChannels = `
+SELECT channel, session FROM (
+    SELECT channel, session FROM channels WHERE state = 'closing' AND closing_at <= $1
+    UNION
+    SELECT channel, session FROM channels WHERE state <> 'over' AND expires <= $1) d
+ORDER BY channel LIMIT $2`
+
+const selectDueSessions = `
+SELECT id FROM (
+    SELECT id FROM sessions WHERE state = 'closing' AND closing_at <= $1
+    UNION
+    SELECT id FROM sessions WHERE state <> 'over' AND expires <= $1) d
+WHERE NOT EXISTS (SELECT FROM channels c WHERE c.session = d.id AND c.state <> 'over')
+ORDER BY id LIMIT $2`
+
+// endFees ends channels and sessions whose grace is over, and gives what is left back.
+// The leader does it; where two believe they are, the second finds nothing to do.
+func (s *Service) endFees(ctx context.Context) error {
+	if err := s.mayAppend(ctx); err != nil {
+		return nil // it is told where it is found out
+	}
+	for {
+		var n int
+		err := s.appendOwn(ctx, func(j *journal) error {
+			var err error
+			n, err = j.endDue(ctx)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("end channels and sessions: %w", err)
+		}
+		if n < maxOver {
+			return nil
+		}
+	}
+}
+
+// appendOwn appends what f decides once the head is locked.
+func (s *Service) appendOwn(ctx context.Context, f func(j *journal) error) error {
+	var j *journal
+	err := inTxOn(ctx, s.pool, func(tx pgx.Tx) error {
+		j = s.newJournal(tx, false)
+		var b pgx.Batch
+		j.queueLocks(&b)
+		if err := tx.SendBatch(ctx, &b).Close(); err != nil {
+			return err
+		}
+		if err := j.begin(ctx); err != nil {
+			return err
+		}
+		if err := f(j); err != nil {
+			return err
+		}
+		return j.write(ctx)
+		// Records, ledger and head are one. If we stop before, the next pass finds them due.
+	})
+	if err == nil {
+		j.committed()
+	}
+	return err
+}
+
+// endDue ends what is due and returns how many channels and sessions that were.
+func (j *journal) endDue(ctx context.Context) (int, error) {
+	until := j.head.accepted - j.grace()
+	var channels set[ionet.Key]
+	var sessions set[ionet.Hash]
+	rows, err := j.tx.Query(ctx, selectDueChannels, until, maxOver)
+	if err != nil {
+		return 0, err
+	}
+	var channel, session []byte
+	_, err = pgx.ForEachRow(rows, []any{&channel, &session}, func() error {
+		channels.add(ionet.Key(channel))
+		sessions.add(ionet.Hash(session))
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	due, err := j.dueSessions(ctx, until)
+	if err != nil || len(channels)+len(due) == 0 {
+		return 0, err
+	}
+	for _, id := range due {
+		sessions.add(id)
+	}
+	if err := j.loadFor(ctx, channels, sessions, nil); err != nil {
+		return 0, err
+	}
+	for _, c := range inOrder(channels) {
+		row := j.channels[c]
+		if row == nil || j.sessions[row.session] == nil {
+			return 0, fmt.Errorf("channel %s is of a session that is not there: the database was changed", c)
+		}
+		if err := j.addChannelOver(row, j.sessions[row.session]); err != nil {
+			return 0, err
+		}
+	}
+	for _, id := range due {
+		if err := j.addSessionOver(j.sessions[id]); err != nil {
+			return 0, err
+		}
+	}
+	return len(channels) + len(due), nil
+}
+
+func (j *journal) dueSessions(ctx context.Context, until int64) ([]ionet.Hash, error) {
+	rows, err := j.tx.Query(ctx, selectDueSessions, until, maxOver)
+	if err != nil {
+		return nil, err
+	}
+	var due []ionet.Hash
+	var id []byte
+	_, err = pgx.ForEachRow(rows, []any{&id}, func() error {
+		due = append(due, ionet.Hash(id))
+		return nil
+	})
+	return due, err
+}
+
+// loadFor reads the rows of channels and sessions, and of what they name, under the lock.
+func (j *journal) loadFor(ctx context.Context, channels set[ionet.Key], sessions set[ionet.Hash], renters set[ionet.Key]) error {
+	facts := wanted{sessions: sessions, channels: channels}
+	if err := j.s.readFees(ctx, j.tx, facts); err != nil {
+		return err
+	}
+	f := j.s.intake.fees
+	n := journalNames{sessions: sessions, channels: channels, renters: renters}
+	for id := range sessions {
+		if fact := f.session(id); fact != nil {
+			n.renters.add(fact.Renter)
+		}
+	}
+	var b pgx.Batch
+	j.queueRows(&b, n)
+	if b.Len() == 0 {
+		return nil
+	}
+	if err := j.tx.SendBatch(ctx, &b).Close(); err != nil {
+		return err
+	}
+	for id, row := range j.sessions {
+		if row.fact == nil {
+			row.fact = f.session(id)
+		}
+	}
+	for k, row := range j.channels {
+		if row.fact == nil {
+			row.fact = f.channel(k)
+		}
+	}
+	return nil
+}
+
+// inOrder returns the members of a set of keys in one order for all.
+func inOrder(s set[ionet.Key]) []ionet.Key {
+	out := make([]ionet.Key, 0, len(s))
+	for k := range s {
+		out = append(out, k)
+	}
+	slices.SortFunc(out, func(a, b ionet.Key) int { return bytes.Compare(a[:], b[:]) })
+	return out
+}
+
+const countWaiting = `SELECT count(*) FROM waiting_jobs`
