@@ -26,6 +26,7 @@ var ErrLocked = errors.New("another process works in this folder: one key may si
 //	delegation      envelope of the provider's delegation
 //	delegation.txt  a delegation's text that waits for the wallet's signature
 //	spool           statements that are not sealed yet
+//	meter           journal of what is sold: package meter's
 //	clock           boot [32] ‖ milliseconds u64: Unix time less that boot's clock, as the service told
 //	refusal         why the service refused something last, and when: for status
 //	evidence/       statements and acks that the service broke its word on
@@ -73,6 +74,9 @@ func (f *Folder) Close() error {
 
 // KeyPath is where the host key is.
 func (f *Folder) KeyPath() string { return filepath.Join(f.dir, "key.json") }
+
+// MeterPath is where the journal of what is sold is.
+func (f *Folder) MeterPath() string { return filepath.Join(f.dir, "meter") }
 
 // Spool opens the worker's spool; limit 0 is DefaultSpoolBytes.
 func (f *Folder) Spool(network ionet.Hash, worker ionet.Key, limit int64) (*Spool, error) {

@@ -21,6 +21,7 @@ type doctorCmd struct {
 	devices
 	RPC      []string `name:"rpc" env:"IONET_RPC" placeholder:"URL" help:"RPC of the cluster: is this host's clock the chain's?"`
 	SpoolMiB int64    `name:"spool-mib" default:"64" env:"IONET_SPOOL_MIB" range:"1..1048576" placeholder:"N" help:"Bound of the spool in MiB, as given to run."`
+	Offer    string   `env:"IONET_OFFER" type:"path" placeholder:"FILE" help:"Offer file, as given to run: do its back ends answer, and does its endpoint lead here?"`
 	JSON     bool     `name:"json" help:"Print the findings as JSON."`
 	Record   string   `placeholder:"FILE" help:"Write what NVML answers into this new file, a line of JSON for each call; it holds no secrets."`
 }
@@ -32,6 +33,7 @@ func (c *doctorCmd) Help() string {
 Examples:
   ionet-worker doctor --server https://ionetd.example
   ionet-worker doctor --server https://ionetd.example --rpc https://rpc.example --json
+  ionet-worker doctor --server https://ionetd.example --offer offer.toml
   ionet-worker doctor --dir /var/lib/ionet-worker --record nvml.jsonl`
 }
 
@@ -90,6 +92,9 @@ func (c *doctorCmd) examine(ctx context.Context) (worker.Findings, error) {
 	if err == nil && m.key != nil {
 		list = append(list, f.CheckDelegation(m.network.ID(), m.worker(), c.link(m), time.Now())...)
 		list = append(list, f.CheckSpool(m.network.ID(), m.worker(), c.SpoolMiB<<20)...)
+	}
+	if c.Offer != "" {
+		list = append(list, examineSale(ctx, c.Offer, m)...)
 	}
 	return append(list, c.examineService(ctx, m)...), nil
 }

@@ -1,5 +1,5 @@
 // Command ionet-worker runs on a GPU host: it proves to the network, sample by
-// sample, that the host's GPUs are up. It holds no funds.
+// sample, that the host's GPUs are up, and serves renters for vouchers. It holds no funds.
 package main
 
 import (
@@ -17,7 +17,7 @@ import (
 	"github.com/ionet-settlement/ionet/worker"
 )
 
-const help = `For GPU hosts: prove that the GPUs are up, and earn for the provider's wallet.
+const help = `For GPU hosts: prove that the GPUs are up, sell inference, and earn for the provider's wallet.
 
 The host key in the worker's folder signs statements and holds no funds. The provider's
 wallet signs once that this key proves GPU time for it: with --keypair where the wallet
@@ -29,6 +29,7 @@ Examples:
   ionet-worker run  --server https://ionetd.example
   ionet-worker run  --server https://ionetd.example --keypair wallet.json
   ionet-worker run  --server http://127.0.0.1:8080 --keypair wallet.json --simulate 2 --seed 1
+  ionet-worker run  --server https://ionetd.example --serve 127.0.0.1:8770 --offer offer.toml
   ionet-worker status
   ionet-worker doctor --server https://ionetd.example`
 

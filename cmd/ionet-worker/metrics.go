@@ -15,14 +15,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// runMetrics are what run tells Prometheus: its own, and the worker's from when there is
-// one.
+// runMetrics are what run tells Prometheus: its own, and those of worker and meter from
+// when there are such.
 type runMetrics struct {
 	registry *prometheus.Registry
 	waiting  prometheus.Gauge
 
-	mu     sync.Mutex
-	worker prometheus.Gatherer
+	mu    sync.Mutex
+	parts []prometheus.Gatherer
 }
 
 func newRunMetrics() *runMetrics {
@@ -51,21 +51,18 @@ func buildLabels(build *debug.BuildInfo, ok bool) prometheus.Labels {
 	return labels
 }
 
-// add brings in the worker's metrics.
-func (m *runMetrics) add(worker prometheus.Gatherer) {
+// add brings in the metrics of the worker, or of the meter.
+func (m *runMetrics) add(part prometheus.Gatherer) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.worker = worker
+	m.parts = append(m.parts, part)
 }
 
 // all is what there is now.
 func (m *runMetrics) all() prometheus.Gatherer {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.worker == nil {
-		return m.registry
-	}
-	return prometheus.Gatherers{m.registry, m.worker}
+	return append(prometheus.Gatherers{m.registry}, m.parts...)
 }
 
 // serveMetrics answers GET /metrics at that address until the returned function ends it;

@@ -50,6 +50,9 @@ func (c *statusCmd) Run(s *stage) error {
 	if sp.Epoch > 0 {
 		s.print("last sample read: epoch %d sample %d", sp.Epoch, sp.Sample)
 	}
+	if err := m.showSold(s); err != nil {
+		return err
+	}
 	text, at, err := f.Refusal()
 	if err != nil {
 		return err

@@ -52,6 +52,14 @@ type journal struct {
 // openJournal opens or makes the journal of that worker on that network. What a crash
 // left of a record at its end is removed: nothing was done on its account.
 func openJournal(path string, network *ionet.Network, worker ionet.Key, limit int64) (*journal, error) {
+	j := newJournal(path, network, worker, limit)
+	if err := j.open(); err != nil {
+		return nil, fmt.Errorf("open journal %s: %w", path, err)
+	}
+	return j, nil
+}
+
+func newJournal(path string, network *ionet.Network, worker ionet.Key, limit int64) *journal {
 	if limit == 0 {
 		limit = DefaultJournalBytes
 	}
@@ -59,10 +67,7 @@ func openJournal(path string, network *ionet.Network, worker ionet.Key, limit in
 	j := &journal{path: path, limit: max(limit, minJournalBytes), book: newBook(network, worker)}
 	j.header = append(append([]byte(journalMagic), id[:]...), worker[:]...)
 	j.done.L = &j.mu
-	if err := j.open(); err != nil {
-		return nil, fmt.Errorf("open journal %s: %w", path, err)
-	}
-	return j, nil
+	return j
 }
 
 func (j *journal) open() error {

@@ -289,6 +289,16 @@ func passes(p *client.Problem) bool {
 	return p == nil || p.Status == http.StatusTooManyRequests || p.Status >= 500 || p.Kind() == client.Busy || p.Kind() == client.BodyTooLarge
 }
 
+// undelegated reports whether the service waits for the wallet's delegation, or for the
+// worker to present it.
+func undelegated(p *client.Problem) bool {
+	switch p.Kind() {
+	case client.UnknownWorker, client.UnknownDelegation, client.UnknownInventory, client.DelegationExpired, client.DelegationRevoked:
+		return true
+	}
+	return false
+}
+
 // refusedBy decides what a refusal means. What passes stays due; a channel or an offer
 // that the service does not know is presented again, once; the rest is final and kept as
 // evidence.
@@ -299,7 +309,7 @@ func (m *Meter) refusedBy(p *parcel, why *client.Problem) error {
 		}
 		return why
 	}
-	if why.Kind() == client.WrongNetwork {
+	if why.Kind() == client.WrongNetwork || p.e.Kind == proofs.KindOffer && undelegated(why) {
 		return why
 	}
 	if p.ch != nil && m.forgotten(p, why.Kind()) {
