@@ -89,6 +89,7 @@ type Renter struct {
 type Health struct {
 	Ready     bool       `json:"ready" doc:"This instance leads, and its lanes are fenced"`
 	Halted    string     `json:"halted,omitempty" doc:"Why nothing, or no debt, is signed, whoever leads"`
+	Receipts  string     `json:"receipts,omitempty" doc:"Why nothing is taken into the receipt log: it lacks or contradicts what is published or sealed"`
 	Standings []Standing `json:"standings" doc:"Vaults that differ from the books, or whose history is not read yet"`
 }
 

@@ -223,13 +223,14 @@ const selectStandings = `SELECT account, books, held, booked, whole, note, slot 
 type Health struct {
 	Ready     bool       // this instance leads, and its lanes are fenced
 	Halted    string     // why nothing, or no debt, is signed; "" where it may
+	Receipts  string     // why nothing is taken into the receipt log, as this instance sees it; "" where it is
 	Standings []Standing // vaults that differ from the books, or whose history is not read yet
 }
 
 // Health reads it. Outsiders may ask as often as they like: it takes three small
 // queries of the connections that are theirs.
 func (s *Service) Health(ctx context.Context) (h Health, err error) {
-	h.Ready = s.view.isReady()
+	h.Ready, h.Receipts = s.view.isReady(), s.whyNoReceipts()
 	if h.Halted, err = s.whyHalted(ctx, s.front); err != nil {
 		return h, err
 	}

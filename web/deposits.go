@@ -114,7 +114,7 @@ func (h *handler) renter(ctx context.Context, in *keyInput) (client.Renter, erro
 
 func (h *handler) health(ctx context.Context, _ *nothing) (client.Health, error) {
 	v, err := h.service.Health(ctx)
-	out := client.Health{Ready: v.Ready, Halted: v.Halted, Standings: make([]client.Standing, len(v.Standings))}
+	out := client.Health{Ready: v.Ready, Halted: v.Halted, Receipts: v.Receipts, Standings: make([]client.Standing, len(v.Standings))}
 	for i, st := range v.Standings {
 		out.Standings[i] = client.Standing{Account: st.Account, Books: st.Books, Held: st.Held, Booked: st.Booked, Note: st.Note, Slot: st.Slot}
 	}
