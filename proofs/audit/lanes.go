@@ -119,9 +119,9 @@ func allowed(lane string, c chain.Content, epochs uint64) bool {
 		return lane == "epoch" && c.N > 0 && c.N <= epochs
 	case chain.KindRetire:
 		return lane == "epoch" && c.N == epochs+1
-	case chain.KindSeal:
+	case chain.KindSeal, chain.KindReceipts:
 		return lane == "seal"
-	case chain.KindPayout, chain.KindWithdrawal, chain.KindUnlock:
+	case chain.KindPayout, chain.KindWithdrawal, chain.KindUnlock, chain.KindFees:
 		return numbered && prefix == "pay"
 	case chain.KindClaim:
 		return numbered && prefix == "claim"
