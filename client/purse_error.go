@@ -15,7 +15,6 @@ import (
 const (
 	CodeUnknownModel = "model_not_found"     // nobody offers it
 	CodeNoOffers     = "no_offer"            // no offer can be used: price caps, or the list can't be had
-	CodeUnreachable  = "workers_unreachable" // those who offer it do not answer
 	CodeBusy         = "rate_limit_exceeded" // those who offer it have no capacity just now
 	CodeReserve      = "insufficient_quota"  // the session's reserve does not cover it
 	CodeAboveMost    = "above_max_fee"       // it may cost more than one request is allowed to

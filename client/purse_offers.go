@@ -202,8 +202,8 @@ func checkEndpoint(endpoint string) error {
 	return nil
 }
 
-// candidates returns offers for a request, the best first: by unit as the path prefers
-// them, by price, workers with a channel before others.
+// candidates returns offers for a request, the best first: workers that failed lately come
+// last, else by unit as the path prefers them, by price, those with a channel first.
 func (p *Purse) candidates(ctx context.Context, in *Inference) ([]workerOffer, error) {
 	all, err := p.offers(ctx, in.Model)
 	if err != nil {
@@ -214,21 +214,14 @@ func (p *Purse) candidates(ctx context.Context, in *Inference) ([]workerOffer, e
 	now := p.cfg.Now()
 	var good []workerOffer
 	var why []string
-	resting := 0
 	for _, o := range all {
-		reason := p.unfit(in, o, now)
+		reason := p.unfit(in, o)
 		switch {
 		case reason == "":
 			good = append(good, o)
-		case reason == reasonResting:
-			resting++
 		case !slices.Contains(why, reason):
 			why = append(why, reason)
 		}
-	}
-	if len(good) == 0 && resting > 0 {
-		return nil, &PurseError{Status: http.StatusServiceUnavailable, Code: CodeUnreachable, RetryAfter: time.Second,
-			Message: fmt.Sprintf("none of the %d workers that serve %s answers just now", resting, in.Model)}
 	}
 	if len(good) == 0 && len(why) > 0 {
 		return nil, &PurseError{Status: http.StatusPaymentRequired, Code: CodeNoOffers, Message: "no offer of " + in.Model + " can be used: " + strings.Join(why, "; ")}
@@ -237,7 +230,7 @@ func (p *Purse) candidates(ctx context.Context, in *Inference) ([]workerOffer, e
 		return nil, &PurseError{Status: http.StatusNotFound, Code: CodeUnknownModel, Message: fmt.Sprintf("nobody offers the model %q; GET /v1/models lists those that are", in.Model)}
 	}
 	slices.SortStableFunc(good, func(a, b workerOffer) int {
-		return cmp.Or(cmp.Compare(in.preference(a.model.Unit), in.preference(b.model.Unit)), comparePrices(a.model, b.model),
+		return cmp.Or(cmp.Compare(btoi(p.rests(a.worker, now)), btoi(p.rests(b.worker, now))), cmp.Compare(in.preference(a.model.Unit), in.preference(b.model.Unit)), comparePrices(a.model, b.model),
 			-cmp.Compare(btoi(p.channelOf(a.worker) != nil), btoi(p.channelOf(b.worker) != nil)), bytes.Compare(a.worker[:], b.worker[:]))
 	})
 	// One worker is tried once, by its best price.
@@ -252,11 +245,9 @@ func btoi(b bool) int {
 	return 0
 }
 
-const reasonResting = "resting"
-
 // unfit returns why an offer can't be used for a request, "" where it can. The caller
 // holds p.mu.
-func (p *Purse) unfit(in *Inference, o workerOffer, now time.Time) string {
+func (p *Purse) unfit(in *Inference, o workerOffer) string {
 	switch {
 	case in.preference(o.model.Unit) < 0:
 		return fmt.Sprintf("its price is for a %s", o.model.Unit)
@@ -265,13 +256,13 @@ func (p *Purse) unfit(in *Inference, o workerOffer, now time.Time) string {
 	case p.left[o.worker] != "":
 		return fmt.Sprintf("worker %s is used no more: %s", o.worker, p.left[o.worker])
 	}
-	if reason := p.tooDear(o.model); reason != "" {
-		return reason
-	}
-	if r := p.resting[o.worker]; r != nil && now.Before(r.until) {
-		return reasonResting
-	}
-	return ""
+	return p.tooDear(o.model)
+}
+
+// rests reports whether a worker failed lately. The caller holds p.mu.
+func (p *Purse) rests(worker ionet.Key, now time.Time) bool {
+	r := p.resting[worker]
+	return r != nil && now.Before(r.until)
 }
 
 // tooDear returns which cap a price is above, "" for none. A session with caps allows no
@@ -311,14 +302,14 @@ func compareProducts(a, b, c, d uint64) int {
 	return cmp.Or(cmp.Compare(hi1, hi2), cmp.Compare(lo1, lo2))
 }
 
-// rest is how long a worker that failed is left alone.
+// rest is how long a worker that failed comes after others.
 type rest struct {
 	until time.Time
 	pause time.Duration
 }
 
-// rests leaves a worker alone for a while, longer each time.
-func (p *Purse) rests(worker ionet.Key, least time.Duration) {
+// setBack puts a worker behind others for a while, longer each time.
+func (p *Purse) setBack(worker ionet.Key, least time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	r := p.resting[worker]

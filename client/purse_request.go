@@ -155,7 +155,7 @@ func (p *Purse) Do(ctx context.Context, in Inference) (*Answer, error) {
 		switch {
 		case errors.As(err, &fault):
 			p.log.Warn("another worker is tried", "worker", o.worker.String(), "reason", fault.reason)
-			p.rests(o.worker, fault.after)
+			p.setBack(o.worker, fault.after)
 			faults = append(faults, fault)
 		case !errors.As(err, &refusal):
 			return nil, &PurseError{Status: http.StatusServiceUnavailable, Code: CodeWorkers, Message: err.Error(), RetryAfter: time.Second}
