@@ -249,7 +249,7 @@ func TestRenter(t *testing.T) {
 	w.says(with("offers"), `^model +IO +per +IO per GPU-hour +capacity`, `^talker +0\.015 +1,000,000 tokens +- +64 +`+public("worker").String(), `^painter +0\.0004 +image +- `, `^rented +~0\.0000004285\d+ +second +~0\.001542857\d+ `)
 	w.says(with("offers", "--model", "nothing"), `^nobody offers nothing just now$`)
 
-	proxy, base := w.begin(`^serving OpenAI's API at (\S+)$`, with("proxy", "--session", session, "--listen", "127.0.0.1:0")...)
+	proxy, base := w.begin(`^serving OpenAI's API at (\S+)$`, with("proxy", "--session", session, "--listen", "127.0.0.1:0", "--max-fee", "0.0015")...)
 	jobs := w.speaks(base)
 	w.refuses(with("session", "close", "--session", session), "stop ionet proxy first")
 	if err := proxy.stop(); err != nil {
@@ -323,7 +323,7 @@ func (w *town) speaks(base string) (jobs []string) {
 		{"no model", chatWith("", "x", nil), 400, "BadRequestError", "model is missing", client.CodeBadRequest},
 		{"the back end refuses", chatWith("talker", "fail", nil), 400, "BadRequestError", "can't do that", "no"},
 		{"the back end dies", chatWith("vectors", "crash", nil), 502, "InternalServerError", "costs nothing", client.CodeWorkers},
-		{"too dear", openaiclient.Call{Name: "image", Params: map[string]any{"model": "painter", "prompt": "cats", "n": 1000}}, 402, "APIError", "one request is allowed", client.CodeAboveMost},
+		{"too dear", openaiclient.Call{Name: "image", Params: map[string]any{"model": "painter", "prompt": "cats", "n": 4}}, 402, "APIError", "one request is allowed", client.CodeAboveMost},
 	} {
 		a := do(c.call)
 		if a.OK || a.Status != c.status || a.Class != c.class || !strings.Contains(a.Message, c.detail) || a.Code != c.code {
