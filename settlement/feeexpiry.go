@@ -48,9 +48,51 @@ func (s *Service) endFees(ctx context.Context) error {
 			return fmt.Errorf("end channels and sessions: %w", err)
 		}
 		if n < maxOver {
-			return nil
+			return s.moveOn(ctx)
 		}
 	}
+}
+
+// selectMovable finds channels in which a job that waits is next. That is so where records
+// were imported: all else lets follow what is next in the transaction that moves a channel.
+const selectMovable = `
+SELECT c.channel FROM channels c
+WHERE c.waiting > 0 AND EXISTS (SELECT FROM waiting_jobs w WHERE w.channel = c.channel AND w.before = c.spent)
+ORDER BY c.channel LIMIT 64`
+
+// moveOn lets jobs that wait follow where nothing else does.
+func (s *Service) moveOn(ctx context.Context) error {
+	var waiting int64
+	if err := s.pool.QueryRow(ctx, countWaiting).Scan(&waiting); err != nil {
+		return fmt.Errorf("count jobs that wait: %w", err)
+	}
+	s.metrics.waitingJobs.Set(float64(waiting))
+	if waiting == 0 {
+		return nil
+	}
+	err := s.appendOwn(ctx, func(j *journal) error {
+		rows, err := j.tx.Query(ctx, selectMovable)
+		if err != nil {
+			return err
+		}
+		var channels set[ionet.Key]
+		var channel []byte
+		_, err = pgx.ForEachRow(rows, []any{&channel}, func() error {
+			channels.add(ionet.Key(channel))
+			return nil
+		})
+		if err != nil || len(channels) == 0 {
+			return err
+		}
+		if err := j.loadFor(ctx, journalNames{channels: channels}); err != nil {
+			return err
+		}
+		return j.follow(ctx, inOrder(channels))
+	})
+	if err != nil {
+		return fmt.Errorf("let jobs follow that waited: %w", err)
+	}
+	return nil
 }
 
 // appendOwn appends what f decides once the head is locked.
@@ -103,7 +145,7 @@ func (j *journal) endDue(ctx context.Context) (int, error) {
 	for _, id := range due {
 		sessions.add(id)
 	}
-	if err := j.loadFor(ctx, channels, sessions, nil); err != nil {
+	if err := j.loadFor(ctx, journalNames{channels: channels, sessions: sessions}); err != nil {
 		return 0, err
 	}
 	for _, c := range inOrder(channels) {
@@ -137,36 +179,35 @@ func (j *journal) dueSessions(ctx context.Context, until int64) ([]ionet.Hash, e
 	return due, err
 }
 
-// loadFor reads the rows of channels and sessions, and of what they name, under the lock.
-func (j *journal) loadFor(ctx context.Context, channels set[ionet.Key], sessions set[ionet.Hash], renters set[ionet.Key]) error {
-	facts := wanted{sessions: sessions, channels: channels}
-	if err := j.s.readFees(ctx, j.tx, facts); err != nil {
+// loadFor reads the rows of what is named, and of the sessions and renters that these
+// are of, under the lock.
+func (j *journal) loadFor(ctx context.Context, n journalNames) error {
+	if err := j.s.readFees(ctx, j.tx, wanted{sessions: n.sessions, channels: n.channels}); err != nil {
 		return err
 	}
 	f := j.s.intake.fees
-	n := journalNames{sessions: sessions, channels: channels, renters: renters}
-	for id := range sessions {
+	for k := range n.channels {
+		if fact := f.channel(k); fact != nil {
+			n.sessions.add(fact.session.id)
+		}
+	}
+	for id := range n.sessions {
 		if fact := f.session(id); fact != nil {
 			n.renters.add(fact.Renter)
 		}
 	}
 	var b pgx.Batch
-	j.queueRows(&b, n)
-	if b.Len() == 0 {
+	if j.queueRows(&b, n); b.Len() == 0 {
 		return nil
 	}
 	if err := j.tx.SendBatch(ctx, &b).Close(); err != nil {
 		return err
 	}
 	for id, row := range j.sessions {
-		if row.fact == nil {
-			row.fact = f.session(id)
-		}
+		row.fact = f.session(id)
 	}
 	for k, row := range j.channels {
-		if row.fact == nil {
-			row.fact = f.channel(k)
-		}
+		row.fact = f.channel(k)
 	}
 	return nil
 }

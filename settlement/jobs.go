@@ -63,6 +63,7 @@ type jobQueue struct {
 	followed bool         // waiting jobs were read from fetched on
 	fetched  ionet.Amount
 	later    bool // this transaction has let enough follow
+	stuck    bool // what is next waits already
 }
 
 // takeJobs decides jobs. What is decided depends on the order of before alone, within a
@@ -77,7 +78,22 @@ func (j *journal) takeJobs(ctx context.Context, items []*item) error {
 		}
 		return nil
 	}
-	queues := j.queueJobs(items)
+	return j.takeQueues(ctx, j.queueJobs(items))
+}
+
+// follow lets jobs that waited follow in channels that nothing new moves on.
+func (j *journal) follow(ctx context.Context, channels []ionet.Key) error {
+	if j.policy == nil {
+		return nil
+	}
+	var queues []*jobQueue
+	for _, k := range channels {
+		queues = append(queues, &jobQueue{c: j.channels[k], stuck: true})
+	}
+	return j.takeQueues(ctx, queues)
+}
+
+func (j *journal) takeQueues(ctx context.Context, queues []*jobQueue) error {
 	for {
 		for _, q := range queues {
 			j.walk(q)

@@ -78,7 +78,7 @@ func (j *journal) queueFollowing(b *pgx.Batch, queues []*jobQueue) {
 	var spent []int64
 	of := map[ionet.Key]*jobQueue{}
 	for _, q := range queues {
-		if q.c.waiting == 0 || q.later || q.reached == q.c.spent || q.followed && q.fetched == q.reached {
+		if q.c.waiting == 0 || q.later || q.reached == q.c.spent && !q.stuck || q.followed && q.fetched == q.reached {
 			continue
 		}
 		if !q.followed && j.following > 0 && j.following+q.c.waiting > maxFollowing {
