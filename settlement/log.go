@@ -2,7 +2,6 @@ package settlement
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync"
@@ -40,6 +39,7 @@ const (
 	logAgrees                      // all that is published is in the database
 	logBehind                      // the database lacks what is published: the leader takes it from there
 	logForked                      // neither is a beginning of the other: a person has to find out why
+	logLost                        // the chain has a seal of records that neither has: a copy of one of them has to be found
 )
 
 // publishedLog is the newest checkpoint in the store, as it was read at a moment.
@@ -62,7 +62,7 @@ func readLogHead(ctx context.Context, q querier) (h logHead, err error) {
 	if err := q.QueryRow(ctx, selectLogHead).Scan(&size, &fees, &jobs, &frontier); err != nil {
 		return h, fmt.Errorf("read the head of the receipt log: %w", err)
 	}
-	f, err := proofs.ParseFrontier(append(binary.LittleEndian.AppendUint64(nil, uint64(size)), frontier...))
+	f, err := parseFrontier(uint64(size), frontier)
 	if err != nil {
 		return h, fmt.Errorf("read the head of the receipt log: %w", err)
 	}

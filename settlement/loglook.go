@@ -76,7 +76,7 @@ func (s *Service) compareLog(ctx context.Context, p publishedLog, head logHead, 
 		return logAgrees, "", nil
 	}
 	if seal.Size > head.Size {
-		return logForked, fmt.Sprintf("the chain has a seal of %d records, the database has %d and %d are published: put the newer copy of one of them back", seal.Size, head.Size, p.Size), nil
+		return logLost, fmt.Sprintf("the chain has a seal of %d records, the database has %d and %d are published: put the newer copy of one of them back", seal.Size, head.Size, p.Size), nil
 	}
 	root, err := s.rootAt(ctx, p, head, seal.Size)
 	if err == nil && root != seal.Root {
@@ -185,6 +185,19 @@ func (l *receiptLog) now() (logStanding, publishedLog, logHead) {
 	return l.stand, l.last, l.head
 }
 
+// restoreLog is the pass's: it compares where that was not done since this instance began
+// or something was odd, so that nothing is signed by a database that lacks receipts.
+func (s *Service) restoreLog(ctx context.Context) error {
+	stand, _, _ := s.receipts.now()
+	if stand == logUnlooked {
+		if err := s.LookAtLog(ctx); err != nil {
+			return err
+		}
+		stand, _, _ = s.receipts.now()
+	}
+	return nil
+}
+
 // stands notes how the log stands, and tells where that changed.
 func (s *Service) stands(stand logStanding, why string, p publishedLog, head logHead) {
 	l := &s.receipts
@@ -194,7 +207,7 @@ func (s *Service) stands(stand logStanding, why string, p publishedLog, head log
 	l.mu.Unlock()
 	switch {
 	case stand == was && why == whyWas:
-	case stand == logForked:
+	case stand == logForked || stand == logLost:
 		s.log.Error("the receipt log takes nothing in", "reason", why)
 		s.emit(Event{Kind: EventHalted, Detail: "the receipt log: " + why})
 	case stand == logBehind:

@@ -22,9 +22,10 @@ const logChunk = 1 << 16
 //	bundles and tiles  each durable under its name. No checkpoint tells of them yet: after a
 //	                   crash the next run puts the same bytes again, or, where the database
 //	                   lost what they say, replaces them
+//	partial tiles      that a full one replaces are removed; whoever looks for one finds the
+//	                   full one. After a crash the next run removes them
 //	checkpoint         signed, and in the place of the former. From then on nobody may change
 //	                   anything below it; a database that lacks some of it is rebuilt
-//	partial tiles      that a full one replaced are removed; after a crash by the next run
 //
 // Only rows that were committed are read, so no checkpoint tells of what may vanish, but
 // by a database that is put back.
@@ -48,13 +49,16 @@ func (s *Service) publishLog(ctx context.Context) error {
 		return err
 	}
 	stand, last, head := l.now()
-	if stand != logAgrees || head.Size == last.Size && last.note != nil {
+	if stand != logAgrees {
 		return nil
 	}
 	if l.edge == nil || l.edge.Size() != last.Size {
 		if err := s.loadEdge(ctx, last.LogCheckpoint); err != nil {
 			return err
 		}
+	}
+	if head.Size == last.Size && last.note != nil {
+		return nil
 	}
 	from := last.Size
 	if err := s.checkGrowth(ctx, head.Checkpoint); err != nil {
@@ -68,14 +72,13 @@ func (s *Service) publishLog(ctx context.Context) error {
 	if l.edge.Root() != head.Root {
 		return errors.New("the tiles lead to another root than the database has: records changed while they were read")
 	}
-	if err := s.signLog(ctx, head.Checkpoint); err != nil {
+	if err := s.removePartials(ctx, from, head.Size); err != nil {
 		return err
 	}
-	return s.removePartials(ctx, from, head.Size)
+	return s.signLog(ctx, head.Checkpoint)
 }
 
-// loadEdge reads the right edge of the published log, and removes the partial tiles that
-// a run which stopped at its end has left.
+// loadEdge reads the right edge of the published log.
 func (s *Service) loadEdge(ctx context.Context, c proofs.LogCheckpoint) error {
 	edge, err := proofs.ReadEdge(c.Size, s.tileReader(ctx))
 	if err != nil {
@@ -85,11 +88,7 @@ func (s *Service) loadEdge(ctx context.Context, c proofs.LogCheckpoint) error {
 		return fmt.Errorf("the published tiles lead to root %s, the checkpoint of size %d has %s: the store was damaged", edge.Root(), c.Size, c.Root)
 	}
 	s.receipts.edge = edge
-	var former []proofs.Tile
-	for level, n := 0, c.Size/proofs.TileWidth; n > 0; level, n = level+1, n/proofs.TileWidth {
-		former = append(former, proofs.Tile{Level: level, Index: n - 1, Width: proofs.TileWidth})
-	}
-	return s.removeOf(ctx, former)
+	return nil
 }
 
 // checkGrowth compares the records that are to be published, with what is published
@@ -182,21 +181,14 @@ func (s *Service) signLog(ctx context.Context, c Checkpoint) error {
 // removePartials removes the partial tiles of those that the log's growth filled: on each
 // level the first one alone had any.
 func (s *Service) removePartials(ctx context.Context, from, to uint64) error {
-	var filled []proofs.Tile
 	for level := 0; to > 0; level++ {
 		from, to = from/proofs.TileWidth, to/proofs.TileWidth
-		if from < to {
-			filled = append(filled, proofs.Tile{Level: level, Index: from, Width: proofs.TileWidth})
+		if from == to {
+			continue // none was filled
 		}
-	}
-	return s.removeOf(ctx, filled)
-}
-
-func (s *Service) removeOf(ctx context.Context, full []proofs.Tile) error {
-	for _, t := range full {
-		err := s.cfg.Store.Remove(ctx, publish.TileName(t))
-		if err == nil && t.Level == 0 {
-			err = s.cfg.Store.Remove(ctx, publish.EntriesName(t.Index, t.Width))
+		err := s.cfg.Store.Remove(ctx, publish.TileName(proofs.Tile{Level: level, Index: from, Width: proofs.TileWidth}))
+		if err == nil && level == 0 {
+			err = s.cfg.Store.Remove(ctx, publish.EntriesName(from, proofs.TileWidth))
 		}
 		if err != nil {
 			return err

@@ -83,6 +83,13 @@ func (s *Service) settle(ctx context.Context) error {
 		return err
 	}
 
+	// The receipt log of this database against what is published: what it lacks is taken
+	// from there first. On an error it is not known what renters and payees have.
+	if err := s.restoreLog(ctx); err != nil {
+		s.view.reset()
+		return err
+	}
+
 	// 3. Books against vault, both as of the slot of that read. A shortfall
 	// stops here, before anything more is sent.
 	if err := s.reconcile(ctx, final); err != nil {
