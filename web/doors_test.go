@@ -53,6 +53,7 @@ type house struct {
 	network *ionet.Network
 	service *settlement.Service
 	folder  string
+	keys    genesis.Keys
 }
 
 func open(t *testing.T) *house {
@@ -71,7 +72,7 @@ func openUnder(t *testing.T, policy []byte) *house {
 		EpochSeconds: 3600, Samples: 1800, PayLanes: 1, ClaimLanes: 1, Policy: policy,
 	})
 	check(t, err)
-	h := &house{t: t, network: prepared.Network, pool: pgtest.New(t), folder: t.TempDir()}
+	h := &house{t: t, network: prepared.Network, pool: pgtest.New(t), folder: t.TempDir(), keys: prepared.Keys}
 	store, err := publish.NewFolder(h.folder)
 	check(t, err)
 	check(t, genesis.Run(ctx, prepared, genesis.Options{Chain: cluster, Store: store, Airdrop: true, Poll: 5 * time.Millisecond}))
@@ -240,7 +241,8 @@ func TestDoors(t *testing.T) {
 		{"future sample", statement(h.sign(proofs.KindUptime, "host", early)), 425, client.FutureSample, `sample`},
 		{"wrong number of devices", statement(h.sign(proofs.KindUptime, "host", two)), 422, client.WrongDeviceCount, `devices`},
 		{"device bound to another", statement(h.inventory("host", delegation, 9)), 409, client.DeviceBound, `devices\[0\]\.uuid`},
-		{"a kind for later", statement(h.sign(proofs.KindOffer, "host", []byte("x"))), 422, client.UnknownKind, `offer`},
+		{"a kind with a door of its own", statement(h.sign(proofs.KindDispute, "host", []byte("x"))), 422, client.UnknownKind, `dispute`},
+		{"an offer that is none", statement(h.sign(proofs.KindOffer, "host", []byte("x"))), 422, client.MalformedStatement, `offer`},
 		{"half an envelope", request{method: "POST", path: "/v1/statements", media: client.StatementsMediaType, body: good.Append(nil)[:50]}, 400, client.MalformedEnvelope, `envelope 0`},
 		{"no envelope", request{method: "POST", path: "/v1/statements", media: client.StatementsMediaType}, 400, client.MalformedEnvelope, `no envelope`},
 		{"too large a body", request{method: "POST", path: "/v1/statements", media: client.StatementsMediaType, body: make([]byte, client.MaxStream+1)}, 413, client.BodyTooLarge, `67108864 bytes`},
