@@ -56,19 +56,23 @@ type logHead struct {
 }
 
 // readLogHead returns the log as it is committed.
-func readLogHead(ctx context.Context, q querier) (h logHead, err error) {
+func readLogHead(ctx context.Context, q querier) (logHead, error) {
+	h, _, err := readLogFrontier(ctx, q)
+	return h, err
+}
+
+func readLogFrontier(ctx context.Context, q querier) (h logHead, f proofs.Frontier, err error) {
 	var size, fees, jobs int64
-	var frontier []byte
-	if err := q.QueryRow(ctx, selectLogHead).Scan(&size, &fees, &jobs, &frontier); err != nil {
-		return h, fmt.Errorf("read the head of the receipt log: %w", err)
+	var hashes []byte
+	if err = q.QueryRow(ctx, selectLogHead).Scan(&size, &fees, &jobs, &hashes); err == nil {
+		f, err = parseFrontier(uint64(size), hashes)
 	}
-	f, err := parseFrontier(uint64(size), frontier)
 	if err != nil {
-		return h, fmt.Errorf("read the head of the receipt log: %w", err)
+		return h, f, fmt.Errorf("read the head of the receipt log: %w", err)
 	}
 	h.Size, h.Root, h.jobs = uint64(size), f.Root(), uint64(jobs)
 	h.Fees, err = ionet.NewAmount(uint64(fees))
-	return h, err
+	return h, f, err
 }
 
 const selectLogHead = `SELECT size, fees, jobs, frontier FROM log_head`

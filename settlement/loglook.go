@@ -185,19 +185,6 @@ func (l *receiptLog) now() (logStanding, publishedLog, logHead) {
 	return l.stand, l.last, l.head
 }
 
-// restoreLog is the pass's: it compares where that was not done since this instance began
-// or something was odd, so that nothing is signed by a database that lacks receipts.
-func (s *Service) restoreLog(ctx context.Context) error {
-	stand, _, _ := s.receipts.now()
-	if stand == logUnlooked {
-		if err := s.LookAtLog(ctx); err != nil {
-			return err
-		}
-		stand, _, _ = s.receipts.now()
-	}
-	return nil
-}
-
 // stands notes how the log stands, and tells where that changed.
 func (s *Service) stands(stand logStanding, why string, p publishedLog, head logHead) {
 	l := &s.receipts
@@ -205,6 +192,9 @@ func (s *Service) stands(stand logStanding, why string, p publishedLog, head log
 	was, whyWas := l.stand, l.why
 	l.stand, l.why, l.last, l.head = stand, why, p, head
 	l.mu.Unlock()
+	if stand == logBehind && was == logAgrees {
+		s.begin(draw(s.cfg.Rand)) // what was acked is presented again: it may be in no published record
+	}
 	switch {
 	case stand == was && why == whyWas:
 	case stand == logForked || stand == logLost:
@@ -212,7 +202,7 @@ func (s *Service) stands(stand logStanding, why string, p publishedLog, head log
 		s.emit(Event{Kind: EventHalted, Detail: "the receipt log: " + why})
 	case stand == logBehind:
 		s.log.Warn("the receipt log takes nothing in before it is as long as what is published", "reason", why)
-	case was != logUnlooked:
+	case was == logBehind || was == logForked || was == logLost:
 		s.log.Info("the receipt log has all that is published", "size", head.Size, "published", p.Size)
 	}
 }

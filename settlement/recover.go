@@ -30,6 +30,8 @@ type passedPosition struct {
 //
 //	epochs         each with its book, so that everybody's earnings are known;
 //	deposits       where withdrawals are to be imported: they are paid from those;
+//	receipt log    what this database lacks of it, so that what sessions gave back to renters,
+//	               who withdrew it, and the fees that payees were paid are known;
 //	freed debts    of contents that this database knew at positions which other
 //	               contents won: what they carried may be in one of those;
 //	all positions  of the other lanes, one by one: payments that this database
@@ -54,6 +56,9 @@ func (s *Service) recover(ctx context.Context, lanes []lane, final finalView) er
 		}
 	}
 	if err := s.scanForWithdrawals(ctx, paths, final); err != nil {
+		return err
+	}
+	if err := s.restoreLog(ctx, final); err != nil {
 		return err
 	}
 	if err := s.freePassed(ctx, paths); err != nil {

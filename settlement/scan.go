@@ -296,6 +296,12 @@ func (s *Service) scanForWithdrawals(ctx context.Context, paths [][]passedPositi
 	if !carried {
 		return nil
 	}
+	return s.scanDeposits(ctx, final)
+}
+
+// scanDeposits reads the fee vault's history up to the slot of final, before what was paid
+// from deposits is imported.
+func (s *Service) scanDeposits(ctx context.Context, final finalView) error {
 	for _, v := range s.vaults() {
 		if v.address != s.cfg.Network.Vaults.Fee {
 			continue
@@ -311,7 +317,7 @@ func (s *Service) scanForWithdrawals(ctx context.Context, paths [][]passedPositi
 			}
 		}
 	}
-	return errors.New("the fee vault's history is being read, for the deposits that withdrawals were paid from; this goes on by itself")
+	return errors.New("the fee vault's history is being read, for the deposits that withdrawals and sessions were paid from; this goes on by itself")
 }
 
 // scanRounds is how many passes' worth of history a recovery reads at once.

@@ -85,7 +85,7 @@ func (s *Service) settle(ctx context.Context) error {
 
 	// The receipt log of this database against what is published: what it lacks is taken
 	// from there first. On an error it is not known what renters and payees have.
-	if err := s.restoreLog(ctx); err != nil {
+	if err := s.restoreLog(ctx, final); err != nil {
 		s.view.reset()
 		return err
 	}
