@@ -15,12 +15,14 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/emissions"
 )
 
 // testPace is five seconds for an hour: acceptance tests run many epochs.
 var testPace = pace{
-	epochSeconds: 5, samples: 5, minimum: 3, late: 5, lateLimit: 5, grace: 3, feeGrace: 2,
+	epochSeconds: 5, samples: 5, minimum: 3, late: 5, lateLimit: 5, grace: 3, feeGrace: 2, record: emissions.RecordRoot,
 	slot: 20 * time.Millisecond, startIn: 6 * time.Second, payoutEvery: time.Hour,
+	checkpointEvery: 300 * time.Millisecond, sealEvery: time.Second,
 	between: time.Second,
 }
 

@@ -15,8 +15,8 @@ import (
 func (s *stage) stay(ctx context.Context, out io.Writer) error {
 	s.show.turn(s.log)
 	s.tell(out)
-	ended := make(chan *child, 2+len(s.workers))
-	for _, c := range append([]*child{s.chain, s.service}, s.workers...) {
+	ended := make(chan *child, 3+len(s.workers))
+	for _, c := range append([]*child{s.chain, s.service, s.backend}, s.workers...) {
 		go func() {
 			<-c.done
 			ended <- c
@@ -83,8 +83,8 @@ As a renter, with any program that speaks to OpenAI at the URL that the last one
 		bin("ionet-worker"), s.server, quote(filepath.Join(s.dir, "host-4")), quote(s.wallet(1)),
 		bin("ionet-audit"), s.rpc, s.network.Mint, quote(s.published()),
 		bin("ionet"), s.server,
-		bin("ionet"), s.server, quote(s.renter()), s.rpc,
-		bin("ionet"), s.server, quote(s.renter()), quote(s.another()),
+		bin("ionet"), s.server, quote(s.renterFile()), s.rpc,
+		bin("ionet"), s.server, quote(s.renterFile()), quote(s.another()),
 		bin("ionet"), s.server, quote(s.another()))
 }
 

@@ -85,8 +85,8 @@ func demo(ctx context.Context, args []string, out io.Writer) (err error) {
 	return nil
 }
 
-// mainJob is the story that the demo tells: GPUs prove, epochs close, one
-// provider claims, the others are paid in a batch.
+// mainJob is the story that the demo tells: GPUs prove, epochs close, one provider claims,
+// a renter pays a host for inferences, all are paid in batches.
 func (s *stage) mainJob(ctx context.Context, epochs uint64) error {
 	for _, step := range []func(context.Context) error{s.startChain, s.genesis, s.startSigners, s.serve, s.addWorkers, s.openAccounts} {
 		if err := step(ctx); err != nil {
@@ -100,6 +100,9 @@ func (s *stage) mainJob(ctx context.Context, epochs uint64) error {
 		return err
 	}
 	if err := s.claim(ctx, 1); err != nil {
+		return err
+	}
+	if err := s.rent(ctx); err != nil {
 		return err
 	}
 	if err := s.payoutsRun(ctx); err != nil {

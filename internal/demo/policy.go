@@ -22,8 +22,9 @@ func (p pace) policy() ([]byte, error) {
 		{"samples", "minimum", p.minimum}, {"samples", "late_after", p.late}, {"samples", "late_limit", p.lateLimit},
 		{"close", "grace_seconds", p.grace}, {"simulated", "earn", true},
 		{"fees", "network_basis_points", networkPart}, {"fees", "grace_seconds", p.feeGrace},
+		{"fees", "record", `"` + p.record + `"`},
 	} {
-		line := regexp.MustCompile(`(?m)(^\[` + set.section + `\]\n(?:[^\[\n].*\n)*?` + set.key + `\s*=\s*)(?:\d+|true|false)`)
+		line := regexp.MustCompile(`(?m)(^\[` + set.section + `\]\n(?:[^\[\n].*\n)*?` + set.key + `\s*=\s*)(?:\d+|true|false|"\w+")`)
 		if n := len(line.FindAll(file, -1)); n != 1 {
 			return nil, fmt.Errorf("shorten the shipped policy: it has %d keys %s in [%s], not one", n, set.key, set.section)
 		}

@@ -23,7 +23,7 @@ func TestPolicyIsTheShippedOneMadeShort(t *testing.T) {
 	if got.Samples.Minimum != uint16(demoPace.minimum) || got.Close.GraceSeconds != uint32(demoPace.grace) || !got.SimulatedDevices {
 		t.Errorf("policy has minimum %d, grace %d, simulated %t", got.Samples.Minimum, got.Close.GraceSeconds, got.SimulatedDevices)
 	}
-	if got.Fees.GraceSeconds != uint32(demoPace.feeGrace) || got.Fees.NetworkBasisPoints != networkPart {
+	if got.Fees.GraceSeconds != uint32(demoPace.feeGrace) || got.Fees.NetworkBasisPoints != networkPart || got.Fees.Record != demoPace.record {
 		t.Errorf("policy has fees %+v", got.Fees)
 	}
 	if text := string(file); strings.Contains(text, "60 samples") || strings.Contains(text, "of 60") || !strings.Contains(text, "minimum = 3     # of 5\n") || !strings.Contains(text, "an epoch is 10 seconds of 5 samples") {

@@ -13,6 +13,7 @@ import (
 	"github.com/ionet-settlement/ionet/chain/rpc"
 	"github.com/ionet-settlement/ionet/client"
 	"github.com/ionet-settlement/ionet/internal/openaiclient"
+	"github.com/ionet-settlement/ionet/proofs"
 )
 
 // What the renter buys, pays in and lets his session key spend, in tokens.
@@ -25,8 +26,8 @@ const (
 // seller is the provider who sells tokens to the renter: the first, who has claimed.
 const seller = 1
 
-func (s *stage) renter() string  { return filepath.Join(s.dir, "wallets", "renter.json") }
-func (s *stage) session() string { return filepath.Join(s.dir, "renter", "session.json") }
+func (s *stage) renterFile() string { return filepath.Join(s.dir, "wallets", "renter.json") }
+func (s *stage) session() string    { return filepath.Join(s.dir, "renter", "session.json") }
 
 // another is a session that a person may open after the demo.
 func (s *stage) another() string { return filepath.Join(s.dir, "renter", "another.json") }
@@ -45,16 +46,16 @@ func (s *stage) rent(ctx context.Context) error {
 
 // payIn makes the renter's wallet, buys tokens from a provider and deposits most of them.
 func (s *stage) payIn(ctx context.Context) error {
-	if err := s.do(ctx, "renter", "ionet", "keygen", "--out", s.renter()); err != nil {
+	if err := s.do(ctx, "renter", "ionet", "keygen", "--out", s.renterFile()); err != nil {
 		return err
 	}
-	if err := s.openAccount(ctx, s.renter()); err != nil {
+	if err := s.openAccount(ctx, s.renterFile()); err != nil {
 		return err
 	}
 	if err := s.sell(ctx); err != nil {
 		return err
 	}
-	return s.do(ctx, "renter", "ionet", "deposit", "--server", s.server, "--keypair", s.renter(), "--amount", paidIn, "--rpc", s.rpc)
+	return s.do(ctx, "renter", "ionet", "deposit", "--server", s.server, "--keypair", s.renterFile(), "--amount", paidIn, "--rpc", s.rpc)
 }
 
 // sell has a provider send tokens to the renter, as on any market.
@@ -67,7 +68,7 @@ func (s *stage) sell(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	renter, err := chain.ReadKeypair(s.renter())
+	renter, err := chain.ReadKeypair(s.renterFile())
 	if err != nil {
 		return fmt.Errorf("read the renter's wallet: %w", err)
 	}
@@ -113,7 +114,7 @@ func (s *stage) openSession(ctx context.Context) error {
 	if err := os.MkdirAll(filepath.Dir(s.session()), 0o700); err != nil {
 		return fmt.Errorf("make the renter's folder: %w", err)
 	}
-	return s.do(ctx, "renter", "ionet", "session", "open", "--server", s.server, "--keypair", s.renter(),
+	return s.do(ctx, "renter", "ionet", "session", "open", "--server", s.server, "--keypair", s.renterFile(),
 		"--key-out", s.session(), "--reserve", reserved)
 }
 
@@ -147,7 +148,7 @@ func (s *stage) infer(ctx context.Context) error {
 		if !a.OK {
 			return fmt.Errorf("%s through the proxy: status %d, %s", call.Name, a.Status, a.Message)
 		}
-		s.say("renter", "%s", s.toldOf(call, a))
+		s.say("renter", "%s", toldOf(call, a))
 		if job := a.Headers["ionet-job"]; job != "" {
 			s.jobs = append(s.jobs, job)
 		}
@@ -156,7 +157,7 @@ func (s *stage) infer(ctx context.Context) error {
 }
 
 // toldOf is a line about an answer.
-func (s *stage) toldOf(call openaiclient.Call, a openaiclient.Answer) string {
+func toldOf(call openaiclient.Call, a openaiclient.Answer) string {
 	line := call.Name
 	switch {
 	case len(a.Models) > 0:
@@ -171,7 +172,7 @@ func (s *stage) toldOf(call openaiclient.Call, a openaiclient.Answer) string {
 	if a.Chunks > 0 {
 		line += fmt.Sprintf(" in %d chunks", a.Chunks)
 	}
-	return line + fmt.Sprintf(", job %s, fee %s", a.Headers["ionet-job"], a.Headers["ionet-fee"])
+	return line + ", job " + a.Headers["ionet-job"]
 }
 
 // checkReceipt waits until the last job is sealed and has its receipt verified.
@@ -191,9 +192,42 @@ func (s *stage) checkReceipt(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	for _, job := range s.jobs {
+		if err := s.showReceipt(ctx, job); err != nil {
+			return err
+		}
+	}
 	s.say("log", "%d records, %d inferences, fees of %s IO; sealed with %d records by %s",
 		log.Size, log.Jobs, log.Fees.Tokens(s.network.Decimals), log.Sealed.Size, log.Sealed.Signature)
 	return s.do(ctx, "renter", "ionet", "receipt", last, "--server", s.server, "--verify", "--rpc", s.rpc)
+}
+
+// showReceipt tells what the log has of a job.
+func (s *stage) showReceipt(ctx context.Context, job string) error {
+	r, err := s.api.Receipt(ctx, job)
+	if err != nil {
+		return err
+	}
+	record, err := proofs.ParseRecord(r.Record)
+	if err != nil {
+		return err
+	}
+	receipt, ok := record.Entry.(proofs.Receipt)
+	if !ok {
+		return fmt.Errorf("record %d of the log is a %s, not the receipt of job %s", r.Index, record.Entry.Tag(), job)
+	}
+	b, err := proofs.ParseBill(receipt.Statement.Kind, receipt.Statement.Body)
+	if err != nil {
+		return err
+	}
+	io := func(a ionet.Amount) string { return a.Tokens(s.network.Decimals) }
+	units := fmt.Sprintf("%d %s", b.Units, b.Unit)
+	if b.Units != 1 {
+		units += "s"
+	}
+	s.say("log", "receipt %d: job %s, %s of %s, fee %s IO: %s to the provider, %s to the network",
+		r.Index, job, units, b.Model, io(b.Fee), io(receipt.ProviderPart), io(receipt.NetworkPart))
+	return nil
 }
 
 // leaveSession closes the session, waits until what it has left is back, and withdraws
@@ -205,7 +239,7 @@ func (s *stage) leaveSession(ctx context.Context) error {
 	if err := s.do(ctx, "renter", "ionet", "session", "close", "--server", s.server, "--session", s.session()); err != nil {
 		return err
 	}
-	renter, err := chain.ReadKeypair(s.renter())
+	renter, err := chain.ReadKeypair(s.renterFile())
 	if err != nil {
 		return fmt.Errorf("read the renter's wallet: %w", err)
 	}
@@ -219,7 +253,7 @@ func (s *stage) leaveSession(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.do(ctx, "renter", "ionet", "withdraw", "--server", s.server, "--keypair", s.renter(), "--amount", rest.Tokens(s.network.Decimals))
+	return s.do(ctx, "renter", "ionet", "withdraw", "--server", s.server, "--keypair", s.renterFile(), "--amount", rest.Tokens(s.network.Decimals))
 }
 
 // say writes a line as if it were a child's.

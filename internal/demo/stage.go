@@ -15,6 +15,7 @@ import (
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/client"
+	"github.com/ionet-settlement/ionet/emissions"
 	"github.com/ionet-settlement/ionet/internal/devdb"
 )
 
@@ -27,18 +28,23 @@ const (
 // with it, so that a block is final within a sample or two.
 type pace struct {
 	epochSeconds, samples    int
-	minimum, late, lateLimit int // policy: samples needed, slack and limit of late ones
-	grace                    int // policy: seconds from an epoch's end to its close
-	feeGrace                 int // policy: seconds from the wish to close a session to its end
+	minimum, late, lateLimit int    // policy: samples needed, slack and limit of late ones
+	grace                    int    // policy: seconds from an epoch's end to its close
+	feeGrace                 int    // policy: seconds from the wish to close a session to its end
+	record                   string // policy: what of receipts stands on the chain
 	slot, startIn            time.Duration
 	payoutEvery              time.Duration
+	checkpointEvery          time.Duration
+	sealEvery                time.Duration
 	between                  time.Duration // disturbances, at most, where things go wrong
 }
 
-// demoPace is ten seconds for an hour and two for a minute.
+// demoPace is ten seconds for an hour and two for a minute. Each receipt stands on the
+// chain in a memo.
 var demoPace = pace{
-	epochSeconds: 10, samples: 5, minimum: 3, late: 5, lateLimit: 3, grace: 4, feeGrace: 2,
+	epochSeconds: 10, samples: 5, minimum: 3, late: 5, lateLimit: 3, grace: 4, feeGrace: 2, record: emissions.RecordInline,
 	slot: 50 * time.Millisecond, startIn: 9 * time.Second, payoutEvery: time.Hour,
+	checkpointEvery: 500 * time.Millisecond, sealEvery: 3 * time.Second,
 	between: 5 * time.Second,
 }
 
@@ -194,7 +200,8 @@ func (s *stage) serve(ctx context.Context) error {
 
 func (s *stage) serveArgs(listen string) []string {
 	args := append([]string{"serve", "--store", s.published(), "--database", s.db.URL(),
-		"--listen", listen, "--payout-every", s.pace.payoutEvery.String()}, s.placeFlags()...)
+		"--listen", listen, "--payout-every", s.pace.payoutEvery.String(),
+		"--checkpoint-every", s.pace.checkpointEvery.String(), "--seal-every", s.pace.sealEvery.String()}, s.placeFlags()...)
 	return append(args, s.rpcFlags()...)
 }
 
@@ -212,11 +219,20 @@ func freeAddress() (string, error) {
 // nvidiaControl is the device file of NVIDIA's driver.
 const nvidiaControl = "/dev/nvidiactl"
 
-// addWorkers starts the GPU hosts, each under a provider wallet of its own; on a
+// addWorkers starts the GPU hosts, each under a provider wallet of its own, of which the
+// first sells inference too; on a
 // machine with NVIDIA's driver one more, which reads the real GPUs.
 func (s *stage) addWorkers(ctx context.Context) error {
+	serving, err := s.startServing(ctx)
+	if err != nil {
+		return err
+	}
 	for i := 1; i <= hosts; i++ {
-		if err := s.addWorker(ctx, fmt.Sprintf("host-%d", i), i, "--simulate", strconv.Itoa(devices), "--seed", strconv.Itoa(i)); err != nil {
+		flags := []string{"--simulate", strconv.Itoa(devices), "--seed", strconv.Itoa(i)}
+		if i == seller {
+			flags = append(flags, serving...)
+		}
+		if err := s.addWorker(ctx, fmt.Sprintf("host-%d", i), i, flags...); err != nil {
 			return err
 		}
 	}
@@ -292,10 +308,13 @@ func (s *stage) sealed(ctx context.Context, epoch uint64) error {
 // close stops everything in the order in which it depends on each other.
 func (s *stage) close() error {
 	var errs []error
+	if s.proxy != nil {
+		errs = append(errs, s.proxy.stop())
+	}
 	for _, w := range s.workers {
 		errs = append(errs, w.stop())
 	}
-	for _, c := range []*child{s.service, s.chain} {
+	for _, c := range []*child{s.backend, s.service, s.chain} {
 		if c != nil {
 			errs = append(errs, c.stop())
 		}
