@@ -49,7 +49,7 @@ func (h *handler) stored(w http.ResponseWriter, r *http.Request, name string) {
 	}
 	if err != nil {
 		h.log.Warn("a published file was not read", "name", name, "error", err)
-		http.Error(w, "The published store does not answer; try again.", http.StatusBadGateway)
+		newProblem(http.StatusBadGateway, client.Internal, "The published store does not answer", "path", "The published store does not answer for "+r.URL.Path+"; try again.").write(w)
 		return
 	}
 	fileHeaders(w, name)
