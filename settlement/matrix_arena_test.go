@@ -54,6 +54,10 @@ type arena struct {
 	server *server              // whose database it is; nil: that of all tests
 	ownURL string
 
+	publishes bool // the receipt log, after each pass
+	spender   *spender
+	seats     []*seat // channels of its, of kinds fees and receipts
+
 	log         uint64   // size of the sealed log of receipts
 	withdrawals int      // so far
 	offers      int      // of claims that a wallet took
@@ -191,6 +195,9 @@ func endPool(p *pgxpool.Pool) { go p.Close() }
 func (a *arena) settleOnce() {
 	a.t.Helper()
 	a.last = a.Settle(a.t.Context())
+	if a.publishes {
+		a.last = errors.Join(a.last, a.PublishLog(a.t.Context()))
+	}
 	a.advance(a.slots)
 }
 

@@ -25,6 +25,8 @@ type cell struct {
 	epoch      uint64          // that kind epoch seals
 	statement  proofs.Envelope // that kind withdrawal hands in
 	had        uint64          // what its recipient had before
+	fees       []uint64        // that the payees of kind fees earned
+	paidBefore []uint64        // what they were paid before
 	old, early string          // copies of the database: of before the run, and of before the preparation
 	other      *Service
 	otherWires *wires

@@ -36,7 +36,7 @@ type matrixKind struct {
 // matrixKinds are all outgoing kinds that settlement sends.
 func matrixKinds() []matrixKind {
 	return []matrixKind{
-		epochKind(), sealKind(), payoutKind(), deadKind(), claimKind(), offerKind(), unlockKind(), withdrawalKind(), fenceKind(), skipKind(), genesisKind(), retireKind(), recoveryKind(),
+		epochKind(), sealKind(), payoutKind(), deadKind(), feesKind(), receiptsKind(), claimKind(), offerKind(), unlockKind(), withdrawalKind(), fenceKind(), skipKind(), genesisKind(), retireKind(), recoveryKind(),
 	}
 }
 

@@ -40,6 +40,12 @@ var actions = []action{
 	{"take", 4, (*run).take},
 	{"deposit", 8, (*run).deposit},
 	{"withdraw", 8, (*run).withdraw},
+	{"session", 4, (*run).openSession},
+	{"channel", 7, (*run).openChannel},
+	{"jobs", 14, (*run).serveJobs},
+	{"end", 2, (*run).endSpending},
+	{"hand in", 3, (*run).spoolFees},
+	{"publish", 4, (*run).publish},
 	{"release", 3, (*run).release},
 	{"seal", 3, (*run).sealReceipts},
 	{"steal", 1, (*run).steal},
@@ -247,6 +253,9 @@ func (r *run) resubmit(ctx context.Context) (string, error) {
 
 // handInAgain is resubmit at rest, where epochs that were closed meanwhile refuse.
 func (r *run) handInAgain(ctx context.Context) error {
-	_, err := r.resubmit(ctx)
-	return err
+	if _, err := r.resubmit(ctx); err != nil {
+		return err
+	}
+	r.handAllFees(ctx, r.a)
+	return nil
 }

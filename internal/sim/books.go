@@ -77,6 +77,9 @@ func (r *run) checkMoney(ctx context.Context, supply uint64) error {
 	if err := r.checkDeposits(ctx, tx); err != nil {
 		return err
 	}
+	if err := r.checkFeesPaid(ctx, tx); err != nil {
+		return err
+	}
 	return r.checkPaid(ctx, tx)
 }
 
@@ -179,10 +182,14 @@ func (r *run) checkPaid(ctx context.Context, tx pgx.Tx) error {
 		if s.owed == 0 {
 			continue
 		}
-		held := slices.ContainsFunc(r.status.Held, func(h settlement.HeldPayee) bool { return h.Payee == p.payee() })
-		if reason, err := r.unpayable(ctx, p); err != nil || reason == "" && !held {
+		if reason, err := r.unpayable(ctx, p); err != nil || reason == "" && !r.isHeld(p) {
 			return errors.Join(err, fmt.Errorf("payee %d is owed %d after a payout run, and can be paid", p.number, s.owed))
 		}
 	}
 	return nil
+}
+
+// isHeld reports whether payout runs leave a provider out for now.
+func (r *run) isHeld(p *provider) bool {
+	return slices.ContainsFunc(r.status.Held, func(h settlement.HeldPayee) bool { return h.Payee == p.payee() })
 }

@@ -54,7 +54,7 @@ func (o *oracle) follow(ctx context.Context, r *run, vault ionet.Key, signature 
 	case moved < 0 && r.stolen[signature]:
 		o.stolen += uint64(-moved)
 	case moved < 0:
-		o.debit(r, vault, change)
+		o.debit(r, vault, change, isFees(tx.Bytes))
 	}
 	return nil
 }
@@ -84,12 +84,14 @@ func (o *oracle) credit(r *run, signature chain.Signature, amount uint64) {
 	o.suspense += amount
 }
 
-func (o *oracle) debit(r *run, vault ionet.Key, change map[ionet.Key]int64) {
+func (o *oracle) debit(r *run, vault ionet.Key, change map[ionet.Key]int64, fees bool) {
 	for account, d := range change {
 		if d <= 0 {
 			continue
 		}
-		if vault == r.world.net.Network.Vaults.Fee {
+		if payee, ok := r.world.payees()[account]; ok && fees {
+			o.gotFees[payee] += uint64(d)
+		} else if vault == r.world.net.Network.Vaults.Fee {
 			o.drawn[account] += uint64(d)
 		} else if payee, ok := r.world.payees()[account]; ok {
 			o.received[payee] += uint64(d)
@@ -130,9 +132,13 @@ func (o *oracle) seeOnce(c chain.Content, hash ionet.Hash) error {
 	return nil
 }
 
-// checkRenters: what was credited to each renter is unspent, being withdrawn, or was
-// withdrawn, and is no more than the chain knows of.
+// checkRenters: what was credited to each renter is unspent, set aside, being withdrawn, or
+// was withdrawn or spent, and is no more than the chain knows of.
 func (o *oracle) checkRenters(ctx context.Context, tx pgx.Tx) error {
+	aside, err := setAside(ctx, tx)
+	if err != nil {
+		return err
+	}
 	rows, err := tx.Query(ctx, selectRenters)
 	if err != nil {
 		return fmt.Errorf("read the renters' standings: %w", err)
@@ -144,8 +150,8 @@ func (o *oracle) checkRenters(ctx context.Context, tx pgx.Tx) error {
 		if err != nil {
 			return err
 		}
-		if credited != held+paid {
-			return fmt.Errorf("renter %s paid in %d, holds %d and withdrew %d", wallet, credited, held, paid)
+		if spent := o.all.spent[wallet]; credited != held+aside[wallet]+paid+spent {
+			return fmt.Errorf("renter %s paid in %d, holds %d, set %d aside, spent %d and withdrew %d", wallet, credited, held, aside[wallet], spent, paid)
 		}
 		if credited > o.renters[wallet] {
 			return fmt.Errorf("renter %s paid in %d by the books, %d by the chain", wallet, credited, o.renters[wallet])

@@ -174,6 +174,9 @@ WHERE a.message = $1 AND a.state <> 'dead'`
 // pass makes one pass of the instance and keeps what it says.
 func (r *run) pass(ctx context.Context, i *instance) error {
 	r.lastErr = i.service.Settle(ctx)
+	if r.rng.IntN(2) == 0 && i.alive() {
+		r.said(i.service.PublishLog(ctx))
+	}
 	return r.lastErr
 }
 

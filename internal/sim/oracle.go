@@ -25,6 +25,10 @@ type oracle struct {
 	suspense uint64                  // what came into the vaults that is nobody's
 	drawn    map[ionet.Key]uint64    // by token account: what left the fee vault for it, finally
 	stolen   uint64                  // what left a vault by a transaction of the simulation
+	gotFees  map[ionet.Key]uint64    // by payee: what batches of fees brought to its token account, finally
+	fees     feeSums                 // of the published receipts
+	records  [][]byte                // of the receipt log, as far as it was published
+	all      feeSums                 // of all receipts that the present database has
 	once     map[string]ionet.Hash   // content by what it does once for ever: a withdrawal, a tranche
 
 	newest map[ionet.Key]chain.Signature // by vault: of its history, as far as it was read
@@ -33,7 +37,7 @@ type oracle struct {
 func newOracle() *oracle {
 	return &oracle{
 		winners: map[string][]ionet.Hash{}, next: map[string]ionet.Hash{}, earned: map[ionet.Key]uint64{}, received: map[ionet.Key]uint64{},
-		renters: map[ionet.Key]uint64{}, drawn: map[ionet.Key]uint64{}, once: map[string]ionet.Hash{}, newest: map[ionet.Key]chain.Signature{},
+		gotFees: map[ionet.Key]uint64{}, fees: newFeeSums(), all: newFeeSums(), renters: map[ionet.Key]uint64{}, drawn: map[ionet.Key]uint64{}, once: map[string]ionet.Hash{}, newest: map[ionet.Key]chain.Signature{},
 	}
 }
 
@@ -41,6 +45,8 @@ func (o *oracle) clone() *oracle {
 	c := *o
 	c.winners, c.next, c.earned, c.received = maps.Clone(o.winners), maps.Clone(o.next), maps.Clone(o.earned), maps.Clone(o.received)
 	c.renters, c.drawn, c.once, c.newest = maps.Clone(o.renters), maps.Clone(o.drawn), maps.Clone(o.once), maps.Clone(o.newest)
+	c.gotFees, c.records, c.fees.earned, c.fees.spent = maps.Clone(o.gotFees), slices.Clone(o.records), maps.Clone(o.fees.earned), maps.Clone(o.fees.spent)
+	c.fees.jobs = maps.Clone(o.fees.jobs)
 	for name, list := range c.winners {
 		c.winners[name] = slices.Clone(list)
 	}
@@ -50,7 +56,9 @@ func (o *oracle) clone() *oracle {
 // look holds what must be so at any moment:
 //
 //	of each payee  earned = paid + owed + in flight, and what the chain paid <= earned
-//	of each renter credited = unspent + being withdrawn + withdrawn
+//	of each payee  fees by receipts = paid + owed + in flight, and what the chain paid <= published
+//	of each renter credited = unspent + set aside + being withdrawn + withdrawn + spent
+//	of the log     what is published is the same for ever
 //	of each lane   one winner a position, the same for ever, each built on the one before
 //	of the books   debits = credits, nothing overpaid
 //	of bytes       none leave before what they do is committed and published
@@ -75,6 +83,9 @@ func (o *oracle) look(ctx context.Context, r *run) error {
 		return err
 	}
 	if err := o.checkPayees(ctx, tx, r); err != nil {
+		return err
+	}
+	if err := o.checkReceipts(ctx, tx, r); err != nil {
 		return err
 	}
 	return o.checkRenters(ctx, tx)

@@ -44,11 +44,64 @@ func (w *world) play(ctx context.Context) error {
 			}
 		}
 	}
+	if err := r.spendSome(ctx); err != nil {
+		return err
+	}
 	if err := r.look(ctx); err != nil {
 		return err
 	}
-	w.oracle = r.oracle
+	w.oracle, w.spending = r.oracle, r
 	return nil
+}
+
+// spendSome lets renters spend a little, and some payees be paid their fees.
+func (r *run) spendSome(ctx context.Context) error {
+	for _, do := range []struct {
+		times int
+		what  func(*run, context.Context) (string, error)
+	}{{4, (*run).openSession}, {8, (*run).openChannel}, {16, (*run).serveJobs}, {1, (*run).spoolFees}} {
+		for range do.times {
+			if _, err := do.what(r, ctx); err != nil {
+				return err
+			}
+		}
+	}
+	if len(r.oracle.records) > 0 {
+		return errors.New("a log was published before anybody did")
+	}
+	if err := r.a.service.PublishLog(ctx); err != nil {
+		return err
+	}
+	if err := r.payAll(ctx); err != nil {
+		return err
+	}
+	if err := r.look(ctx); err != nil {
+		return err
+	}
+	if len(r.oracle.gotFees) == 0 {
+		return errors.New("nobody was paid fees")
+	}
+	return nil
+}
+
+// inherit gives a run the sessions and channels that its world begins with.
+func (r *run) inherit(w *world) {
+	if w.spending == nil {
+		return
+	}
+	was := w.spending
+	same := map[*session]*session{}
+	for _, s := range was.sessions {
+		own := *s
+		same[s] = &own
+		r.sessions = append(r.sessions, &own)
+	}
+	for _, c := range was.seats {
+		own := *c
+		own.session = same[c.session]
+		r.seats = append(r.seats, &own)
+	}
+	r.fees = slices.Clone(was.fees)
 }
 
 // payIn lets half of the renters pay in half of what they have.

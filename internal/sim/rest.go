@@ -49,6 +49,8 @@ func (r *run) rest(ctx context.Context) error {
 	if err := r.idle(ctx); err != nil {
 		return err
 	}
+	// What a log that was being rebuilt did not take.
+	r.handAllFees(ctx, r.a)
 	if err := r.claimSome(ctx, 3); err != nil {
 		return err
 	}

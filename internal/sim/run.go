@@ -43,7 +43,10 @@ type run struct {
 	proved       map[proof]bool // who proved which sample
 	offers       []*claim       // claims that were offered with our signatures
 	withdrawals  []proofs.Envelope
-	receipts     settlement.Checkpoint       // of a receipt log that nobody has
+	sessions     []*session
+	seats        []*seat
+	taken        map[ionet.Hash]bool         // of those that were handed in, which were not refused when they were last
+	fees         []settlement.Submitted      // statements of sessions, channels, offers and jobs, that their makers keep
 	meant        map[chain.Signature][]meant // whom transfers to the vaults are for
 	stolen       map[chain.Signature]bool    // transfers from the vaults by the simulation
 	forgotten    [][]byte                    // transactions that the database was put back to before
@@ -71,8 +74,9 @@ type proof struct {
 func newRun(w *world, seed uint64, database, storeDir string) *run {
 	r := &run{
 		world: w, seed: seed, rng: rand.New(rand.NewPCG(seed, 0x10e7)), database: database, storeDir: storeDir,
-		proved: map[proof]bool{}, previous: map[int]ionet.Hash{}, tally: tally{}, meant: map[chain.Signature][]meant{}, stolen: map[chain.Signature]bool{}, digest: sha256.New(),
+		proved: map[proof]bool{}, taken: map[ionet.Hash]bool{}, previous: map[int]ionet.Hash{}, tally: tally{}, meant: map[chain.Signature][]meant{}, stolen: map[chain.Signature]bool{}, digest: sha256.New(),
 	}
+	r.inherit(w)
 	r.a, r.b = newInstance(r, "a", 1), newInstance(r, "b", 2)
 	if w.oracle != nil {
 		r.oracle = w.oracle.clone()

@@ -111,6 +111,14 @@ func TestLookFinds(t *testing.T) {
 UPDATE ledger_balances b SET balance = balance + CASE two.n WHEN 1 THEN 1 ELSE -1 END FROM two WHERE two.account = b.account AND two.n <= 2`, "earned"},
 		{"a position has no winner", `UPDATE contents SET state = 'lost', signature = NULL, slot = NULL WHERE lane = 'pay-0' AND position = 0`, "winner"},
 		{"a lane goes back", `UPDATE lanes SET position = position - 1 WHERE name = 'pay-0'`, "is at position"},
+		{"a record of the published log is another", `UPDATE log_entries SET record = set_byte(record, 8, 255 - get_byte(record, 8)) WHERE index = 1`, "is another now"},
+		{"a record is lost", `DELETE FROM log_entries WHERE index = 2`, "follows"},
+		{"fees were paid less", `UPDATE payments SET amount = amount - 1 WHERE id = (SELECT id FROM payments WHERE kind = 10 AND state = 'paid' LIMIT 1)`, "earned fees"},
+		{"fees were paid more", `UPDATE payments SET amount = amount + 1 WHERE id = (SELECT id FROM payments WHERE kind = 10 AND state = 'paid' LIMIT 1)`, "by the chain"},
+		{"a channel's money is the network's", `UPDATE ledger_balances SET balance = balance + CASE account WHEN 'network-fees' THEN 1 ELSE -1 END
+WHERE account IN ('network-fees', (SELECT account FROM ledger_balances WHERE starts_with(account, 'channel:') AND balance > 0 LIMIT 1))`, "the network has fees"},
+		{"a session's money is a payee's", `UPDATE ledger_balances SET balance = balance + CASE WHEN starts_with(account, 'session:') THEN -1 ELSE 1 END
+WHERE account IN ((SELECT account FROM ledger_balances WHERE starts_with(account, 'fees:') LIMIT 1), (SELECT account FROM ledger_balances WHERE starts_with(account, 'session:') AND balance > 0 LIMIT 1))`, "earned fees"},
 		{"a sealed epoch is open", `UPDATE epochs SET state = 'published', inputs = ''::bytea WHERE epoch = 2`, "earned"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -53,7 +53,8 @@ idle_epochs = 24
 [stake]
 minimum_per_multiplier = "0"
 [fees]
-network_basis_points = 0
+network_basis_points = 250
+grace_seconds = 60
 [payout]
 minimum = "0"
 [[pools]]
@@ -91,6 +92,7 @@ type world struct {
 	snapshot  *localnet.Snapshot
 	fronts    []*localnet.Front       // the endpoints that instances use; the node's own is truthful
 	accounts  map[ionet.Key]ionet.Key // payees by token account; made when first asked for
+	spending  *run                    // who has sessions and channels when a seed begins; nil: nobody
 }
 
 // base is the database that every seed's is a copy of.
