@@ -62,6 +62,21 @@ func WholeAfter(b []byte) bool {
 	return err == nil
 }
 
+// WholeLater reports whether a whole record with that tag begins anywhere behind the front
+// of b. Unlike WholeAfter it finds one where a length is what was damaged.
+func WholeLater(b []byte, tag byte) bool {
+	for len(b) > Head+1 {
+		b = b[1:]
+		if b[min(Head, len(b)-1)] != tag {
+			continue
+		}
+		if payload, _, err := Take(b); err == nil && payload[0] == tag {
+			return true
+		}
+	}
+	return false
+}
+
 // length is that of the payload at the front of b, where b has as much.
 func length(b []byte) (n int, ok bool) {
 	if len(b) < Head {

@@ -46,6 +46,19 @@ func TestFlip(t *testing.T) {
 	}
 }
 
+// TestWholeLater finds the next record of a tag whatever is in between.
+func TestWholeLater(t *testing.T) {
+	next := Append(nil, 'w', []byte("next"))
+	for n := range 40 {
+		if b := append(bytes.Repeat([]byte{0xee}, n+1), next...); !WholeLater(b, 'w') || WholeLater(b, 'x') {
+			t.Errorf("%d bytes before it", n+1)
+		}
+	}
+	if WholeLater(next, 'w') || WholeLater(append([]byte{1}, next[:len(next)-1]...), 'w') {
+		t.Error("the first, or a torn one, passes for a later one")
+	}
+}
+
 func FuzzTake(f *testing.F) {
 	f.Add(Append(nil, 'x', []byte("seed")))
 	f.Add([]byte{1, 0, 0, 0})

@@ -35,10 +35,11 @@ func parseAsk(h http.Header) (*ask, *client.MeterProblem) {
 		return nil, field(client.VoucherHeader, "the voucher has an expiry: only one without is sure to be paid")
 	}
 	a := &ask{channel: v.Channel, cumulative: v.Cumulative, signature: signature}
-	job := h.Get(client.JobHeader)
-	if _, err := hex.Decode(a.job[:], []byte(job)); err != nil || len(job) != 2*len(a.job) {
+	job, err := hex.DecodeString(h.Get(client.JobHeader))
+	if err != nil || len(job) != len(a.job) {
 		return nil, field(client.JobHeader, client.JobHeader+" is not 32 hexadecimal digits")
 	}
+	copy(a.job[:], job)
 	if a.salt, err = client.ParseSalt(h.Get(client.SaltHeader)); err != nil {
 		return nil, field(client.SaltHeader, err.Error())
 	}

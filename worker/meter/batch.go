@@ -88,8 +88,8 @@ func (m *Meter) letGo() error {
 	defer j.mu.Unlock()
 	short := j.full(int(j.limit / 4))
 	for _, ch := range j.book.sorted() {
-		if len(ch.jobs) > 0 && ch.jobs[0].job.After.Cmp(ch.sealed) <= 0 && (short || now-ch.sealedAt >= int64(batchKeep.Seconds())) {
-			if _, err := j.add(tagDropped, dropRecord(ch.key, ch.sealed)); err != nil {
+		if after, any := ch.idle(now, short); any {
+			if _, err := j.add(tagDropped, dropRecord(ch.key, after)); err != nil {
 				return err
 			}
 		}
@@ -100,6 +100,17 @@ func (m *Meter) letGo() error {
 		}
 	}
 	return nil
+}
+
+// idle returns up to where the channel's batches are of no use here any more.
+func (ch *channel) idle(now int64, short bool) (after ionet.Amount, any bool) {
+	for _, b := range ch.batches {
+		if b.sealedAt == 0 || !short && now-b.sealedAt < int64(batchKeep.Seconds()) {
+			break
+		}
+		after, any = b.after, true
+	}
+	return after, any
 }
 
 // Times after a session's end at which its channels are forgotten. No opening of them is

@@ -66,13 +66,12 @@ type channel struct {
 	voucher [64]byte     // its signature by the session key
 	last    *proofs.Envelope
 
-	jobs     []*job // kept
-	batches  []*batch
-	loose    int // jobs that wait for a batch
-	byID     map[[16]byte]*job
-	sealed   ionet.Amount // all up to there is in a sealed log
-	sealedAt int64
-	stuck    string // why nothing is served on it any more
+	jobs    []*job // kept
+	batches []*batch
+	loose   int // jobs that wait for a batch
+	byID    map[[16]byte]*job
+	sealed  ionet.Amount // all up to there is in a sealed log
+	stuck   string       // why nothing is served on it any more
 
 	running      map[[16]byte]*run
 	reserved     ionet.Amount // the most that running requests cost
@@ -96,6 +95,8 @@ type batch struct {
 	parcel
 	bill proofs.JobBatch
 	jobs []*job
+
+	sealedAt int64 // when it was seen in a sealed log; 0: not yet
 }
 
 // sorted returns the channels in order of their keys.
@@ -268,9 +269,14 @@ func (b *book) seal(key ionet.Key, after ionet.Amount, at int64) error {
 	if ch == nil || after.Cmp(ch.spent) > 0 {
 		return fmt.Errorf("seal channel %s up to %s, which is not there", key, after)
 	}
-	ch.sealed, ch.sealedAt = after, at
+	ch.sealed = after
+	for _, sealed := range ch.batches {
+		if sealed.sealedAt == 0 && sealed.after.Cmp(after) <= 0 {
+			sealed.sealedAt = at
+		}
+	}
 	n := 0
-	for n < len(ch.jobs) && !ch.jobs[n].grouped && ch.jobs[n].job.After.Cmp(after) <= 0 {
+	for n < len(ch.jobs) && ch.jobs[n].ripe(after) {
 		n++
 	}
 	b.letGo(ch, n)
@@ -284,12 +290,15 @@ func (b *book) drop(key ionet.Key, after ionet.Amount) error {
 		return fmt.Errorf("drop jobs of channel %s up to %s, which are not sealed", key, after)
 	}
 	n := 0
-	for n < len(ch.jobs) && ch.jobs[n].job.After.Cmp(after) <= 0 {
+	for n < len(ch.jobs) && (ch.jobs[n].after.Cmp(after) <= 0 || ch.jobs[n].ripe(ch.sealed)) {
 		n++
 	}
 	b.letGo(ch, n)
 	return nil
 }
+
+// ripe reports whether a job is sealed and was in no batch: nobody asks for it here.
+func (j *job) ripe(sealed ionet.Amount) bool { return !j.grouped && j.after.Cmp(sealed) <= 0 }
 
 // letGo drops the first n jobs, and batches that are of them. Their ids stay.
 func (b *book) letGo(ch *channel, n int) {

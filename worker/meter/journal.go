@@ -42,9 +42,9 @@ type journal struct {
 	cut    int64 // bytes of an interrupted write that opening removed
 
 	done     sync.Cond // on mu: synced, flushing or broken changed
-	pending  []byte
-	queued   uint64 // tickets given out
-	synced   uint64 // the last ticket that is durable
+	pending  []byte    // records that are in no file yet
+	queued   uint64    // tickets given out, one for each record
+	synced   uint64    // the last ticket that is durable
 	flushing bool
 	broken   error // a failed write: what the file holds is not known until it is read again
 }
@@ -101,7 +101,7 @@ func (j *journal) open() error {
 	return errors.Join(j.f.Truncate(j.size), j.f.Sync())
 }
 
-// load applies all whole records of a file and returns where they end.
+// load applies all whole groups of a file and returns where they end.
 func (j *journal) load(file []byte) (good int64, err error) {
 	if !bytes.HasPrefix(file, []byte(journalMagic)) || len(file) < journalHeader {
 		return 0, errors.New("it is not a journal")
@@ -111,15 +111,15 @@ func (j *journal) load(file []byte) (good int64, err error) {
 	}
 	good = int64(journalHeader)
 	for b := file[journalHeader:]; len(b) > 0; {
-		payload, rest, err := framed.Take(b)
+		group, rest, err := framed.Take(b)
 		if err != nil {
-			if framed.WholeAfter(b) {
+			if framed.WholeLater(b, tagGroup) {
 				return 0, fmt.Errorf("it is damaged at byte %d, before its end: put the file aside; what it holds of unpaid jobs is lost with it", good)
 			}
 			return good, nil
 		}
-		if err := j.book.apply(payload); err != nil {
-			return 0, fmt.Errorf("record at byte %d: %w", good, err)
+		if err := j.book.applyGroup(group); err != nil {
+			return 0, fmt.Errorf("group at byte %d: %w", good, err)
 		}
 		good += int64(len(b) - len(rest))
 		b = rest
@@ -181,8 +181,9 @@ func (j *journal) flush() {
 		j.rewrite()
 		return
 	}
-	b, upto := j.pending, j.queued
-	j.pending, j.flushing = nil, true
+	n, count := groupOf(j.pending)
+	b, upto := framed.Append(nil, tagGroup, j.pending[:n]), j.synced+uint64(count)
+	j.pending, j.flushing = bytes.Clone(j.pending[n:]), true
 	j.mu.Unlock()
 	_, err := j.f.WriteAt(b, j.size)
 	if err == nil {
@@ -207,7 +208,7 @@ func (j *journal) wasteful() bool {
 // rewrite puts a file in place that holds the book alone, with all that is queued.
 // Until the rename the old file is whole; after it the new one is, and was synced before.
 func (j *journal) rewrite() {
-	b, upto := append(bytes.Clone(j.header), j.book.records()...), j.queued
+	b, upto := j.whole(), j.queued
 	j.pending, j.flushing = nil, true
 	j.mu.Unlock()
 	err := j.replace(b)
@@ -219,6 +220,31 @@ func (j *journal) rewrite() {
 		return
 	}
 	j.synced = upto
+}
+
+// whole is a file that holds the book alone.
+func (j *journal) whole() []byte {
+	b := bytes.Clone(j.header)
+	for records := j.book.records(); len(records) > 0; {
+		n, _ := groupOf(records)
+		b = framed.Append(b, tagGroup, records[:n])
+		records = records[n:]
+	}
+	return b
+}
+
+// groupOf returns how many bytes, and how many records, from the front make a group.
+func groupOf(records []byte) (n, count int) {
+	for n < len(records) {
+		_, rest, err := framed.Take(records[n:])
+		if end := len(records) - len(rest); err != nil || end > framed.MaxPayload-1 && n > 0 {
+			break
+		} else {
+			n = end
+		}
+		count++
+	}
+	return n, count
 }
 
 func (j *journal) replace(file []byte) error {

@@ -9,11 +9,13 @@ import (
 	"github.com/ionet-settlement/ionet/worker/framed"
 )
 
-// A journal is a header and records of package framed:
+// A journal is a header and groups, each written and synced before the next is begun:
 //
 //	header = "io-meter/1\n" ‖ network id [32] ‖ worker key [32]
+//	group  = record of package framed with tag 'W'; its payload is records
 //
-// The tags of its records:
+// So a group that is not whole is the last one, and was never relied on; where another one
+// follows it, that is damage. The tags of the records in a group:
 //
 //	'C' session ‖ open ‖ ack      envelopes: a channel that was opened, or topped up
 //	'J' envelope                  a job that goes by itself: its answer leaves only once this is synced
@@ -31,6 +33,7 @@ import (
 //	                              jobs of the channel that are let go: none is served again
 //	'F' channel [32]              the channel is over: nothing can come for it any more
 const (
+	tagGroup   = 'W'
 	tagChannel = 'C'
 	tagJob     = 'J'
 	tagGrouped = 'G'
@@ -63,6 +66,24 @@ const (
 	// jobRoom is above what a job takes in the journal, with answers and id.
 	jobRoom = 2 << 10
 )
+
+// applyGroup applies the records of a group.
+func (b *book) applyGroup(group []byte) error {
+	if group[0] != tagGroup {
+		return fmt.Errorf("group has tag %q", group[0])
+	}
+	for records := group[1:]; len(records) > 0; {
+		payload, rest, err := framed.Take(records)
+		if err == nil {
+			err = b.apply(payload)
+		}
+		if err != nil {
+			return err
+		}
+		records = rest
+	}
+	return nil
+}
 
 // apply changes the book as the record says.
 func (b *book) apply(payload []byte) error {
@@ -196,18 +217,22 @@ func (ch *channel) append(out []byte) []byte {
 	if len(ids) > 32 {
 		out = framed.Append(out, tagIDs, ids)
 	}
-	batches := ch.batches
+	batches, sealed := ch.batches, ch.base
 	for _, j := range ch.jobs {
 		out = framed.Append(out, j.tag(), j.e.Append(nil))
 		out = j.appendAnswers(out)
 		if len(batches) > 0 && batches[0].bill.After == j.job.After {
 			out = framed.Append(out, tagBatch, batches[0].e.Append(nil))
 			out = batches[0].appendAnswers(out)
+			if at := batches[0].sealedAt; at != 0 {
+				sealed = batches[0].after
+				out = framed.Append(out, tagSealed, sealRecord(ch.key, sealed, at))
+			}
 			batches = batches[1:]
 		}
 	}
-	if ch.sealed.Cmp(ch.base) > 0 {
-		out = framed.Append(out, tagSealed, sealRecord(ch.key, ch.sealed, ch.sealedAt))
+	if ch.sealed.Cmp(sealed) > 0 { // jobs behind the last of them
+		out = framed.Append(out, tagSealed, sealRecord(ch.key, ch.sealed, 0))
 	}
 	return out
 }
