@@ -116,7 +116,7 @@ func TestFailRebuild(t *testing.T) {
 	m.finish(0)
 	want, bob := m.feeState(), m.onChain(m.bob.payout)
 	for _, f := range []fault{lost, unheard} {
-		for n := 1 + int(f); n < 200; n += 37 {
+		for n := 1 + int(f); n < 200; n += 11 {
 			m.onDatabase(pgtest.NewURL(t))
 			m.wires.arm(n, f, true)
 			for range 6 {
