@@ -33,11 +33,11 @@ func TestOffersByModelAndPrice(t *testing.T) {
 		"d": {model("b-model", proofs.UnitToken, 333_333_333_333_333_333, 1_000_000_000)},
 		"e": {model("b-model", proofs.UnitToken, 2, 6)},
 	}
-	name := map[ionet.Key]string{}
+	name, worker := map[ionet.Key]string{}, map[string]ionet.Key{}
 	for n, models := range hosts {
 		h := b.newHost(n, "gpu "+n)
 		b.register(h)
-		name[h.worker()] = n
+		name[h.worker()], worker[n] = n, h.worker()
 		b.accept(h.offer(1, model("old", proofs.UnitToken, 1, 1)))
 		b.accept(h.offer(2, models...))
 	}
@@ -57,7 +57,7 @@ func TestOffersByModelAndPrice(t *testing.T) {
 	}
 	// 1/3 twice: by worker.
 	thirds := []string{"b-model token a", "b-model token e"}
-	if bKey, eKey := b.newHost("a").worker(), b.newHost("e").worker(); string(bKey[:]) > string(eKey[:]) {
+	if a, e := worker["a"], worker["e"]; string(a[:]) > string(e[:]) {
 		slices.Reverse(thirds)
 	}
 	want := slices.Concat([]string{"B-model token b"}, thirds, []string{"b-model token d", "b-model token c", "b-model token b", "b-model image c", "c-model token a"})
