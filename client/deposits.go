@@ -65,6 +65,7 @@ type Withdrawal struct {
 	Request   ID           `json:"request" doc:"The id in the statement"`
 	Amount    ionet.Amount `json:"amount" doc:"Base units"`
 	To        ionet.Key    `json:"to" doc:"Wallet that is paid"`
+	Asked     int64        `json:"asked" doc:"When it was accepted, Unix seconds"`
 	Expires   int64        `json:"expires" doc:"Unix seconds; it is not signed after that"`
 	State     string       `json:"state" enum:"accepted,paid,expired"`
 	Signed    bool         `json:"signed" doc:"A signed transaction carries it, whose outcome is open"`

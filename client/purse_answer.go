@@ -126,7 +126,7 @@ func (p *Purse) bill(t *ticket, statement string, response *ionet.Hash, body []b
 // worker is asked for the job again, and the receipt stands there twice.
 func (p *Purse) account(ch *purseChannel, job ID, sent *sentRequest, e proofs.Envelope, response *ionet.Hash, body, request []byte) (*KeptReceipt, error) {
 	p.mu.Lock()
-	signed := ch.signed
+	signed, endpoint := ch.signed, ch.endpoint
 	p.mu.Unlock()
 	x := expectedJob{
 		network: p.cfg.Network.ID(), worker: ch.worker, key: p.public, channel: ch.key, job: job, sent: sent, signed: signed, response: response, body: body,
@@ -136,7 +136,7 @@ func (p *Purse) account(ch *purseChannel, job ID, sent *sentRequest, e proofs.En
 		return nil, p.accuse(ch, job, sent, &e, body, err)
 	}
 	r := &KeptReceipt{
-		Job: job, ID: e.ID(), Channel: j.Channel, Worker: e.Signer, Model: j.Model, Unit: j.Unit.String(), Units: j.Units, Price: j.Price, Per: j.Per,
+		Job: job, ID: e.ID(), Channel: j.Channel, Worker: e.Signer, Endpoint: endpoint, Model: j.Model, Unit: j.Unit.String(), Units: j.Units, Price: j.Price, Per: j.Per,
 		Fee: j.Fee, Before: j.Before, After: j.After, Path: sent.Path, Salt: sent.Salt, Request: j.Request, Response: j.Response,
 		Answered: response != nil, Time: j.Served, Statement: e.Append(nil), Session: p.id,
 	}

@@ -42,7 +42,6 @@ type purseStage struct {
 	mu     sync.Mutex
 	opened map[ionet.Key]ionet.Amount // limits
 	closed []proofs.Kind
-	free   *ionet.Amount // what the service says is free; nil: all that is in no channel
 	down   bool
 }
 

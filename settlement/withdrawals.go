@@ -32,6 +32,7 @@ func (s WithdrawalState) Open() bool { return s == WithdrawalAccepted }
 type Withdrawal struct {
 	proofs.Withdrawal
 	Payment   [16]byte // what the payment's memo names; the statement's own id is the renter's
+	Asked     time.Time
 	State     WithdrawalState
 	Signed    bool            // a signed transaction carries it, whose outcome is open
 	Reason    string          // why it is not paid yet; "" where nothing is in its way
@@ -166,7 +167,7 @@ func (s *Service) WithdrawalOf(ctx context.Context, id [16]byte) (Withdrawal, er
 	var state string
 	var slot int64
 	w := Withdrawal{Payment: id}
-	err := s.front.QueryRow(ctx, selectWithdrawal, id[:]).Scan(&envelope, &state, &w.Reason)
+	err := s.front.QueryRow(ctx, selectWithdrawal, id[:]).Scan(&envelope, &state, &w.Reason, &w.Asked)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return w, NewProblem(ProblemUnknownWithdrawal, "id", "no withdrawal has id %s", hex.EncodeToString(id[:]))
 	}
@@ -191,7 +192,7 @@ func (s *Service) WithdrawalOf(ctx context.Context, id [16]byte) (Withdrawal, er
 	return w, nil
 }
 
-const selectWithdrawal = `SELECT envelope, state, reason FROM withdrawals WHERE id = $1`
+const selectWithdrawal = `SELECT envelope, state, reason, created_at FROM withdrawals WHERE id = $1`
 
 // A content ends with its memo.
 const selectWithdrawalPayment = `

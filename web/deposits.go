@@ -78,7 +78,7 @@ func (h *handler) withdrawal(ctx context.Context, in *idInput) (client.Withdrawa
 
 func wireWithdrawal(w settlement.Withdrawal) client.Withdrawal {
 	out := client.Withdrawal{
-		ID: w.Payment, Renter: w.Renter, Request: w.ID, Amount: w.Amount, To: w.To, Expires: w.Expires,
+		ID: w.Payment, Renter: w.Renter, Request: w.ID, Amount: w.Amount, To: w.To, Asked: w.Asked.Unix(), Expires: w.Expires,
 		State: string(w.State), Signed: w.Signed, Reason: w.Reason, Slot: w.Slot,
 	}
 	if !w.Signature.IsZero() {

@@ -5,8 +5,11 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"time"
+
+	"github.com/mdp/qrterminal/v3"
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/chain"
@@ -24,16 +27,18 @@ type depositCmd struct {
 	Amount  string    `placeholder:"TOKENS" help:"Tokens to pay in, such as 12.5."`
 	Keypair string    `placeholder:"FILE" help:"Pay with this wallet now; without it only the payment's URL is shown."`
 	RPC     []string  `name:"rpc" env:"IONET_RPC" placeholder:"URL" help:"RPC of the cluster; needed with --keypair. Repeat for more endpoints."`
+	NoQR    bool      `name:"no-qr" help:"Print no QR code of the URL."`
 }
 
 // Help shows examples below the flags.
 func (c *depositCmd) Help() string {
-	return `Shows a Solana Pay URL with a reference of the wallet: whoever pays with it, from any wallet and as often as he
+	return `Shows a Solana Pay URL with a reference of the wallet, and its QR code for a wallet on a phone: whoever pays with it, from any wallet and as often as he
 likes, pays for this one. With --keypair the payment is sent, and the command ends when the balance has it. It
 sends nothing before it has seen that the reference is published as the wallet's, and the network's own vault is paid.
 
 Examples:
   ionet deposit --server https://ionetd.example --wallet 9aB...
+  ionet deposit --server https://ionetd.example --wallet 9aB... --amount 12.5 --no-qr
   ionet deposit --server https://ionetd.example --keypair wallet.json --amount 12.5 --rpc https://rpc.example`
 }
 
@@ -101,6 +106,9 @@ func (c *depositCmd) Run(s *stage) error {
 	s.print("reference %s of wallet %s", r.Reference, r.Wallet)
 	s.print("%s", url)
 	if key == nil {
+		if !c.NoQR {
+			printQR(s.out, url)
+		}
 		return nil
 	}
 	return c.pay(s, api, cluster, network, key, amount, r)
@@ -214,6 +222,14 @@ func (c *depositCmd) send(s *stage, cluster *rpc.Client, tx []byte, hash rpc.Blo
 		return false, fmt.Errorf("pay in: %w; has the wallet the tokens, and lamports for the fee?", err)
 	}
 	return err == nil, s.ctx.Err()
+}
+
+// printQR prints a text for a phone's camera, two rows of squares a line.
+func printQR(out io.Writer, text string) {
+	qrterminal.GenerateWithConfig(text, qrterminal.Config{
+		Level: qrterminal.L, Writer: out, HalfBlocks: true, QuietZone: 2,
+		BlackChar: qrterminal.BLACK_BLACK, WhiteChar: qrterminal.WHITE_WHITE, BlackWhiteChar: qrterminal.BLACK_WHITE, WhiteBlackChar: qrterminal.WHITE_BLACK,
+	})
 }
 
 type withdrawCmd struct {

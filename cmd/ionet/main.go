@@ -60,6 +60,9 @@ type commands struct {
 	Channel  channelCmds `cmd:"" help:"A session's channels, one for each worker."`
 	Offers   offersCmd   `cmd:"" help:"What workers serve, and at what price."`
 	Proxy    proxyCmd    `cmd:"" help:"Serve OpenAI's API on this machine, paid out of a session."`
+	Receipt  receiptCmd  `cmd:"" help:"Show and verify the receipt of an inference."`
+	Dispute  disputeCmd  `cmd:"" help:"Make public that a worker handed in another statement than it gave you."`
+	History  historyCmd  `cmd:"" help:"What came in and went out of a renter's balance, in order."`
 	Price    priceCmd    `cmd:"" help:"Observe the token's price for the current epoch, with the key that the policy names."`
 	Epochs   epochsCmd   `cmd:"" help:"List the latest epochs."`
 	Why      whyCmd      `cmd:"" help:"Tell why a device was paid or not, with a proof against the epoch's seal."`

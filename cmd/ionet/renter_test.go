@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/chain"
 	"github.com/ionet-settlement/ionet/client"
 	"github.com/ionet-settlement/ionet/internal/openaiclient"
@@ -261,7 +262,91 @@ func TestRenter(t *testing.T) {
 		t.Errorf("%d receipts are kept of %d jobs", len(kept), len(jobs))
 	}
 	w.says(with("channel", "list", "--session", session), `^channel +worker +state +limit`, ` `+public("worker").String()+` +open +`)
-	t.Logf("proxy said:\n%s", &proxy.errs)
+	for _, k := range kept {
+		w.eventually("receipt of job "+k.Job.String()+" is sealed", func() bool {
+			out, err := w.do(with("receipt", k.Job.String())...)
+			return err == nil && strings.Contains(out, ": sealed")
+		})
+	}
+
+	// Receipts: shown, verified against signatures and the chain, saved, verified by nobody's leave.
+	first := jobs[0]
+	w.says(with("receipt", first), `^receipt \d+: sealed$`, `^  job +`+first+`$`, `^  model +talker: 15 tokens at 0\.00001500 IO per 1000$`, `^  fee +0\.00000023 IO$`, `^  renter +`+renter+`$`)
+	saved := filepath.Join(w.dir, "receipt.proof")
+	w.says(with("receipt", first, "--session", session, "--verify", "--rpc", w.rpc, "--save", saved), `^ok record +leaf \d+ is [0-9a-f]{64}$`, `^ok statement +worker `+public("worker").String()+` signed it`,
+		`^ok voucher +wallet `+renter+` signed session [0-9a-f]{64}, whose key signed for `, `^ok split +\d+ to the payee and \d+ to the network are 23 base units$`,
+		`^ok own copy +statement [0-9a-f]{64} is the one that came`, `^ok checkpoint +it is in the log of \d+ leaves`, `^ok seal +it is in the log of \d+ leaves, root [0-9a-f]{64}, sealed by transaction`, `^ok chain +transaction \S+ is final in slot \d+`, `^verified$`)
+	w.refuses(with("receipt", first, "--save", saved), "exists and is not overwritten")
+	w.says([]string{"receipt", first, "--verify", "--seal", saved}, `^-- chain +not asked`, `^verified$`)
+	w.refuses([]string{"receipt", jobs[1], "--verify", "--seal", saved}, "the receipt is of job "+first)
+	w.forgeries(first, saved)
+	w.refuses([]string{"receipt", first}, "--server is missing")
+	w.refuses(with("receipt", "xyz"), "xyz is no id")
+	w.refuses(with("receipt", strings.Repeat("0", 32)), client.UnknownReceipt)
+
+	// A seal or a checkpoint of one's own is enough.
+	var p proven
+	b, err := os.ReadFile(saved)
+	w.check(err)
+	w.check(json.Unmarshal(b, &p))
+	memo, note := filepath.Join(w.dir, "memo"), filepath.Join(w.dir, "note")
+	w.check(os.WriteFile(memo, []byte(p.Receipt.Sealed.Memo+"\n"), 0o600))
+	w.check(os.WriteFile(note, []byte(p.Receipt.Published.Note), 0o600))
+	w.says(with("receipt", first, "--verify", "--seal", memo), `^ok --seal +it is in the log of \d+ leaves`)
+	w.says(with("receipt", first, "--verify", "--seal", note), `^ok --seal +it is in the log of \d+ leaves`)
+
+	w.refuses(with("dispute", first, "--keypair", wallet, "--session", session), "has no contradiction")
+	w.refuses(with("dispute", first, "--keypair", wallet), "--session is missing")
+	w.refuses(with("dispute", strings.Repeat("0", 32), "--keypair", wallet, "--session", session), "the purse keeps nothing")
+
+	spent := uint64(0)
+	for _, k := range kept {
+		spent += k.Fee.Base()
+	}
+	w.says(with("balance", "--wallet", renter), `prepaid, unspent +0\.25000000 IO`, `in sessions +`+regexp.QuoteMeta(ionet.MustAmount(25_000_000-spent).Tokens(8))+` IO`)
+	w.says(with("balance", "--wallet", renter, "--json"), `"reserved": "`+ionet.MustAmount(25_000_000-spent).String()+`"`, `"decimals": 8`)
+	// The town's clock is ahead, and a signed request is good for five minutes.
+	ahead := w.now.Swap(time.Now().Unix())
+	w.says(with("history", "--keypair", wallet), `^time +what +IO`, ` deposit +0\.50000000 +credited`, ` session +0\.25000000 +open`, ` receipt +0\.00000023 +leaf \d+ +`+first+` +15 tokens of talker$`)
+	w.says(with("history", "--session", session, "--json"), `"what": "receipt"`)
+	w.now.Store(ahead)
+	w.says(with("history", "--wallet", renter), `receipts are for the wallet's eyes`)
+
+	channel := kept[0].Channel.String()
+	w.says(with("channel", "close", "--session", session, "--channel", channel), `^channel `+channel+` is closing: `)
+	w.says(with("session", "close", "--session", session), `^session [0-9a-f]{64} is closing`)
+	w.says(with("session", "show", "--wallet", renter), `^session [0-9a-f]{64} closing$`, `closing since`)
+}
+
+// forgeries: nothing of a saved receipt can be changed without verify saying so.
+func (w *town) forgeries(job, saved string) {
+	w.t.Helper()
+	b, err := os.ReadFile(saved)
+	w.check(err)
+	for name, forge := range map[string]func(*proven){
+		"record":        func(p *proven) { p.Receipt.Record[40] ^= 1 },
+		"last byte":     func(p *proven) { p.Receipt.Record[len(p.Receipt.Record)-1] ^= 1 },
+		"index":         func(p *proven) { p.Receipt.Index++ },
+		"session":       func(p *proven) { p.Session[len(p.Session)-1] ^= 1 },
+		"channel":       func(p *proven) { p.Channel[150] ^= 1 },
+		"proof":         func(p *proven) { p.Receipt.Published.Proof[0][0] ^= 1 },
+		"note":          func(p *proven) { p.Receipt.Published.Note = strings.Replace(p.Receipt.Published.Note, "\n", "\n1", 1) },
+		"proof to seal": func(p *proven) { p.Receipt.Sealed.Proof[0][0] ^= 1 },
+		"seal":          func(p *proven) { p.Receipt.Sealed.Memo = strings.Replace(p.Receipt.Sealed.Memo, "size=", "size=1", 1) },
+		"kept":          func(p *proven) { p.Kept.ID[0] ^= 1 },
+		"network":       func(p *proven) { p.Network = append(p.Network, '\n') },
+	} {
+		var p proven
+		w.check(json.Unmarshal(b, &p))
+		forge(&p)
+		forged, err := json.Marshal(p)
+		w.check(err)
+		file := filepath.Join(w.t.TempDir(), "forged")
+		w.check(os.WriteFile(file, forged, 0o600))
+		if out, err := w.do("receipt", job, "--verify", "--seal", file); err == nil {
+			w.t.Errorf("forged %s verifies:\n%s", name, out)
+		}
+	}
 }
 
 // speaks has OpenAI's client try all that the proxy serves, and returns the jobs.

@@ -90,6 +90,7 @@ func openTownAt(t *testing.T, over, sample int64, policy []byte) *town {
 	w.service, err = settlement.New(ctx, settlement.Config{
 		Pool: w.pool, Chain: cluster, Store: store, Network: prepared.Network, NetworkFile: prepared.NetworkFile,
 		Policy: prepared.Policy, PolicyFile: prepared.PolicyFile, Now: w.clock, Poll: 20 * time.Millisecond,
+		CheckpointEvery: 20 * time.Millisecond, SealReceiptsCount: 1,
 		Keys: settlement.Keys{Operator: prepared.Keys.Operator, Fees: prepared.Keys.Fees, Service: prepared.Keys.Service, Lane: prepared.Keys.Secret},
 	})
 	w.check(err)

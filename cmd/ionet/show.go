@@ -13,14 +13,17 @@ import (
 type balanceCmd struct {
 	server
 	Wallet ionet.Key `required:"" placeholder:"KEY" help:"The wallet, a provider's or a renter's."`
+	JSON   bool      `name:"json" help:"Print as JSON; amounts are base units."`
 }
 
 // Help shows an example below the flags.
 func (c *balanceCmd) Help() string {
-	return `For a renter also what was prepaid and is not spent, and what is on its way back.
+	return `For a renter also what was prepaid and is not spent, what sessions and their channels hold, and what is on its way
+back.
 
 Examples:
-  ionet balance --server https://ionetd.example --wallet 9aB...`
+  ionet balance --server https://ionetd.example --wallet 9aB...
+  ionet balance --server https://ionetd.example --wallet 9aB... --json`
 }
 
 // Run prints a wallet's balance.
@@ -37,13 +40,19 @@ func (c *balanceCmd) Run(s *stage) error {
 	if err != nil {
 		return err
 	}
+	if c.JSON {
+		return s.json(balances{
+			Wallet: c.Wallet, Decimals: p.Decimals, Earned: p.Earned, Paid: p.Paid, InFlight: p.InFlight, Claimable: p.Claimable,
+			Balance: renter.Balance, Reserved: renter.Reserved, Withdrawing: renter.Withdrawing,
+		})
+	}
 	type row struct {
 		name   string
 		amount ionet.Amount
 	}
 	rows := []row{{"earned", p.Earned}, {"paid", p.Paid}, {"in flight", p.InFlight}, {"claimable", p.Claimable}}
-	if len(renter.Deposits) > 0 || !renter.Balance.IsZero() || !renter.Withdrawing.IsZero() {
-		rows = append(rows, row{"prepaid, unspent", renter.Balance}, row{"being withdrawn", renter.Withdrawing})
+	if len(renter.Deposits) > 0 || !renter.Balance.IsZero() || !renter.Reserved.IsZero() || !renter.Withdrawing.IsZero() {
+		rows = append(rows, row{"prepaid, unspent", renter.Balance}, row{"in sessions", renter.Reserved}, row{"being withdrawn", renter.Withdrawing})
 	}
 	t := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	for _, row := range rows {
@@ -54,6 +63,19 @@ func (c *balanceCmd) Run(s *stage) error {
 	}
 	s.print("payout runs leave this wallet out until %s: %s", time.Unix(p.Held.RetryAt, 0).UTC().Format(time.RFC3339), p.Held.Reason)
 	return nil
+}
+
+// balances is balance --json.
+type balances struct {
+	Wallet      ionet.Key    `json:"wallet"`
+	Decimals    int          `json:"decimals"`
+	Earned      ionet.Amount `json:"earned"`
+	Paid        ionet.Amount `json:"paid"`
+	InFlight    ionet.Amount `json:"in_flight"`
+	Claimable   ionet.Amount `json:"claimable"`
+	Balance     ionet.Amount `json:"balance"`  // prepaid, unspent
+	Reserved    ionet.Amount `json:"reserved"` // in sessions
+	Withdrawing ionet.Amount `json:"withdrawing"`
 }
 
 type epochsCmd struct {

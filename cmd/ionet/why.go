@@ -6,7 +6,6 @@ import (
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/chain"
-	"github.com/ionet-settlement/ionet/chain/rpc"
 	"github.com/ionet-settlement/ionet/client"
 	"github.com/ionet-settlement/ionet/emissions"
 	"github.com/ionet-settlement/ionet/proofs"
@@ -70,7 +69,7 @@ func (c *whyCmd) Run(s *stage) error {
 		if err != nil {
 			return err
 		}
-		if a.slot, err = checkSeal(s, cluster, network, d.Epoch); err != nil {
+		if a.slot, err = checkMemo(s, cluster, network, d.Epoch.Signature, chain.KindEpoch, d.Epoch.Memo); err != nil {
 			return fmt.Errorf("the seal of epoch %d: %w", c.Epoch, err)
 		}
 	}
@@ -102,40 +101,6 @@ func tooFew(v client.Verdict) bool {
 		return true
 	}
 	return false
-}
-
-// checkSeal returns the slot of the transaction that the service names, after it was
-// found to be final and to seal the epoch with that memo, on a lane of the network.
-func checkSeal(s *stage, cluster *rpc.Client, n *ionet.Network, e client.Epoch) (slot uint64, err error) {
-	signature, err := chain.ParseSignature(e.Signature)
-	if err != nil {
-		return 0, err
-	}
-	t, err := cluster.Transaction(s.ctx, signature)
-	if errors.Is(err, rpc.ErrNotFound) {
-		return 0, fmt.Errorf("the chain has no final transaction %s, which the service names", signature)
-	}
-	if err != nil {
-		return 0, err
-	}
-	if err := t.Raw.VerifySignatures(); err != nil {
-		return 0, fmt.Errorf("the RPC invents transaction %s: %w", signature, err)
-	}
-	if t.Err != nil {
-		return 0, fmt.Errorf("transaction %s failed: %w", signature, t.Err)
-	}
-	decoded, err := chain.Decode(t.Bytes)
-	if err != nil {
-		return 0, fmt.Errorf("transaction %s is no seal: %w", signature, err)
-	}
-	p := decoded.Plan
-	if _, ours := n.LaneName(p.Steps[0].Lane); !ours || p.Kind != chain.KindEpoch || !p.Mint.IsZero() && p.Mint != n.Mint {
-		return 0, fmt.Errorf("transaction %s is a %s on lane %s, not a seal of this network", signature, p.Kind, p.Steps[0].Lane)
-	}
-	if p.Memo != e.Memo {
-		return 0, fmt.Errorf("transaction %s has the memo %q, the service shows %q", signature, p.Memo, e.Memo)
-	}
-	return t.Slot, nil
 }
 
 func (c *whyCmd) explain(s *stage, network *ionet.Network, d client.DeviceEpoch, a asked) error {
