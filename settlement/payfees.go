@@ -138,7 +138,7 @@ func (f *feeDebts) took(live []*attempt, err error) {
 // recorded reports whether a published checkpoint covers the receipt log as it was when it
 // had that size. Of a log that lacks or contradicts what is published nothing is.
 func (s *Service) recorded(ctx context.Context, size uint64) (bool, error) {
-	if stand, _, _ := s.receipts.now(); stand == logBehind || stand == logForked {
+	if stand, _, _ := s.receipts.now(); stand != logAgrees && stand != logUnlooked {
 		return false, nil
 	}
 	p, err := s.published(ctx)

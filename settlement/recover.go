@@ -58,6 +58,7 @@ func (s *Service) recover(ctx context.Context, lanes []lane, final finalView) er
 	if err := s.scanForWithdrawals(ctx, paths, final); err != nil {
 		return err
 	}
+	s.doubtLog() // the database is not the one that it was compared with
 	if err := s.restoreLog(ctx, final); err != nil {
 		return err
 	}

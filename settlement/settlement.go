@@ -288,6 +288,7 @@ func (s *Service) begin(session [16]byte) {
 	s.intake.opened.Store(s.now().UnixNano())
 	s.intake.current.Store(false)
 	s.intake.facts.forget()
+	s.doubtLog()
 }
 
 // draw returns 16 random bytes. crypto/rand ends the program rather than fail; another
