@@ -47,7 +47,7 @@ func (s *Service) endFees(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("end channels and sessions: %w", err)
 		}
-		if n < maxOver {
+		if n == 0 { // a session that waited for its channels ended, too
 			return s.moveOn(ctx)
 		}
 	}
