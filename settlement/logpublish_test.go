@@ -21,7 +21,12 @@ import (
 // strayRecord is a record of the log that moves no money, number index of a history.
 func strayRecord(t testing.TB, history string, index uint64) []byte {
 	t.Helper()
-	r := proofs.Record{Index: index, Accepted: 1_700_000_000 + int64(index), Entry: proofs.SessionOver{Session: ionet.HashOf([]byte(history), binary.LittleEndian.AppendUint64(nil, index))}}
+	return strayRecordAt(t, history, index, 1_700_000_000+int64(index))
+}
+
+func strayRecordAt(t testing.TB, history string, index uint64, accepted int64) []byte {
+	t.Helper()
+	r := proofs.Record{Index: index, Accepted: accepted, Entry: proofs.SessionOver{Session: ionet.HashOf([]byte(history), binary.LittleEndian.AppendUint64(nil, index))}}
 	b, err := r.Encode()
 	if err != nil {
 		t.Fatal(err)
@@ -31,6 +36,11 @@ func strayRecord(t testing.TB, history string, index uint64) []byte {
 
 // growLog appends n records to the log in one transaction, as the log's writer does.
 func (m *machine) growLog(history string, n int) logHead {
+	m.t.Helper()
+	return m.growBy(n, func(i uint64) []byte { return strayRecord(m.t, history, i) })
+}
+
+func (m *machine) growBy(n int, record func(uint64) []byte) logHead {
 	m.t.Helper()
 	ctx := m.t.Context()
 	err := m.inTx(ctx, func(tx pgx.Tx) error {
@@ -46,7 +56,7 @@ func (m *machine) growLog(history string, n int) logHead {
 		var indexes []int64
 		var records, keys [][]byte
 		for i := range n {
-			r := strayRecord(m.t, history, uint64(size)+uint64(i))
+			r := record(uint64(size) + uint64(i))
 			f.Append(r)
 			indexes, records, keys = append(indexes, size+int64(i)), append(records, r), append(keys, make([]byte, 16))
 		}

@@ -1,13 +1,16 @@
 package settlement
 
 import (
+	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/chain"
+	"github.com/ionet-settlement/ionet/internal/pgtest"
 	"github.com/ionet-settlement/ionet/proofs"
 )
 
@@ -116,15 +119,22 @@ func TestMaxInline(t *testing.T) {
 
 func keyOfPublic(name string) ionet.Key { return chain.PublicOf(keyOf(name)) }
 
-// checkInline walks the seal lane: the memos have every record once, in order, as it is
-// in the log, and no seal comes before those below it. It returns how many memos there are.
-func (m *machine) checkInline(size uint64) (memos int) {
+// checkInline walks the seal lane: the memos have every record below size that goes into
+// one, once, in order, as it is in the log, and no seal comes before those below it. It
+// returns how many memos there are.
+func (m *machine) checkInline(size uint64, goes func(uint64) bool) (memos int) {
 	m.t.Helper()
 	records, err := readRecords(m.t.Context(), m.pool, 0, size)
 	if err != nil {
 		m.t.Fatal(err)
 	}
 	next := uint64(0)
+	skip := func() {
+		for next < size && !goes(next) {
+			next++
+		}
+	}
+	skip()
 	for n := range m.position(sealLane) {
 		var encoded []byte
 		if err := m.pool.QueryRow(m.t.Context(), `SELECT bytes FROM contents WHERE lane = 'seal' AND position = $1 AND state = 'won'`, int64(n)).Scan(&encoded); err != nil {
@@ -155,6 +165,7 @@ func (m *machine) checkInline(size uint64) (memos int) {
 					m.t.Errorf("position %d has record %d as %+v, want %+v, %v", n, next, c, want, err)
 				}
 				next++
+				skip()
 			}
 		}
 	}
@@ -163,6 +174,8 @@ func (m *machine) checkInline(size uint64) (memos int) {
 	}
 	return memos
 }
+
+func all(uint64) bool { return true }
 
 func TestInline(t *testing.T) {
 	m := newMachineUnder(t, inlinePolicy)
@@ -184,10 +197,88 @@ func TestInline(t *testing.T) {
 	head := m.growLog("a", 100-(2*maxInline+4))
 	m.logTurn(started)
 	m.until("the log is sealed", func() bool { return m.sealedLog() == head.Checkpoint })
-	if memos := m.checkInline(100); memos != 3 {
+	if memos := m.checkInline(100, all); memos != 3 {
 		t.Errorf("%d memos for 100 records", memos)
 	}
 	m.checkSealed(head.Checkpoint)
 	m.finish(0)
 	m.checkBooks()
+}
+
+// Under a policy that says root, then inline, then root again: of each record the epoch in
+// which it was accepted decides.
+func TestInlineByEpoch(t *testing.T) {
+	m := newMachine(t)
+	m.fenceUp()
+	k := m.current()
+	for i, text := range []string{inlinePolicy, testPolicy} {
+		text = strings.Replace(text, "version = 1", fmt.Sprintf("version = %d", i+2), 1)
+		m.announce([]byte(strings.Replace(text, "first_epoch = 1", fmt.Sprintf("first_epoch = %d", k+3+2*uint64(i)), 1)))
+		m.finishEpoch() // the next version is in another book
+	}
+	var inline []bool
+	started := m.now()
+	grow := func(n int) {
+		m.growBy(n, func(i uint64) []byte { return strayRecordAt(t, "a", i, handTime.Load()) })
+		e := m.current()
+		for range n {
+			inline = append(inline, e >= k+3 && e < k+5)
+		}
+		m.logTurn(started)
+	}
+	for m.current() < k+7 {
+		grow(30)
+		m.finishEpoch()
+	}
+	if !slices.Contains(inline, true) || inline[0] || inline[len(inline)-1] {
+		t.Fatalf("modes of the records: %v", inline)
+	}
+	head := m.growLog("a", 0)
+	if err := m.SealReceipts(t.Context(), head.Checkpoint); err != nil {
+		t.Fatal(err)
+	}
+	m.until("the log is sealed", func() bool { return m.sealedLog() == head.Checkpoint })
+	goes := func(i uint64) bool { return inline[i] }
+	if memos := m.checkInline(head.Size, goes); memos != 2 {
+		t.Errorf("%d memos for 60 records", memos)
+	}
+	m.checkSealed(head.Checkpoint)
+}
+
+// A database that is put back, or lost, goes on in memos where the chain is.
+func TestInlineRestored(t *testing.T) {
+	m := newMachineUnder(t, inlinePolicy)
+	m.funded()
+	m.cfg.SealReceiptsCount = 10
+	zoe := m.newSpender("zoe", 0, 6_000)
+	m.payIn(zoe.renter(), 10_000)
+	seat := zoe.openSeat(m.bob, m.bob.offer(1), 6_000)
+	copies := []string{pgtest.NewURL(t)}
+	spend := func(n int) {
+		var list []proofs.Envelope
+		for range n {
+			list = append(list, seat.serve(7))
+		}
+		m.accept(list...)
+		m.logTurn(m.now())
+		head := m.growLog("", 0)
+		m.until("the log is sealed", func() bool { return m.sealedLog() == head.Checkpoint })
+	}
+	for range 3 {
+		spend(60)
+		copies = append(copies, m.backup())
+	}
+	for i, url := range copies {
+		m.onDatabase(url)
+		m.cfg.SealReceiptsCount = 10
+		m.fenceUp()
+		if i == 0 {
+			m.register(m.bob) // nothing knows him any more
+		}
+		spend(20)
+		m.checkInline(uint64(m.count(`SELECT size FROM log_head`)), all)
+		if t.Failed() {
+			return
+		}
+	}
 }
