@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/mr-tron/base58"
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -47,6 +48,14 @@ func TestScripts(t *testing.T) { testscript.Run(t, testscript.Params{Dir: "testd
 // can't be reached: registration needs none.
 func serve(t *testing.T) string {
 	t.Helper()
+	server, _ := serveWith(t)
+	return server
+}
+
+// serveWith is serve, and tells the database.
+func serveWith(t *testing.T) (string, *pgxpool.Pool) {
+	t.Helper()
+	pool := pgtest.New(t)
 	p, err := genesis.Prepare(t.Context(), genesis.Config{
 		Dir: t.TempDir(), Name: "hosts", Cluster: ionet.Key{1}, Start: time.Now().Add(-time.Minute).Truncate(time.Second),
 		EpochSeconds: 3600, Samples: 60, PayLanes: 1, ClaimLanes: 1,
@@ -57,13 +66,13 @@ func serve(t *testing.T) string {
 	nowhere, err := rpc.New(rpc.Config{Endpoints: []string{"http://127.0.0.1:1"}, Rounds: 1})
 	check(t, err)
 	svc, err := settlement.New(t.Context(), settlement.Config{
-		Pool: pgtest.New(t), Chain: nowhere, Store: store, Network: p.Network, NetworkFile: p.NetworkFile, Policy: p.Policy, PolicyFile: p.PolicyFile,
+		Pool: pool, Chain: nowhere, Store: store, Network: p.Network, NetworkFile: p.NetworkFile, Policy: p.Policy, PolicyFile: p.PolicyFile,
 		Keys: settlement.Keys{Operator: p.Keys.Operator, Fees: p.Keys.Fees, Service: p.Keys.Service, Lane: p.Keys.Secret},
 	})
 	check(t, err)
 	server := httptest.NewServer(web.Handler(web.Config{Service: svc, Files: store.Dir()}))
 	t.Cleanup(server.Close)
-	return server.URL
+	return server.URL, pool
 }
 
 func check(t *testing.T, err error) {

@@ -24,10 +24,10 @@ type endpoint struct {
 
 // The paths that cost something.
 var endpoints = []endpoint{
-	{path: "/v1/chat/completions", units: []proofs.Unit{proofs.UnitToken, proofs.UnitSecond, proofs.UnitRequest}, streams: true, generates: true},
-	{path: "/v1/completions", units: []proofs.Unit{proofs.UnitToken, proofs.UnitSecond, proofs.UnitRequest}, streams: true, generates: true},
-	{path: "/v1/embeddings", units: []proofs.Unit{proofs.UnitToken, proofs.UnitSecond, proofs.UnitRequest}},
-	{path: "/v1/images/generations", units: []proofs.Unit{proofs.UnitImage, proofs.UnitSecond, proofs.UnitRequest}},
+	{path: "/v1/chat/completions", units: []proofs.Unit{proofs.UnitToken, proofs.UnitRequest, proofs.UnitSecond}, streams: true, generates: true},
+	{path: "/v1/completions", units: []proofs.Unit{proofs.UnitToken, proofs.UnitRequest, proofs.UnitSecond}, streams: true, generates: true},
+	{path: "/v1/embeddings", units: []proofs.Unit{proofs.UnitToken, proofs.UnitRequest, proofs.UnitSecond}},
+	{path: "/v1/images/generations", units: []proofs.Unit{proofs.UnitImage, proofs.UnitRequest, proofs.UnitSecond}},
 }
 
 // request is what a renter asks for.

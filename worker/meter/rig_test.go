@@ -266,7 +266,6 @@ type try struct {
 	job     [16]byte // drawn where it is zero
 	salt    [32]byte
 	change  func(*http.Request)
-	context func() // called when the answer begins
 }
 
 // got is what a request was answered with.

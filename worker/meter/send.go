@@ -184,6 +184,7 @@ func (m *Meter) present(ctx context.Context) error {
 	if err := m.journal.wait(ticket); err != nil {
 		return err
 	}
+	var trouble error // of some: it holds up no others
 	for len(list) > 0 {
 		n, size := 0, 0
 		var body []client.Presented
@@ -198,15 +199,18 @@ func (m *Meter) present(ctx context.Context) error {
 			continue
 		}
 		if err != nil && len(results) == 0 {
-			return fmt.Errorf("submit %d statements: %w", n, err)
+			return errors.Join(trouble, fmt.Errorf("submit %d statements: %w", n, err))
 		}
 		m.hear()
-		if kept := m.answers(list[:len(results)], m.checked(list, results)); kept != nil || err != nil {
-			return errors.Join(kept, err)
+		if kept := m.answers(list[:len(results)], m.checked(list, results)); kept != nil {
+			trouble = kept
+		}
+		if err != nil {
+			return errors.Join(trouble, err)
 		}
 		list = list[n:]
 	}
-	return nil
+	return trouble
 }
 
 // checked verifies the acks: one that is none, or of another statement, is no answer.

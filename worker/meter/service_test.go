@@ -141,7 +141,9 @@ func (s *ledgerService) receipt(w http.ResponseWriter, r *http.Request) {
 
 func (s *ledgerService) statements(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
-	must(s.t, err)
+	if err != nil {
+		panic(http.ErrAbortHandler) // a worker that was killed
+	}
 	if r.Header.Get("Content-Encoding") == "zstd" {
 		d, err := zstd.NewReader(bytes.NewReader(body))
 		must(s.t, err)
@@ -159,7 +161,7 @@ func (s *ledgerService) statements(w http.ResponseWriter, r *http.Request) {
 		out.Results = append(out.Results, s.take(e))
 	}
 	w.Header().Set("Content-Type", "application/json")
-	must(s.t, json.NewEncoder(w).Encode(out))
+	_ = json.NewEncoder(w).Encode(out) // a worker that was killed reads none
 }
 
 func (s *ledgerService) take(e proofs.Envelope) client.Result {
