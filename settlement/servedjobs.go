@@ -68,6 +68,9 @@ SELECT envelope, arrival_epoch, arrival_sample FROM served_jobs WHERE epoch = $1
 // served adds to an epoch's inputs, where the policy asks for it, a job of each worker
 // with an uptime statement.
 func (g *gathering) served(ctx context.Context) error {
+	if !g.idle {
+		return nil
+	}
 	rows, err := g.tx.Query(ctx, selectServed, int64(g.in.Epoch), byteas(g.workers))
 	if err != nil {
 		return err
