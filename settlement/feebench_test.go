@@ -42,7 +42,8 @@ var feesPolicy = strings.Replace(testPolicy, "network_basis_points = 0\n", "netw
 // BenchmarkFees compares, a slice of each in turn:
 //
 //	receipts    jobs as signed statements, each with a voucher of its own, to receipts that are durable: both signatures, rules, ledger, log
-//	shared      the same where one voucher pays for all of a channel's jobs of a request
+//	shared      the same where one voucher pays for many of a channel's jobs
+//	hot         as receipts, all of eight channels
 //	reference   one transaction for each receipt: the standard library verifies both, head and channel are locked, a record
 //	            inserted, three balances updated; on one connection, and on eight
 //	batches     job-batch statements of 1,024 inferences each: what the service does
@@ -144,14 +145,15 @@ func (r *feeRun) measure(name string, done int, f func() error) {
 
 // round takes a slice of each side; what is measured is signed before.
 func (r *feeRun) round() {
-	own, shared := r.requests(feeRound, false), r.requests(feeRound, true)
+	own, shared, hot := r.requests(feeRound, false, feeChannels), r.requests(feeRound, true, feeChannels), r.requests(feeRound, false, feeLines)
 	before, _ := r.WAL()
 	r.measure("receipts", feeRound, func() error { return r.send(own) })
 	end, _ := r.WAL()
 	r.wal += end - before
 	r.measure("shared", feeRound, func() error { return r.send(shared) })
+	r.measure("hot", feeRound, func() error { return r.send(hot) })
 
-	singles := r.requests(2*feeSingles, false)
+	singles := r.requests(2*feeSingles, false, feeChannels)
 	var ones []proofs.Envelope
 	for _, line := range singles {
 		for _, request := range line {
@@ -174,11 +176,12 @@ func (r *feeRun) round() {
 	r.batching()
 }
 
-// requests signs the next n jobs, spread over all channels, as requests of each line.
-func (r *feeRun) requests(n int, shared bool) [feeLines][][]Submitted {
+// requests signs the next n jobs, spread over so many channels, as requests of each line.
+func (r *feeRun) requests(n int, shared bool, channels int) [feeLines][][]Submitted {
 	var lines [feeLines][][]Submitted
 	r.inLines(func(line int, seats []*seat) {
 		var request []Submitted
+		seats = seats[:channels/feeLines]
 		for i := range n / feeLines {
 			c := seats[i%len(seats)]
 			job := c.take(c.next(20, func(j *proofs.Job) {
