@@ -36,6 +36,7 @@ type PurseConfig struct {
 	First      ionet.Amount // limit of a new channel; a hundredth of the reserve when zero
 	Caps       []PriceCap   // beside those of the session; of a model without one any price that the session allows
 	Workers    []ionet.Key  // the only ones to use; any when empty
+	Again      []ionet.Key  // workers to use again that were left; what they did stays as evidence
 	KeepBodies bool         // with the receipts, also requests and answers
 
 	Transport http.RoundTripper // to workers; nil: one of our own
@@ -143,7 +144,7 @@ func (p *Purse) configure() error {
 	if c.Transport == nil {
 		// What is hashed are the bytes as the worker sent them, so nothing unpacks them.
 		c.Transport = &http.Transport{
-			Proxy: http.ProxyFromEnvironment, DisableCompression: true, MaxIdleConnsPerHost: 64, DialContext: (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
+			Proxy: http.ProxyFromEnvironment, DisableCompression: true, MaxIdleConnsPerHost: 64, DialContext: (&net.Dialer{Timeout: 10 * time.Second}).DialContext, ForceAttemptHTTP2: true,
 			TLSHandshakeTimeout: 10 * time.Second, IdleConnTimeout: 30 * time.Second,
 		}
 	}
@@ -176,13 +177,26 @@ func (p *Purse) open() error {
 		return err
 	}
 	p.kept = &receiptFiles{dir: p.cfg.Dir}
+	for _, worker := range p.cfg.Again {
+		if p.left[worker] == "" {
+			continue
+		}
+		delete(p.left, worker)
+		if _, err := p.journal.add(purseNote{Kind: noteAgain, Worker: worker}); err != nil {
+			return err
+		}
+	}
 	return p.tidy()
 }
 
 // replay applies a line of the journal.
 func (p *Purse) replay(n purseNote) error {
-	if n.Kind == noteLeft {
+	switch n.Kind {
+	case noteLeft:
 		p.left[n.Worker] = n.Reason
+		return nil
+	case noteAgain:
+		delete(p.left, n.Worker)
 		return nil
 	}
 	ch := p.channels[n.Channel]
@@ -267,6 +281,23 @@ type PurseChannel struct {
 	Expires  int64        `json:"expires"` // Unix seconds
 	Closing  bool         `json:"closing"`
 	Left     string       `json:"left,omitempty"` // why its worker is not used any more
+}
+
+// ReadPurse returns the channels of the purse in dir, as Purse.Channels does. It may be
+// read while a process has the purse.
+func ReadPurse(dir string, session ionet.Hash) ([]PurseChannel, error) {
+	path := filepath.Join(dir, "journal")
+	notes, _, err := readJournal(path)
+	if err != nil {
+		return nil, fmt.Errorf("read purse: %w", err)
+	}
+	p := &Purse{id: session, channels: map[ionet.Key]*purseChannel{}, left: map[ionet.Key]string{}}
+	for i, n := range notes {
+		if err := p.replay(n); err != nil {
+			return nil, fmt.Errorf("read purse: line %d of %s: %w", i+1, path, err)
+		}
+	}
+	return p.Channels(), nil
 }
 
 // Channels returns the purse's channels, ascending by worker and channel.

@@ -26,6 +26,7 @@ const (
 	noteVoid    = "void"    // the service refused the first opening: Channel
 	noteClosing = "closing" // the channel was asked to close: Channel, Statement
 	noteLeft    = "left"    // the worker is not used any more: Worker, Reason
+	noteAgain   = "again"   // it is used again, as a person decided: Worker
 )
 
 // purseNote is a line of the journal. The last of a kind counts.

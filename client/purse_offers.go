@@ -41,11 +41,12 @@ type offerList struct {
 	offers   []workerOffer
 }
 
-// offerLife is how long a list of offers is fresh, maxOffers how many of a model are
-// looked at, maxVerified how many offers are remembered as verified.
+// offerLife is how long a list of offers is fresh, listTimeout how long the service is
+// waited for where there is none, maxOffers how many of a model are looked at, maxVerified how many offers are remembered as verified.
 const (
 	offerLife   = 30 * time.Second
-	maxOffers   = 200
+	listTimeout = 5 * time.Second
+	maxOffers   = 1000
 	maxVerified = 10_000
 )
 
@@ -102,7 +103,9 @@ func (p *Purse) refetch(model string) {
 // fetchOffers asks the service. Where that does not answer, the workers of the purse's
 // own channels are asked for theirs.
 func (p *Purse) fetchOffers(ctx context.Context, model string) ([]workerOffer, error) {
-	listed, err := p.cfg.Service.Offers(ctx, model, maxOffers)
+	limited, cancel := context.WithTimeout(ctx, listTimeout)
+	defer cancel()
+	listed, err := p.cfg.Service.Offers(limited, model, maxOffers)
 	var offers []workerOffer
 	if err == nil {
 		for _, l := range listed {

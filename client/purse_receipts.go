@@ -25,7 +25,7 @@ type KeptReceipt struct {
 	Channel   ionet.Key    `json:"channel"`
 	Worker    ionet.Key    `json:"worker"`
 	Endpoint  string       `json:"endpoint"` // where the worker was
-	Time      int64        `json:"time"` // when the worker served it, Unix seconds
+	Time      int64        `json:"time"`     // when the worker served it, Unix seconds
 	Path      string       `json:"path"`
 	Model     string       `json:"model"`
 	Unit      string       `json:"unit"`

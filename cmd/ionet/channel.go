@@ -54,6 +54,19 @@ func (c *channelListCmd) Run(s *stage) error {
 		return nil
 	}
 	showChannels(s, session.Channels, network.Decimals)
+	own, err := client.ReadPurse(c.state(), e.ID())
+	if err != nil {
+		return err
+	}
+	for _, ch := range own {
+		s.print("%s: this machine signed for %s IO and has statements of %s IO", ch.Channel, ch.Signed.Tokens(network.Decimals), ch.Spent.Tokens(network.Decimals))
+		if ch.Unknown > 0 {
+			s.print("  %d requests are open, whose answer was lost", ch.Unknown)
+		}
+		if ch.Left != "" {
+			s.print("  its worker is used no more: %s", ch.Left)
+		}
+	}
 	return nil
 }
 

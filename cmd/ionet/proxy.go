@@ -24,6 +24,7 @@ type proxyCmd struct {
 	First      string      `placeholder:"TOKENS" help:"Limit of a new channel, which is doubled as it is needed; a hundredth of the session's reserve by default."`
 	Cap        []string    `placeholder:"MODEL=TOKENS/UNITS" help:"The most that so many units of a model may cost, beside the session's caps; repeat."`
 	Worker     []ionet.Key `placeholder:"KEY" help:"Use this worker only; repeat for more."`
+	Again      []ionet.Key `placeholder:"KEY" help:"Use this worker again, which was left because it broke its word; channel list tells why."`
 	APIKey     string      `name:"api-key" env:"IONET_PROXY_KEY" placeholder:"TEXT" help:"What callers have to give as API key; without one, any."`
 	Host       []string    `placeholder:"NAME" help:"A name by which the proxy is called, beside localhost and addresses; repeat."`
 	KeepBodies bool        `name:"keep-bodies" help:"Keep requests and answers beside the receipts."`
@@ -57,7 +58,7 @@ func (c *proxyCmd) Run(s *stage) error {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(s.errs, nil))
-	cfg := client.PurseConfig{Workers: c.Worker, KeepBodies: c.KeepBodies, Log: log}
+	cfg := client.PurseConfig{Workers: c.Worker, Again: c.Again, KeepBodies: c.KeepBodies, Log: log}
 	if c.MaxFee != "" {
 		if cfg.Most, err = tokens("--max-fee", c.MaxFee, network.Decimals); err != nil {
 			return err

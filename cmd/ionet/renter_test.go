@@ -417,3 +417,12 @@ func (w *town) speaks(base string) (jobs []string) {
 	}
 	return jobs
 }
+
+// decode reads a JSON answer.
+func decode(resp *http.Response, v any) error {
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("it answers %s", resp.Status)
+	}
+	return json.NewDecoder(resp.Body).Decode(v)
+}

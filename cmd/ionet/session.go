@@ -246,6 +246,9 @@ func (c *sessionShowCmd) Help() string {
 
 // Run shows sessions.
 func (c *sessionShowCmd) Run(s *stage) error {
+	if c.Session == "" && c.ID.IsZero() && c.Wallet.IsZero() {
+		return errors.New("--session is missing: which one? (--id and --wallet also tell)")
+	}
 	api, err := c.client()
 	if err != nil {
 		return err
@@ -255,15 +258,12 @@ func (c *sessionShowCmd) Run(s *stage) error {
 		return err
 	}
 	var list []client.Session
-	switch {
-	case c.Session != "":
+	if c.Session != "" {
 		e, _, err := readSession(c.Session, network)
 		if err != nil {
 			return fmt.Errorf("--session: %w", err)
 		}
 		c.ID = e.ID()
-	case c.ID.IsZero() && c.Wallet.IsZero():
-		return errors.New("--session is missing: which one? (--id and --wallet also tell)")
 	}
 	if !c.ID.IsZero() {
 		one, err := api.Session(s.ctx, c.ID)
