@@ -62,7 +62,7 @@ func (m *Meter) verifyVoucher(a *ask) *client.MeterProblem {
 		p.Channel = &a.channel
 		return p
 	}
-	key, known := ch.session.Key, ch.covered == a.cumulative && ch.voucher == a.signature
+	key, known := ch.session.Key, !ch.covered.IsZero() && ch.covered == a.cumulative && ch.voucher == a.signature
 	m.journal.mu.Unlock()
 	if known {
 		return nil

@@ -20,7 +20,7 @@ func (m *Meter) makeBatches() error {
 	j := m.journal
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for _, ch := range j.book.sorted() {
+	for _, ch := range j.book.channels {
 		for {
 			n := m.nextBatch(ch)
 			if n == 0 {
@@ -82,12 +82,20 @@ func (m *Meter) makeBatch(ch *channel, n int) error {
 // letGo drops what nobody needs any more: batches that were sealed a while ago, or at
 // once where the journal fills up, and channels that can't serve again.
 func (m *Meter) letGo() error {
+	if at := m.cfg.Now(); at.Sub(m.send.tidiedAt) >= headEvery || at.Before(m.send.tidiedAt) {
+		m.send.tidiedAt = at
+		m.forgetFiles()
+		return m.tidy(m.now())
+	}
+	return nil
+}
+
+func (m *Meter) tidy(now int64) error {
 	j := m.journal
-	now := m.now()
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	short := j.full(int(j.limit / 4))
-	for _, ch := range j.book.sorted() {
+	for _, ch := range j.book.channels {
 		if after, any := ch.idle(now, short); any {
 			if _, err := j.add(tagDropped, dropRecord(ch.key, after)); err != nil {
 				return err

@@ -320,24 +320,34 @@ func TestStreamAgain(t *testing.T) {
 
 // TestSlowBackEnds are ended: as a whole, and where a stream stops.
 func TestSlowBackEnds(t *testing.T) {
-	r := newRig(t, func(c *Config) { c.Timeout, c.Stall = 300*time.Millisecond, 100*time.Millisecond })
-	p := r.newPayer(1_000_000)
-	over := make(chan struct{})
-	defer close(over)
-	r.back.answer(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", eventsMedia)
-		io.WriteString(w, oneChunk)
-		w.(http.Flusher).Flush()
-		<-over
-	})
-	if g := p.send(try{body: streamBody, covers: 10_000}); g.cut == nil || g.job != nil {
-		t.Errorf("a stream that stops: %+v", g)
-	}
-	if g := p.send(try{covers: 10_000}); g.problem == nil || g.problem.Kind() != client.BackEndFailed {
-		t.Errorf("an answer that does not come: %+v", g)
-	}
-	if s := p.state(); !s.Spent.IsZero() || !s.Running.IsZero() {
-		t.Errorf("channel is %+v", s)
+	for _, c := range []struct {
+		name   string
+		config func(*Config)
+		body   string
+		cut    bool
+	}{
+		{"a stream that stops", func(c *Config) { c.Stall = 50 * time.Millisecond }, streamBody, true},
+		{"an answer that does not end", func(c *Config) { c.Timeout = 50 * time.Millisecond }, chatBody, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t, c.config)
+			p := r.newPayer(1_000_000)
+			over := make(chan struct{})
+			defer close(over)
+			r.back.answer(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", eventsMedia)
+				io.WriteString(w, oneChunk)
+				w.(http.Flusher).Flush()
+				<-over
+			})
+			g := p.send(try{body: c.body, covers: 10_000})
+			if g.job != nil || (g.cut != nil) != c.cut || (g.problem != nil) == c.cut {
+				t.Errorf("answer is %+v", g)
+			}
+			if s := p.state(); !s.Spent.IsZero() || !s.Running.IsZero() {
+				t.Errorf("channel is %+v", s)
+			}
+		})
 	}
 }
 
@@ -413,6 +423,7 @@ func TestBadRequests(t *testing.T) {
 		{"stream of images", try{path: "/v1/images/generations", body: `{"model":"pictures","stream":true}`}, 400, client.InvalidParameter, "stream"},
 		{"stream_options", try{body: `{"model":"chat","stream":true,"stream_options":[]}`}, 400, client.InvalidParameter, "stream_options"},
 		{"include_usage", try{body: `{"model":"chat","stream":true,"stream_options":{"include_usage":2}}`}, 400, client.InvalidParameter, "stream_options"},
+		{"more answers than a request has", try{body: `{"model":"by-request","n":2}`}, 400, client.InvalidParameter, "n"},
 		{"too many images", try{path: "/v1/images/generations", body: `{"model":"pictures","n":5}`}, 400, client.InvalidParameter, "n"},
 		{"dear beyond amounts", try{body: `{"model":"chat","n":128,"best_of":128,"prompt":["a","b"],"max_tokens":2147483647}`}, 402, client.VoucherNeeded, ""},
 		{"large body", try{body: `{"model":"chat","x":"` + strings.Repeat("x", 5000) + `"}`}, 413, client.BodyTooLarge, ""},

@@ -68,6 +68,7 @@ type Meter struct {
 	wake    chan struct{} // there is something to send
 
 	inFlight atomic.Int64
+	ending   atomic.Bool  // Run ended: whose connection breaks now did not hang up
 	heard    atomic.Int64 // when the service answered last, Unix nanoseconds of the host's clock
 	ahead    atomic.Int64 // the service's clock less the host's, seconds
 
@@ -114,6 +115,7 @@ func (m *Meter) Close() error { return m.journal.Close() }
 // Run sends, batches and renews until the context ends, or until the journal can't be
 // written any more.
 func (m *Meter) Run(ctx context.Context) error {
+	defer m.ending.Store(true)
 	for {
 		err := m.step(ctx)
 		if broken := m.brokenJournal(); broken != nil {

@@ -31,7 +31,7 @@ func newMetrics(m *Meter) *metrics {
 		s.registry.MustRegister(c)
 		return c
 	}
-	s.requests = vector("requests_total", "Requests that a back end worked on, by outcome: billed, hung-up (billed), unbilled, back-end-failed, back-end-refused.", "outcome")
+	s.requests = vector("requests_total", "Requests that a back end worked on, by outcome: billed, hung-up (billed), unbilled, back-end-failed, back-end-refused, stopped (with the worker; not billed).", "outcome")
 	s.refused = vector("requests_refused_total", "Requests that were answered with a problem, by its kind.", "reason")
 	s.units = vector("units_total", "Units that were billed: token, image, second, request.", "unit")
 	s.fees = counter("fees_base_units_total", "Fees of all jobs that were signed, in the token's base units.")

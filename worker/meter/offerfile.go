@@ -28,7 +28,8 @@ import (
 //	unit = "token"                            # token, image, second or request
 //	price = "1200"                            # of per units, base units
 //	per = 1000
-//	max_units = 4096                          # answer's tokens, images or seconds where a request names none
+//	max_units = 4096                          # answer's tokens where a request names no bound; the most images, or
+//	                                          # seconds that are billed, of one; the most answers of one sold by request
 //	backend = "http://127.0.0.1:8000"         # the part before /v1
 //	upstream = "meta-llama/Llama-3.1-8B"      # the back end's name of it; name by default
 //	context = 131072                          # tokens that the back end takes at most; optional

@@ -111,7 +111,6 @@ func (m *Meter) follow() {
 			m.cfg.Logger.Warn("offer not renewed", "error", err)
 		}
 	}
-	m.forgetFiles()
 }
 
 // offerPause is how long a refused offer rests before another one is tried: a

@@ -111,6 +111,9 @@ func (r *request) read(f fields) *badMember {
 	}
 	switch r.sold.Unit.Unit {
 	case proofs.UnitRequest:
+		if most := max(r.sold.MaxUnits, 1); r.n > most {
+			return member("n", "is %d, a request has at most %d answers", r.n, most)
+		}
 		r.bound = 1
 	case proofs.UnitSecond:
 		r.bound = r.sold.MaxUnits

@@ -260,12 +260,12 @@ func (p *payer) state() (c client.WorkerChannel) {
 
 // try is one request of a renter.
 type try struct {
-	path    string // chat completions by default
-	body    string
-	covers  uint64
-	job     [16]byte // drawn where it is zero
-	salt    [32]byte
-	change  func(*http.Request)
+	path   string // chat completions by default
+	body   string
+	covers uint64
+	job    [16]byte // drawn where it is zero
+	salt   [32]byte
+	change func(*http.Request)
 }
 
 // got is what a request was answered with.

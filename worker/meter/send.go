@@ -26,6 +26,7 @@ type sender struct {
 	sealedSize uint64    // of the log, when it was last looked through
 	lookedAt   time.Time // when the log was asked for last
 	askedAt    time.Time // when channels were last asked for
+	tidiedAt   time.Time // when what nobody needs was last let go
 }
 
 // Times of the loop.
@@ -155,7 +156,7 @@ func (m *Meter) due() (list []due, ticket uint64) {
 	for _, o := range b.offers {
 		add(&o.parcel)
 	}
-	for _, ch := range b.sorted() {
+	for _, ch := range b.channels {
 		if ch.present {
 			ack := ch.ack
 			list = append(list, due{Presented: client.Presented{Statement: ch.sessionEnvelope}}, due{Presented: client.Presented{Statement: ch.openEnvelope, Ack: &ack}})
@@ -353,7 +354,7 @@ func (m *Meter) askChannels(ctx context.Context) error {
 	each := now.Sub(m.send.askedAt) >= askEvery
 	m.journal.mu.Lock()
 	var keys []ionet.Key
-	for _, ch := range m.journal.book.sorted() {
+	for _, ch := range m.journal.book.channels {
 		if !ch.known || each && ch.active {
 			keys = append(keys, ch.key)
 		}

@@ -42,6 +42,11 @@ func (m *Meter) stream(w http.ResponseWriter, r *http.Request, s *streaming) {
 	w.WriteHeader(s.resp.StatusCode)
 	err := m.copy(w, s)
 	s.gone = s.gone || r.Context().Err() != nil
+	if s.gone && m.ending.Load() { // it is we who hung up
+		m.metrics.requests.WithLabelValues("stopped").Inc()
+		m.release(s.run)
+		panic(http.ErrAbortHandler)
+	}
 	if !s.gone && (err != nil || s.events.failed) {
 		m.cfg.Logger.Warn("back end failed", "model", s.run.model.Name, "reason", "its stream breaks off", "error", err)
 		m.metrics.requests.WithLabelValues("back-end-failed").Inc()
