@@ -93,7 +93,7 @@ func (s *stage) mainJob(ctx context.Context, epochs uint64) error {
 			return err
 		}
 	}
-	if err := s.sealed(ctx, epochs-1); err != nil {
+	if err := s.sealed(ctx, 1); err != nil {
 		return err
 	}
 	if err := s.loseMember(ctx); err != nil {
@@ -105,8 +105,11 @@ func (s *stage) mainJob(ctx context.Context, epochs uint64) error {
 	if err := s.rent(ctx); err != nil {
 		return err
 	}
+	if err := s.sealed(ctx, epochs-1); err != nil {
+		return err
+	}
 	if err := s.payoutsRun(ctx); err != nil {
 		return err
 	}
-	return s.sealed(ctx, epochs)
+	return s.sealed(ctx, max(epochs, s.served)) // jobs are looked at when their epoch closes
 }

@@ -153,7 +153,9 @@ func (s *stage) infer(ctx context.Context) error {
 			s.jobs = append(s.jobs, job)
 		}
 	}
-	return c.Close()
+	head, err := s.api.Head(ctx)
+	s.served = head.Epoch
+	return errors.Join(err, c.Close())
 }
 
 // toldOf is a line about an answer.
@@ -199,7 +201,12 @@ func (s *stage) checkReceipt(ctx context.Context) error {
 	}
 	s.say("log", "%d records, %d inferences, fees of %s IO; sealed with %d records by %s",
 		log.Size, log.Jobs, log.Fees.Tokens(s.network.Decimals), log.Sealed.Size, log.Sealed.Signature)
-	return s.do(ctx, "renter", "ionet", "receipt", last, "--server", s.server, "--verify", "--rpc", s.rpc)
+	saved := filepath.Join(filepath.Dir(s.session()), last+".proof")
+	if err := s.do(ctx, "renter", "ionet", "receipt", last, "--server", s.server, "--session", s.session(), "--verify", "--rpc", s.rpc, "--save", saved); err != nil {
+		return err
+	}
+	// And once more without the service.
+	return s.do(ctx, "renter", "ionet", "receipt", last, "--verify", "--seal", saved, "--rpc", s.rpc)
 }
 
 // showReceipt tells what the log has of a job.

@@ -74,8 +74,9 @@ type stage struct {
 	network  *ionet.Network
 	api      *client.Client
 
-	sold ionet.Amount // to the renter, by a provider
-	jobs []string     // the renter's, by id
+	sold   ionet.Amount // to the renter, by a provider
+	jobs   []string     // the renter's, by id
+	served uint64       // the epoch that the last of them was served in
 }
 
 func (s *stage) keys() string      { return filepath.Join(s.dir, "keys") }
