@@ -33,7 +33,7 @@ var rooms = []room{
 	{path: "chain/localnet", may: []string{"", "chain", "internal/nodedeps"}, never: join(database, money)},
 	{path: "publish", may: []string{"", "proofs"}, never: join(database, money, devChain)},
 	// A client of buckets is for who writes there; readers use plain HTTP.
-	{path: "publish/s3", may: []string{"publish"}, never: join(database, money, devChain)},
+	{path: "publish/s3", may: []string{"publish"}, never: join(money, devChain)},
 	{path: "proofs/audit", may: []string{"", "emissions", "proofs", "chain", "chain/rpc", "publish"}, never: join(database, money, devChain, charts)},
 	{path: "settlement/ledger", may: []string{""}, never: join(devChain, nvml)},
 	// What holds the keys reaches nothing but those who ask it.
@@ -60,6 +60,7 @@ var rooms = []room{
 	{path: "internal/devdb", may: []string{"internal/nodedeps"}, never: money},
 	{path: "internal/pgtest", may: []string{"internal/devdb", "migrations"}, never: money},
 	{path: "internal/wires", never: money},
+	{path: "internal/storetest", may: []string{"proofs", "publish"}, never: money},
 	{path: "internal/schemadump", may: []string{"internal/devdb", "migrations"}, never: money},
 	{path: "internal/house"},
 	// The simulation has everything in one process, and nothing of the product has it.
