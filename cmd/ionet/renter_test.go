@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -21,6 +22,7 @@ import (
 	"github.com/ionet-settlement/ionet/chain"
 	"github.com/ionet-settlement/ionet/client"
 	"github.com/ionet-settlement/ionet/internal/openaiclient"
+	"github.com/ionet-settlement/ionet/proofs"
 	"github.com/ionet-settlement/ionet/worker/meter"
 )
 
@@ -252,14 +254,18 @@ func TestRenter(t *testing.T) {
 
 	proxy, base := w.begin(`^serving OpenAI's API at (\S+)$`, with("proxy", "--session", session, "--listen", "127.0.0.1:0", "--max-fee", "0.0015")...)
 	jobs := w.speaks(base)
+	jobs = append(jobs, w.leaves(base))
 	w.refuses(with("session", "close", "--session", session), "stop ionet proxy first")
 	if err := proxy.stop(); err != nil {
 		t.Fatalf("proxy: %v\n%s", err, &proxy.errs)
 	}
+	w.withoutService(session)
 	kept, err := client.ReadReceipts(session + ".purse")
 	w.check(err)
-	if len(kept) < len(jobs) {
-		t.Errorf("%d receipts are kept of %d jobs", len(kept), len(jobs))
+	for _, job := range jobs {
+		if !slices.ContainsFunc(kept, func(k client.KeptReceipt) bool { return k.Job.String() == job }) {
+			t.Errorf("no receipt is kept of job %s", job)
+		}
 	}
 	w.says(with("channel", "list", "--session", session), `^channel +worker +state +limit`, ` `+public("worker").String()+` +open +`)
 	for _, k := range kept {
@@ -297,6 +303,11 @@ func TestRenter(t *testing.T) {
 
 	w.refuses(with("dispute", first, "--keypair", wallet, "--session", session), "has no contradiction")
 	w.refuses(with("dispute", first, "--keypair", wallet), "--session is missing")
+	w.contradicts(session, kept[0])
+	dispute := w.says(with("dispute", kept[0].Job.String(), "--keypair", wallet, "--session", session), `^io-settlement v1: dispute$`, `^dispute [0-9a-f]{64} of \S+: contradiction$`, `it signed both: the evidence is public as /files/\S+$`)
+	id := regexp.MustCompile(`(?m)^dispute ([0-9a-f]{64})`).FindStringSubmatch(dispute)[1]
+	w.says(with("dispute", "--status", id), `^dispute `+id+` of \S+: contradiction$`)
+	w.refuses(with("receipt", kept[0].Job.String(), "--session", session, "--verify"), "ionet dispute makes both public")
 	w.refuses(with("dispute", strings.Repeat("0", 32), "--keypair", wallet, "--session", session), "the purse keeps nothing")
 
 	spent := uint64(0)
@@ -347,6 +358,85 @@ func (w *town) forgeries(job, saved string) {
 			w.t.Errorf("forged %s verifies:\n%s", name, out)
 		}
 	}
+}
+
+// leaves has a caller hang up in the middle of a stream, and returns the job: what was
+// made until then is paid, and its receipt is had from the worker.
+func (w *town) leaves(base string) (job string) {
+	w.t.Helper()
+	ctx, cancel := context.WithCancel(w.t.Context())
+	defer cancel()
+	body := `{"model":"talker","stream":true,"messages":[{"role":"user","content":"` + strings.Repeat("many words ", 20) + `"}]}`
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/chat/completions", strings.NewReader(body))
+	w.check(err)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	w.check(err)
+	_, err = io.ReadFull(resp.Body, make([]byte, 50))
+	w.check(err)
+	cancel()
+	resp.Body.Close()
+	job = resp.Header.Get(client.JobHeader)
+	w.eventually("the worker tells what became of the stream", func() bool {
+		kept, err := client.ReadReceipts(filepath.Join(w.dir, "session.json.purse"))
+		return err == nil && slices.ContainsFunc(kept, func(k client.KeptReceipt) bool { return k.Job.String() == job && !k.Fee.IsZero() })
+	})
+	return job
+}
+
+// withoutService starts a proxy whose service does not answer, with a key that callers
+// must have: what the purse knows is enough.
+func (w *town) withoutService(session string) {
+	w.t.Helper()
+	proxy, base := w.begin(`^serving OpenAI's API at (\S+)$`, "proxy", "--server", "http://127.0.0.1:1", "--session", session, "--listen", "127.0.0.1:0", "--api-key", "sesame")
+	defer proxy.stop()
+	ask := func(key, host, media string) (int, string) {
+		req, err := http.NewRequest(http.MethodPost, base+"/chat/completions", strings.NewReader(`{"model":"talker","messages":[{"role":"user","content":"alone"}]}`))
+		w.check(err)
+		req.Host = host
+		req.Header.Set("Content-Type", media)
+		req.Header.Set("Authorization", "Bearer "+key)
+		resp, err := http.DefaultClient.Do(req)
+		w.check(err)
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		w.check(err)
+		return resp.StatusCode, string(b)
+	}
+	for _, c := range []struct {
+		key, host, media string
+		status           int
+		want             string
+	}{
+		{"sesame", "localhost", "application/json", 200, "You said: alone"},
+		{"simsim", "localhost", "application/json", 401, "invalid_api_key"},
+		{"sesame", "rebound.example", "application/json", 403, "not called rebound.example"},
+		{"sesame", "localhost", "text/plain", 415, "want application/json"},
+	} {
+		if status, body := ask(c.key, c.host, c.media); status != c.status || !strings.Contains(body, c.want) {
+			w.t.Errorf("%+v: got %d %s", c, status, body)
+		}
+	}
+}
+
+// contradicts has the worker sign a second statement for a job, and gives it to the
+// renter's purse in place of the first.
+func (w *town) contradicts(session string, k client.KeptReceipt) {
+	w.t.Helper()
+	e, err := oneEnvelope(k.Statement)
+	w.check(err)
+	j, err := proofs.ParseJob(e.Body)
+	w.check(err)
+	j.Response[0] ^= 1
+	body, err := j.Encode()
+	w.check(err)
+	e = proofs.Sign(w.network.ID(), proofs.KindJob, key("worker"), body)
+	k.ID, k.Response, k.Statement = e.ID(), j.Response, e.Append(nil)
+	line, err := json.Marshal(k)
+	w.check(err)
+	w.check(os.RemoveAll(session + ".purse/receipts"))
+	w.check(os.Mkdir(session+".purse/receipts", 0o700))
+	w.check(os.WriteFile(session+".purse/receipts/2026-01-01.jsonl", append(line, '\n'), 0o600))
 }
 
 // speaks has OpenAI's client try all that the proxy serves, and returns the jobs.

@@ -126,8 +126,8 @@ func (w *town) do(args ...string) (string, error) {
 	return out.String(), err
 }
 
-// says runs a command that must succeed and print these lines.
-func (w *town) says(args []string, lines ...string) {
+// says runs a command that must succeed and print these lines; it returns all of them.
+func (w *town) says(args []string, lines ...string) string {
 	w.t.Helper()
 	out, err := w.do(args...)
 	if err != nil {
@@ -138,6 +138,7 @@ func (w *town) says(args []string, lines ...string) {
 			w.t.Errorf("ionet %s has no line %q:\n%s", args[0], line, out)
 		}
 	}
+	return out
 }
 
 // refuses runs a command that must fail with this error.
