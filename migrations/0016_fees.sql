@@ -85,6 +85,7 @@ CREATE INDEX channels_by_session ON channels (session);
 CREATE INDEX channels_by_renter ON channels (renter);
 CREATE INDEX channels_by_worker ON channels (worker);
 CREATE INDEX channels_open ON channels (expires) WHERE state <> 'over';
+CREATE INDEX channels_waiting ON channels (channel) WHERE waiting > 0;
 CREATE INDEX channels_closing ON channels (closing_at) WHERE state = 'closing';
 
 -- An offer is logged when the first receipt names it. Only the one with a worker's greatest

@@ -83,6 +83,7 @@ CREATE INDEX channels_by_session ON channels USING btree (session);
 CREATE INDEX channels_by_worker ON channels USING btree (worker);
 CREATE INDEX channels_closing ON channels USING btree (closing_at) WHERE (state = 'closing'::text);
 CREATE INDEX channels_open ON channels USING btree (expires) WHERE (state <> 'over'::text);
+CREATE INDEX channels_waiting ON channels USING btree (channel) WHERE (waiting > 0);
 
 CREATE TABLE closing (
     one boolean NOT NULL DEFAULT true,

@@ -11,6 +11,21 @@ import (
 	"github.com/ionet-settlement/ionet"
 )
 
+const selectAnyDue = `
+SELECT EXISTS (SELECT FROM channels WHERE state = 'closing' AND closing_at <= $1)
+    OR EXISTS (SELECT FROM channels WHERE state <> 'over' AND expires <= $1)
+    OR EXISTS (SELECT FROM sessions WHERE state = 'closing' AND closing_at <= $1)
+    OR EXISTS (SELECT FROM sessions WHERE state <> 'over' AND expires <= $1)`
+
+// feeGrace is the grace of the policy in force, as far as it is known.
+func (s *Service) feeGrace(ctx context.Context) int64 {
+	p, err := s.feePolicy(ctx, s.currentEpoch())
+	if err != nil {
+		p = s.cfg.Policy
+	}
+	return int64(p.Fees.GraceSeconds)
+}
+
 // maxOver is how many channels, and how many sessions, end in one transaction.
 const maxOver = 1024
 
@@ -38,6 +53,14 @@ func (s *Service) endFees(ctx context.Context) error {
 		return nil // it is told where it is found out
 	}
 	for {
+		// Most passes find nothing, and are in the way of nobody who appends.
+		var due bool
+		if err := s.pool.QueryRow(ctx, selectAnyDue, s.now().Unix()-s.feeGrace(ctx)).Scan(&due); err != nil {
+			return fmt.Errorf("look for channels and sessions that end: %w", err)
+		}
+		if !due {
+			return s.moveOn(ctx)
+		}
 		var n int
 		err := s.appendOwn(ctx, func(j *journal) error {
 			var err error
@@ -70,17 +93,12 @@ func (s *Service) moveOn(ctx context.Context) error {
 	if waiting == 0 {
 		return nil
 	}
-	err := s.appendOwn(ctx, func(j *journal) error {
-		rows, err := j.tx.Query(ctx, selectMovable)
-		if err != nil {
-			return err
-		}
-		var channels set[ionet.Key]
-		var channel []byte
-		_, err = pgx.ForEachRow(rows, []any{&channel}, func() error {
-			channels.add(ionet.Key(channel))
-			return nil
-		})
+	movable, err := readMovable(ctx, s.pool)
+	if err != nil || len(movable) == 0 {
+		return err
+	}
+	err = s.appendOwn(ctx, func(j *journal) error {
+		channels, err := readMovable(ctx, j.tx)
 		if err != nil || len(channels) == 0 {
 			return err
 		}
@@ -93,6 +111,19 @@ func (s *Service) moveOn(ctx context.Context) error {
 		return fmt.Errorf("let jobs follow that waited: %w", err)
 	}
 	return nil
+}
+
+func readMovable(ctx context.Context, q querier) (channels set[ionet.Key], err error) {
+	rows, err := q.Query(ctx, selectMovable)
+	if err != nil {
+		return nil, fmt.Errorf("look for jobs that are next: %w", err)
+	}
+	var channel []byte
+	_, err = pgx.ForEachRow(rows, []any{&channel}, func() error {
+		channels.add(ionet.Key(channel))
+		return nil
+	})
+	return channels, err
 }
 
 // appendOwn appends what f decides once the head is locked.
@@ -222,4 +253,4 @@ func inOrder(s set[ionet.Key]) []ionet.Key {
 	return out
 }
 
-const countWaiting = `SELECT count(*) FROM waiting_jobs`
+const countWaiting = `SELECT coalesce(sum(waiting), 0) FROM channels WHERE waiting > 0`
