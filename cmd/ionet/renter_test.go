@@ -103,7 +103,7 @@ func echo(t *testing.T) string {
 }
 
 // sell puts the worker's meter before a back end.
-func (w *town) sell(backend string) *meter.Meter {
+func (w *town) sell(backend string, set ...func(*meter.Config)) {
 	w.t.Helper()
 	server := httptest.NewUnstartedServer(nil)
 	offer := fmt.Sprintf(`
@@ -143,7 +143,11 @@ backend = "%[2]s"
 	w.check(os.WriteFile(file, []byte(offer), 0o600))
 	api, err := client.New(client.Config{Server: w.server, Network: w.network.ID()})
 	w.check(err)
-	m, err := meter.New(meter.Config{Network: w.network, Key: key("worker"), API: api, OfferFile: file, Journal: filepath.Join(w.dir, "meter"), Now: w.clock})
+	cfg := meter.Config{Network: w.network, Key: key("worker"), API: api, OfferFile: file, Journal: filepath.Join(w.dir, "meter"), Now: w.clock}
+	for _, f := range set {
+		f(&cfg)
+	}
+	m, err := meter.New(cfg)
 	w.check(err)
 	server.Config.Handler = m.Handler()
 	server.Start()
@@ -151,7 +155,6 @@ backend = "%[2]s"
 	done := make(chan struct{})
 	go func() { defer close(done); m.Run(ctx) }()
 	w.t.Cleanup(func() { cancel(); <-done; server.Close(); m.Close() })
-	return m
 }
 
 // running is a command that runs until the test stops it.
@@ -235,9 +238,7 @@ func TestRenter(t *testing.T) {
 	wallet := w.renter("0.5")
 	w.sell(echo(t))
 	with := func(args ...string) []string { return append(args, "--server", w.server) }
-	secret, err := chain.ReadKeypair(wallet)
-	w.check(err)
-	renter := chain.PublicOf(secret).String()
+	renter := w.walletOf(wallet)
 	session := filepath.Join(w.dir, "session.json")
 
 	w.refuses(with("session", "open", "--keypair", wallet, "--key-out", session, "--reserve", "1000"), client.Insufficient)
@@ -327,6 +328,55 @@ func TestRenter(t *testing.T) {
 	w.says(with("channel", "close", "--session", session, "--channel", channel), `^channel `+channel+` is closing: `)
 	w.says(with("session", "close", "--session", session), `^session [0-9a-f]{64} is closing`)
 	w.says(with("session", "show", "--wallet", renter), `^session [0-9a-f]{64} closing$`, `closing since`)
+}
+
+// TestRenterBatch: a job that went into a batch is proven through both trees, and a proof
+// of another job is none.
+func TestRenterBatch(t *testing.T) {
+	w := openTown(t)
+	wallet := w.renter("0.5")
+	w.sell(echo(t), func(c *meter.Config) { c.BatchJobs, c.BatchEvery = 3, time.Hour })
+	with := func(args ...string) []string { return append(args, "--server", w.server) }
+	session := filepath.Join(w.dir, "session.json")
+	w.says(with("session", "open", "--keypair", wallet, "--key-out", session, "--reserve", "0.25"), `is open`)
+	w.eventually("the worker's offer is listed", func() bool { out, _ := w.do(with("offers")...); return strings.Contains(out, "talker") })
+	proxy, base := w.begin(`^serving OpenAI's API at (\S+)$`, with("proxy", "--session", session, "--listen", "127.0.0.1:0")...)
+	c, err := openaiclient.Start(t.Context(), base)
+	w.check(err)
+	defer c.Close()
+	var jobs []string
+	for i := range 3 {
+		a, err := c.Do(chatWith("talker", fmt.Sprintf("number %d", i), nil))
+		w.check(err)
+		jobs = append(jobs, a.Headers["ionet-job"])
+		if i == 0 {
+			w.refuses(with("receipt", jobs[0], "--session", session), "has not handed the job in yet")
+		}
+	}
+	w.check(proxy.stop())
+	w.refuses(with("receipt", jobs[1]), "one that went into a batch is found with --session")
+	w.eventually("the batch is sealed", func() bool {
+		out, err := w.do(with("receipt", jobs[1], "--session", session)...)
+		return err == nil && strings.Contains(out, ": sealed")
+	})
+	saved := filepath.Join(w.dir, "receipt.proof")
+	w.says(with("receipt", jobs[1], "--session", session, "--verify", "--rpc", w.rpc, "--save", saved), `^  batch +[0-9a-f]{32} of 3 jobs$`,
+		`^ok statement +worker \S+ signed the batch; the job is number 2 of its 3$`, `^ok seal `, `^ok chain `, `^verified$`)
+	w.says([]string{"receipt", jobs[1], "--verify", "--seal", saved}, `the job is number 2 of its 3$`, `^verified$`)
+	b, err := os.ReadFile(saved)
+	w.check(err)
+	forged := filepath.Join(w.dir, "forged")
+	w.check(os.WriteFile(forged, []byte(strings.Replace(string(b), `"index": 1`, `"index": 2`, 1)), 0o600))
+	w.refuses([]string{"receipt", jobs[1], "--verify", "--seal", forged}, "check job of a batch")
+	w.says(with("history", "--wallet", w.walletOf(wallet)), ` session +0\.25000000 +open`)
+}
+
+// walletOf is the address of a key file.
+func (w *town) walletOf(file string) string {
+	w.t.Helper()
+	secret, err := chain.ReadKeypair(file)
+	w.check(err)
+	return chain.PublicOf(secret).String()
 }
 
 // forgeries: nothing of a saved receipt can be changed without verify saying so.
