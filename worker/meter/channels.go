@@ -46,22 +46,21 @@ type opening struct {
 	open      proofs.ChannelOpen
 }
 
-// checkOpening verifies the three statements and that they belong together: the session
-// by its renter, the opening by the session's key, of the address that follows from
-// them and of this worker, and the service's ack of it.
+// checkOpening checks that the three statements belong together and verifies them: the
+// session by its renter, the opening by the session's key, of the address that follows
+// from them and of this worker, and the service's ack of it. A stranger can sign the first
+// two himself, so the ack is verified before them.
 func (m *Meter) checkOpening(in client.ChannelOpening) (*opening, *client.MeterProblem) {
 	o := &opening{}
-	for i, part := range []struct {
+	parts := [...]struct {
 		name  string
 		bytes []byte
 		kind  proofs.Kind
-	}{{"session", in.Session, proofs.KindSession}, {"open", in.Open, proofs.KindChannelOpen}, {"ack", in.Ack, proofs.KindAck}} {
+	}{{"session", in.Session, proofs.KindSession}, {"open", in.Open, proofs.KindChannelOpen}, {"ack", in.Ack, proofs.KindAck}}
+	for i, part := range parts {
 		e, err := oneEnvelope(part.bytes)
 		if err == nil && e.Kind != part.kind {
 			err = fmt.Errorf("it is a %s", e.Kind)
-		}
-		if err == nil {
-			err = errors.Join(proofs.CheckKey(e.Signer), e.Verify(m.cfg.Network.ID()))
 		}
 		if err != nil {
 			return nil, field(part.name, part.name+": "+err.Error())
@@ -78,7 +77,16 @@ func (m *Meter) checkOpening(in client.ChannelOpening) (*opening, *client.MeterP
 	if err := m.checkAck(o.envelopes[2], o.envelopes[1].ID()); err != nil {
 		return nil, field("ack", err.Error())
 	}
-	return o, o.check(m.cfg.Network.Mint, m.worker, m.now())
+	if p := o.check(m.cfg.Network.Mint, m.worker, m.now()); p != nil {
+		return nil, p
+	}
+	for i := len(parts) - 1; i >= 0; i-- {
+		e := &o.envelopes[i]
+		if err := errors.Join(proofs.CheckKey(e.Signer), e.Verify(m.cfg.Network.ID())); err != nil {
+			return nil, field(parts[i].name, parts[i].name+": "+err.Error())
+		}
+	}
+	return o, nil
 }
 
 // check holds the opening against its session.

@@ -3,6 +3,8 @@ package meter
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -64,6 +66,58 @@ func TestSend(t *testing.T) {
 				t.Errorf("channel is %+v", got)
 			}
 		})
+	}
+}
+
+// TestBatchOffers: jobs of two offers are never in one batch, and one that waits for a
+// batch when no more are made goes in a last one.
+func TestBatchOffers(t *testing.T) {
+	r, s := withService(t, func(c *Config) { c.BatchJobs = 10 })
+	p := r.newPayer(100_000)
+	s.knows(p)
+	must(t, r.steps(1))
+	for range 3 {
+		p.send(try{covers: 50_000})
+	}
+	r.touch(strings.Replace(fmt.Sprintf(offerText, 16, r.back.URL), `price = "3"`, `price = "4"`, 1))
+	must(t, r.meter.step(t.Context()))
+	for range 2 {
+		p.send(try{covers: 50_000})
+	}
+	must(t, r.meter.step(t.Context()))
+	if spent, jobs := s.spent(p); spent != 90 || jobs != 3 {
+		t.Errorf("the service has %d spent by %d jobs", spent, jobs)
+	}
+	r.cfg.BatchJobs = 1
+	r.restart()
+	p.send(try{covers: 50_000})
+	must(t, r.meter.step(t.Context()))
+	if spent, jobs := s.spent(p); spent != 210 || jobs != 6 || len(s.logged) != 3 {
+		t.Errorf("the service has %d spent by %d jobs in %d statements", spent, jobs, len(s.logged))
+	}
+}
+
+// TestBrokenDisk: what can't be made durable leaves neither to the renter nor to the
+// service, and the meter ends.
+func TestBrokenDisk(t *testing.T) {
+	r, s := withService(t, nil)
+	p := r.newPayer(100_000)
+	s.knows(p)
+	must(t, r.steps(1))
+	must(t, r.meter.journal.f.Close()) // every write fails from now on
+	for _, body := range []string{chatBody, streamBody} {
+		if g := p.send(try{body: body, covers: 50_000}); g.job != nil || g.status == http.StatusOK && g.cut == nil {
+			t.Errorf("answered without a journal: %+v", g)
+		}
+	}
+	if err := r.steps(1); err == nil {
+		t.Error("a step works without a journal")
+	}
+	if _, jobs := s.spent(p); jobs != 0 {
+		t.Errorf("the service got %d jobs that are not durable", jobs)
+	}
+	if err := r.meter.Run(t.Context()); err == nil {
+		t.Error("the meter goes on without a journal")
 	}
 }
 
