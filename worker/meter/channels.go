@@ -131,6 +131,10 @@ func (m *Meter) takeOpening(o *opening) *client.MeterProblem {
 	j := m.journal
 	j.mu.Lock()
 	ch := j.book.channels[o.open.Channel]
+	if ch != nil && ch.opened.Session != o.open.Session {
+		j.mu.Unlock()
+		return field("open", "open: the channel is of session "+ch.opened.Session.String())
+	}
 	if ch != nil && (ch.opened.Limit.Cmp(o.open.Limit) >= 0 || o.open.Expires < ch.opened.Expires) {
 		ticket := j.queued
 		j.mu.Unlock()

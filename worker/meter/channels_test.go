@@ -110,6 +110,9 @@ func TestOpenings(t *testing.T) {
 	if p != nil || out.Limit.Base() != 500 {
 		t.Errorf("the good one: %+v, %+v", out, p)
 	}
+	if _, p := r.handIn(r.openingOf(t, func(x *parts) { x.session.Reserve, x.open.Limit = ionet.MustAmount(2000), ionet.MustAmount(600) })); p == nil || p.Field != "open" {
+		t.Errorf("a greater limit by another session: %+v", p)
+	}
 	resp, err := http.Post(r.server.URL+"/ionet/v1/channels", "application/json", strings.NewReader(`{"session":`))
 	must(t, err)
 	defer resp.Body.Close()
