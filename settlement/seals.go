@@ -137,6 +137,9 @@ func (s *Service) sealReceiptsDue(ctx context.Context, lanes []lane, live []atte
 		return fmt.Errorf("look for a checkpoint to seal: %w", err)
 	}
 	_, last, _ := s.receipts.now()
+	if !waits && last.Size == 0 {
+		return nil
+	}
 	run, err := s.nextInline(ctx, max(last.Size, c.Size)) // what a seal was asked for was published
 	if err != nil {
 		return fmt.Errorf("look for receipts to put into a memo: %w", err)
