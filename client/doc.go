@@ -7,6 +7,13 @@
 //
 //	if client.IsProblem(err, client.StaleBeacon) { ... }
 //
+// A Purse is for renters' software: it pays workers for inferences out of a session, and
+// ProxyHandler serves OpenAI's API out of it. How that stays exact is in DESIGN.md.
+//
+//	p, err := client.OpenPurse(client.PurseConfig{Service: api, Network: network, Key: key, Session: session, Dir: dir})
+//	a, err := p.Do(ctx, client.Inference{Path: client.PathChat, Body: body})
+//	receipt, paid := a.Receipt()
+//
 // Amounts travel as strings of base units, keys as base58, hashes as hexadecimal,
 // times as Unix seconds, statements as the envelopes of proofs/FORMAT.md.
 package client

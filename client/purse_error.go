@@ -30,6 +30,8 @@ type PurseError struct {
 	Code       string
 	Message    string
 	RetryAfter time.Duration // 0: not said
+
+	most ionet.Amount // with CodeReserve: the limit that the channel can have
 }
 
 func (e *PurseError) Error() string { return e.Message }

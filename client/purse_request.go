@@ -74,8 +74,10 @@ func (in *Inference) read() error {
 	return nil
 }
 
-// guess is what a request may cost by what its body says: more than its tokens are no
-// bytes. The worker tells where that is too little; what it adds for requests that name no
+// templateTokens is what workers add to a prompt's bytes for a model's chat template.
+const templateTokens = 512
+
+// guess is what a request may cost by what its body says: a token has a byte at least. The worker tells where that is too little; what it adds for requests that name no
 // maximum is remembered as extra.
 func (in *Inference) guess(m proofs.OfferModel, extra ionet.Amount) ionet.Amount {
 	n, units := uint64(1), uint64(1)
@@ -84,7 +86,7 @@ func (in *Inference) guess(m proofs.OfferModel, extra ionet.Amount) ionet.Amount
 	}
 	switch m.Unit {
 	case proofs.UnitToken:
-		units = uint64(len(in.Body))
+		units = uint64(len(in.Body)) + templateTokens
 		if most, named := in.maximum(); named {
 			units += n * min(most, 1<<32)
 		}
@@ -384,6 +386,9 @@ func (p *Purse) authorise(ctx context.Context, t *ticket) (ionet.Amount, error) 
 	}
 	p.mu.Unlock()
 	ch, err := p.channelTo(ctx, t.offer, need)
+	if err != nil && p.lowers(t, err) {
+		return p.authorise(ctx, t)
+	}
 	if err != nil {
 		return ionet.Amount{}, p.channelFault(t, err)
 	}
@@ -408,6 +413,29 @@ func (p *Purse) authorise(ctx context.Context, t *ticket) (ionet.Amount, error) 
 		return cumulative, err
 	}
 	return cumulative, p.journal.sync(at)
+}
+
+// lowers makes do with what is left of the reserve, where that does not cover our own
+// guess: the worker may need less.
+func (p *Purse) lowers(t *ticket, err error) bool {
+	var mine *PurseError
+	if !errors.As(err, &mine) || mine.Code != CodeReserve || !t.required.IsZero() {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	room := mine.most
+	if ch := p.channelOf(t.offer.worker); ch != nil {
+		room, _ = room.Sub(smaller(room, ch.committed()))
+		if ch.has(t.job) {
+			return false
+		}
+	}
+	if room.IsZero() || room.Cmp(t.sent.Bound) >= 0 {
+		return false
+	}
+	t.sent.Bound = room
+	return true
 }
 
 // has reports whether the channel is committed to a job.

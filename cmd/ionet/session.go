@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -73,12 +74,26 @@ func (c *sessionOpenCmd) Run(s *stage) error {
 	}
 	// Key and text are durable. If we stop here, the same command hands the same text in.
 	if _, err := handIn(s, api, network, e); err != nil {
-		return fmt.Errorf("open session %s: %w", e.ID(), err)
+		return c.refused(e, err)
 	}
 	s.print("%s\n\nsession %s is open: %s IO until %s", e.Body, e.ID(), session.Reserve.Tokens(network.Decimals), clockText(session.Expires))
 	s.print("key in %s, signed text in %s", c.KeyOut, statementOf(c.KeyOut))
 	s.print("next: ionet proxy --server %s --session %s", c.Server, c.KeyOut)
 	return nil
+}
+
+// refused removes the text of a session that the service does not take, so that the next
+// try may ask for less; one whose outcome is not known stays.
+func (c *sessionOpenCmd) refused(e proofs.Envelope, err error) error {
+	err = fmt.Errorf("open session %s: %w", e.ID(), err)
+	var problem *client.Problem
+	if !errors.As(err, &problem) || problem.Status >= 500 || problem.Status == http.StatusTooManyRequests || !strings.HasPrefix(problem.Type, client.ProblemPrefix) {
+		return err
+	}
+	if problem.Kind() == client.Insufficient {
+		err = fmt.Errorf("%w: pay in with ionet deposit, or reserve less", err)
+	}
+	return errors.Join(err, os.Remove(statementOf(c.KeyOut)))
 }
 
 // statement returns what the files have, or makes it.
