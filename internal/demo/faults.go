@@ -39,6 +39,9 @@ var disturbances = []disturbance{
 	{"a release of unlocked tokens", (*siege).releaseSome},
 	{"a stranger's gift to a vault", (*siege).giveSome},
 	{"a payee closes his account", (*siege).closeAccount},
+	{"a renter asks", (*siege).ask},
+	{"a renter asks", (*siege).ask},
+	{"kill -9 of the renter's proxy", (*siege).killProxy},
 }
 
 // siege is a stage while things go wrong.
@@ -49,7 +52,8 @@ type siege struct {
 	cluster *rpc.Client // the wallets' view of the chain
 	copied  bool
 	second  *child
-	renter  int // the provider who paid in last; 0: nobody yet
+	renter  int    // the provider who paid in last; 0: nobody yet
+	asks    string // URL of the renter's proxy
 	count   map[string]int
 	outgoes []outgo // what the demo itself has sent out of the providers' accounts
 }
@@ -92,6 +96,9 @@ func (s *stage) besiege(ctx context.Context, seed uint64) (*siege, error) {
 	}
 	g := &siege{stage: s, dice: rand.New(rand.NewPCG(seed, 4)), cluster: cluster, count: map[string]int{}}
 	if err := g.openSavings(ctx); err != nil {
+		return nil, err
+	}
+	if err := g.letRent(ctx); err != nil {
 		return nil, err
 	}
 	return g, s.command(ctx, fmt.Sprintf(`{"do":"chaos","chaos":{"seed":%d,"every":60,"longest":120}}`, seed))

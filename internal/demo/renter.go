@@ -114,18 +114,28 @@ func (s *stage) openSession(ctx context.Context) error {
 	if err := os.MkdirAll(filepath.Dir(s.session()), 0o700); err != nil {
 		return fmt.Errorf("make the renter's folder: %w", err)
 	}
-	return s.do(ctx, "renter", "ionet", "session", "open", "--server", s.server, "--keypair", s.renterFile(),
-		"--key-out", s.session(), "--reserve", reserved)
+	return s.openSessionOf(ctx, s.session(), reserved)
+}
+
+func (s *stage) openSessionOf(ctx context.Context, file, reserve string) error {
+	return s.do(ctx, "renter", "ionet", "session", "open", "--server", s.server, "--keypair", s.renterFile(), "--key-out", file, "--reserve", reserve)
+}
+
+// startProxy starts the renter's proxy and returns the URL of its API.
+func (s *stage) startProxy(ctx context.Context, session string) (url string, err error) {
+	listen, err := freeAddress()
+	if err != nil {
+		return "", err
+	}
+	if s.proxy, err = s.start("proxy", "ionet", "proxy", "--server", s.server, "--session", session, "--listen", listen); err != nil {
+		return "", err
+	}
+	return s.proxy.line(ctx, "serving OpenAI's API at ")
 }
 
 // infer asks through `ionet proxy` with the official OpenAI client.
 func (s *stage) infer(ctx context.Context) error {
-	proxy, err := s.start("proxy", "ionet", "proxy", "--server", s.server, "--session", s.session(), "--listen", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	s.proxy = proxy
-	at, err := proxy.line(ctx, "serving OpenAI's API at ")
+	at, err := s.startProxy(ctx, s.session())
 	if err != nil {
 		return err
 	}
@@ -237,30 +247,34 @@ func (s *stage) showReceipt(ctx context.Context, job string) error {
 	return nil
 }
 
-// leaveSession closes the session, waits until what it has left is back, and withdraws
-// all of the balance.
+// leaveSession stops the proxy, closes the session, waits until what it has left is back,
+// and withdraws all of the balance.
 func (s *stage) leaveSession(ctx context.Context) error {
 	if err := s.proxy.stop(); err != nil {
 		return err
 	}
-	if err := s.do(ctx, "renter", "ionet", "session", "close", "--server", s.server, "--session", s.session()); err != nil {
-		return err
-	}
-	renter, err := chain.ReadKeypair(s.renterFile())
-	if err != nil {
-		return fmt.Errorf("read the renter's wallet: %w", err)
-	}
-	wallet := chain.PublicOf(renter)
-	var rest ionet.Amount
-	err = s.until(ctx, "the session to be over", func() (bool, error) {
-		r, err := s.api.Renter(ctx, wallet)
-		rest = r.Balance
-		return err == nil && r.Reserved.IsZero(), err
-	})
+	rest, err := s.closeSession(ctx, s.session())
 	if err != nil {
 		return err
 	}
 	return s.do(ctx, "renter", "ionet", "withdraw", "--server", s.server, "--keypair", s.renterFile(), "--amount", rest.Tokens(s.network.Decimals))
+}
+
+// closeSession closes a session and returns the renter's balance when it is over.
+func (s *stage) closeSession(ctx context.Context, file string) (rest ionet.Amount, err error) {
+	if err := s.do(ctx, "renter", "ionet", "session", "close", "--server", s.server, "--session", file); err != nil {
+		return rest, err
+	}
+	renter, err := chain.ReadKeypair(s.renterFile())
+	if err != nil {
+		return rest, fmt.Errorf("read the renter's wallet: %w", err)
+	}
+	err = s.until(ctx, "the session to be over", func() (bool, error) {
+		r, err := s.api.Renter(ctx, chain.PublicOf(renter))
+		rest = r.Balance
+		return err == nil && r.Reserved.IsZero(), err
+	})
+	return rest, err
 }
 
 // say writes a line as if it were a child's.

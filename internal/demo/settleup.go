@@ -17,6 +17,9 @@ import (
 // settleUp ends the work, has everybody paid, and holds what wallets have against what
 // they earned, to the base unit.
 func (g *siege) settleUp(ctx context.Context) error {
+	if err := g.endRent(ctx); err != nil {
+		return err
+	}
 	if err := g.endWork(ctx); err != nil {
 		return err
 	}
@@ -32,6 +35,9 @@ func (g *siege) settleUp(ctx context.Context) error {
 		return err
 	}
 	if err := g.claimRest(ctx); err != nil {
+		return err
+	}
+	if err := g.payoutsRun(ctx); err != nil { // a claim pays no fees, but ends what held its wallet
 		return err
 	}
 	// What was on its way is there soon, and the last book may need a moment.
@@ -109,6 +115,9 @@ func (g *siege) checkSums(ctx context.Context) error {
 		if err := g.checkProvider(ctx, i, out[i]); err != nil {
 			return fmt.Errorf("provider %d: %w", i, err)
 		}
+	}
+	if err := g.checkRenter(ctx); err != nil {
+		return fmt.Errorf("renter: %w", err)
 	}
 	if err := g.checkWallet(ctx, g.savings(), swept); err != nil {
 		return fmt.Errorf("savings: %w", err)
