@@ -13,6 +13,10 @@
 // Where the budget is spent, the senders that keep us waiting, or take no answers, make
 // room for others, the latest first: who stands still keeps nobody out.
 //
+// Offers, sessions, channels and receipts are public, as the log is that they come from;
+// a receipt comes with what proves it under the newest checkpoint and the first seal. The
+// list of all that one renter paid for is handed to who signs the request for it.
+//
 // /delegate is a page that has a provider's wallet sign a delegation. It runs one script
 // that the policy names by its hash, renders the text by itself, and hands in nothing
 // that differs from what it showed.
