@@ -277,6 +277,10 @@ func TestRenter(t *testing.T) {
 
 	// Receipts: shown, verified against signatures and the chain, saved, verified by nobody's leave.
 	first := jobs[0]
+	w.eventually("the worker lets go of what is sealed", func() bool {
+		sold, err := meter.ReadStatus(filepath.Join(w.dir, "meter"), w.network, public("worker"))
+		return err == nil && sold.Unsealed == 0
+	})
 	w.says(with("receipt", first), `^receipt \d+: sealed$`, `^  job +`+first+`$`, `^  model +talker: 15 tokens at 0\.00001500 IO per 1000$`, `^  fee +0\.00000023 IO$`, `^  renter +`+renter+`$`)
 	saved := filepath.Join(w.dir, "receipt.proof")
 	w.says(with("receipt", first, "--session", session, "--verify", "--rpc", w.rpc, "--save", saved), `^ok record +leaf \d+ is [0-9a-f]{64}$`, `^ok statement +worker `+public("worker").String()+` signed it`,
