@@ -23,6 +23,10 @@ const (
 	NoFee           = "no-fee"
 	Overlap         = "overlap"
 	Unauthorized    = "unauthorized"
+	ForeignSession  = "foreign-session"
+	WrongChannel    = "wrong-channel"
+	NoTopUp         = "no-top-up"
+	OfferPassed     = "offer-passed"
 
 	NotYourReceipt   = "not-your-receipt"
 	NothingToDispute = "nothing-to-dispute"
