@@ -54,6 +54,10 @@ type auditor struct {
 	announced    []proofs.SealedPolicy // in the order of the books
 	newestPolicy uint32                // greatest version of these
 	inForce      proofs.PolicyChange   // at the epoch that is replayed
+
+	feesLost bool                             // records of the log are missing
+	fees     *feeLedger                       // as the receipt log makes it
+	policies map[ionet.Hash]*emissions.Policy // files that fees were divided by; nil where there is none
 }
 
 // winner is a step that landed: the content of one position of one lane.
@@ -81,10 +85,10 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	a := &auditor{
 		Config: cfg, source: newSource(cfg.Chain, cfg.Mint), r: &Report{Notes: []string{}, Findings: []Finding{}, Unchecked: []Finding{}},
 		lanes: map[string][]winner{}, known: map[string]winner{}, payees: map[ionet.Key]ionet.Key{}, heard: map[ionet.Key]uint64{},
-		arrivals: map[ionet.Hash]proofs.Arrival{}, prices: map[observed]ionet.Hash{},
+		arrivals: map[ionet.Hash]proofs.Arrival{}, prices: map[observed]ionet.Hash{}, policies: map[ionet.Hash]*emissions.Policy{},
 	}
 	for _, step := range []func(context.Context) error{
-		a.findGenesis, a.walkLanes, a.replayEpochs, a.checkPayments, a.checkReleases, a.checkSeals, a.checkDeposits, a.checkVaults, a.checkSigners, a.checkMultisigUse, a.checkSupply,
+		a.findGenesis, a.walkLanes, a.replayEpochs, a.checkPayments, a.checkReleases, a.checkSeals, a.checkDeposits, a.checkFees, a.checkVaults, a.checkSigners, a.checkMultisigUse, a.checkSupply,
 	} {
 		err := step(ctx)
 		if errors.Is(err, errStop) {

@@ -14,10 +14,10 @@ import (
 
 // renters is what the walk through the fee vault's history knows.
 type renters struct {
-	balance    map[ionet.Key]ionet.Amount // paid in, less withdrawn
-	references map[ionet.Key]ionet.Key    // reference -> renter; zero where it is none
-	payments   map[[16]byte]string        // payment id -> its transaction
-	requests   map[request]string         // the ids that renters drew
+	flows      flows                   // paid in, withdrawn, reserved by sessions, and given back
+	references map[ionet.Key]ionet.Key // reference -> renter; zero where it is none
+	payments   map[[16]byte]string     // payment id -> its transaction
+	requests   map[request]string      // the ids that renters drew
 }
 
 type request struct {
@@ -38,7 +38,7 @@ func (a *auditor) checkDeposits(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the history of the fee vault: %w", err)
 	}
-	r := &renters{map[ionet.Key]ionet.Amount{}, map[ionet.Key]ionet.Key{}, map[[16]byte]string{}, map[request]string{}}
+	r := &renters{a.fees.renters, map[ionet.Key]ionet.Key{}, map[[16]byte]string{}, map[request]string{}}
 	for _, sig := range signatures {
 		tx, err := a.transaction(ctx, sig)
 		if err != nil {
@@ -56,8 +56,8 @@ func (a *auditor) checkDeposits(ctx context.Context) error {
 			return err
 		}
 	}
-	a.Progress("deposits: %d of %d renters", a.r.Deposits, len(r.balance))
-	return nil
+	a.Progress("deposits: %d of %d renters", a.r.Deposits, len(r.flows))
+	return a.checkRenters(r)
 }
 
 // payIn books what a foreign transaction paid into the fee vault.
@@ -84,19 +84,17 @@ func (a *auditor) payIn(ctx context.Context, r *renters, tx *transaction) error 
 			}
 			continue
 		}
-		if err := a.deposit(r, r.references[references[0]], credits[i].Amount); err != nil {
+		if err := a.deposit(r, r.references[references[0]], credits[i].Amount, tx); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (a *auditor) deposit(r *renters, renter ionet.Key, base uint64) error {
+func (a *auditor) deposit(r *renters, renter ionet.Key, base uint64, tx *transaction) error {
 	amount, err := ionet.NewAmount(base)
 	if err == nil {
-		r.balance[renter], err = r.balance[renter].Add(amount)
-	}
-	if err == nil {
+		r.flows.add(renter, tx.time, amount, "deposit "+tx.signature)
 		a.r.Deposited, err = a.r.Deposited.Add(amount)
 	}
 	if err != nil {
@@ -189,17 +187,27 @@ func (a *auditor) checkWithdrawal(ctx context.Context, r *renters, w winner) err
 	return a.take(r, s.Renter, move.Amount, w)
 }
 
-// take lowers a renter's balance by what was withdrawn.
+// take notes what was withdrawn of a renter's balance.
 func (a *auditor) take(r *renters, renter ionet.Key, amount ionet.Amount, w winner) error {
-	left, err := r.balance[renter].Sub(amount)
-	if err != nil {
-		a.r.find(a.during(w.tx), "withdrawal "+w.tx.signature, "overdrawn", fmt.Sprintf("at most %s, which %s had paid in and not withdrawn", r.balance[renter], renter), amount)
-		left = ionet.Amount{}
-	}
-	r.balance[renter] = left
+	r.flows.take(renter, w.tx.time, amount, "withdrawal "+w.tx.signature, a.during(w.tx))
 	a.r.Withdrawals++
+	var err error
 	if a.r.Withdrawn, err = a.r.Withdrawn.Add(amount); err != nil {
 		return fmt.Errorf("sum the withdrawals: %w", err)
+	}
+	return nil
+}
+
+// checkRenters holds that nobody withdrew, or reserved for a session, what he did not
+// have: all that came in by then and came back of sessions, less what went out before.
+func (a *auditor) checkRenters(r *renters) error {
+	for _, renter := range sortedKeys(r.flows) {
+		_, err := r.flows[renter].walk(func(m move, had ionet.Amount) {
+			a.feeDoubt(m.epoch, m.object, "overdrawn", fmt.Sprintf("at most %s, which %s had paid in and not withdrawn or spent", had, renter), m.amount)
+		})
+		if err != nil {
+			return fmt.Errorf("sum the balance of %s: %w", renter, err)
+		}
 	}
 	return nil
 }

@@ -127,3 +127,31 @@ func (a *auditor) checkPolicyFile(ctx context.Context, k uint64, c proofs.Policy
 	same(a.r, k, name, "policy", describe(c), describe(proofs.PolicyChange{Version: policy.Version, FirstEpoch: policy.FirstEpoch, Policy: policy.Hash()}))
 	return nil
 }
+
+// policyAt returns the policy in force in epoch k, also in one that is not sealed yet: a
+// policy counts only when it was sealed before. It returns nil, which is told once, where
+// its file can't be had.
+func (a *auditor) policyAt(ctx context.Context, k uint64) *emissions.Policy {
+	before := slices.IndexFunc(a.announced, func(s proofs.SealedPolicy) bool { return s.Epoch >= k })
+	if before < 0 {
+		before = len(a.announced)
+	}
+	due := proofs.PolicyInForce(a.firstPolicy, a.announced[:before], a.network.Clock(), k)
+	if p, known := a.policies[due.Policy]; known {
+		return p
+	}
+	name := publish.PolicyName(due.Policy)
+	file, err := a.Store.Get(ctx, name)
+	var policy *emissions.Policy
+	if err == nil && ionet.HashOf(file) == due.Policy {
+		policy, err = emissions.ParsePolicy(file)
+	} else if err == nil {
+		err = fmt.Errorf("a file of hash %s", ionet.HashOf(file))
+	}
+	if err != nil {
+		a.r.skip(k, name, "published", "the policy in force, which says how fees are divided", err)
+		policy = nil
+	}
+	a.policies[due.Policy] = policy
+	return policy
+}

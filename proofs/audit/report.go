@@ -47,7 +47,15 @@ type Report struct {
 	Withdrawals int          `json:"withdrawals"`
 	Withdrawn   ionet.Amount `json:"withdrawn"`
 	Suspense    ionet.Amount `json:"suspense"` // sent to a vault by others, nobody knows for whom
-	Foreign     int          `json:"foreign"`  // others' transactions that touch our accounts and change nothing of ours
+	Records     int          `json:"records"`  // of the receipt log
+	Receipts    int          `json:"receipts"` // of these, of jobs and batches
+	Jobs        uint64       `json:"jobs"`     // inferences that they are for
+	Fees        ionet.Amount `json:"fees"`
+	Seals       int          `json:"seals"`       // of the receipt log
+	Inline      int          `json:"inline"`      // records whose compact form is on chain
+	FeePayments int          `json:"feePayments"` // transfers of fees to payees
+	FeesPaid    ionet.Amount `json:"feesPaid"`
+	Foreign     int          `json:"foreign"` // others' transactions that touch our accounts and change nothing of ours
 	Notes       []string     `json:"notes"`
 	Findings    []Finding    `json:"findings"`
 	Unchecked   []Finding    `json:"unchecked"`
