@@ -64,6 +64,13 @@ func TestOpenAPI(t *testing.T) {
 			}
 		}
 	}
+	signed := false
+	for _, p := range doc.Paths["/v1/renters/{key}/receipts"]["get"].Parameters {
+		signed = signed || p.In == "header" && p.Name == "Ionet-Read" && p.Description != ""
+	}
+	if !signed {
+		t.Error("a renter's receipts do not tell of their signature")
+	}
 	if operations < 46 {
 		t.Errorf("%d operations", operations)
 	}
