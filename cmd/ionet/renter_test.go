@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -277,10 +278,6 @@ func TestRenter(t *testing.T) {
 
 	// Receipts: shown, verified against signatures and the chain, saved, verified by nobody's leave.
 	first := jobs[0]
-	w.eventually("the worker lets go of what is sealed", func() bool {
-		sold, err := meter.ReadStatus(filepath.Join(w.dir, "meter"), w.network, public("worker"))
-		return err == nil && sold.Unsealed == 0
-	})
 	w.says(with("receipt", first), `^receipt \d+: sealed$`, `^  job +`+first+`$`, `^  model +talker: 15 tokens at 0\.00001500 IO per 1000$`, `^  fee +0\.00000023 IO$`, `^  renter +`+renter+`$`)
 	saved := filepath.Join(w.dir, "receipt.proof")
 	w.says(with("receipt", first, "--session", session, "--verify", "--rpc", w.rpc, "--save", saved), `^ok record +leaf \d+ is [0-9a-f]{64}$`, `^ok statement +worker `+public("worker").String()+` signed it`,
@@ -331,6 +328,7 @@ func TestRenter(t *testing.T) {
 	w.says(with("channel", "close", "--session", session, "--channel", channel), `^channel `+channel+` is closing: `)
 	w.says(with("session", "close", "--session", session), `^session [0-9a-f]{64} is closing`)
 	w.says(with("session", "show", "--wallet", renter), `^session [0-9a-f]{64} closing$`, `closing since`)
+	w.elsewhere(wallet)
 }
 
 // TestRenterBatch: a job that went into a batch is proven through both trees, and a proof
@@ -411,6 +409,22 @@ func (w *town) forgeries(job, saved string) {
 			w.t.Errorf("forged %s verifies:\n%s", name, out)
 		}
 	}
+}
+
+// elsewhere opens a session of a wallet that is no file: its app signs the text.
+func (w *town) elsewhere(wallet string) {
+	w.t.Helper()
+	secret, err := chain.ReadKeypair(wallet)
+	w.check(err)
+	key, text, renter := filepath.Join(w.dir, "phone.json"), filepath.Join(w.dir, "session.txt"), chain.PublicOf(secret).String()
+	open := []string{"session", "open", "--server", w.server, "--renter", renter, "--key-out", key}
+	printed := w.says(append(open, "--reserve", "0.01"), `^io-settlement v1: session$`, `^This key may spend up to the reserve from my balance\.$`)
+	w.check(os.WriteFile(text, []byte(printed+"\n"), 0o600))
+	signature := chain.Signature(ed25519.Sign(secret, []byte(printed))).String()
+	w.refuses(append(open, "--text-file", text, "--signature", signature, "--reserve", "1"), "leave --reserve and --cap out")
+	w.refuses(append(open, "--text-file", text), "--signature and --text-file go together")
+	w.says(append(open, "--text-file", text, "--signature", signature), `^session [0-9a-f]{64} is open: 0\.01000000 IO`)
+	w.says([]string{"session", "close", "--server", w.server, "--session", key}, `is closing`)
 }
 
 // leaves has a caller hang up in the middle of a stream, and returns the job: what was

@@ -30,11 +30,14 @@ type sessionCmds struct {
 
 type sessionOpenCmd struct {
 	server
-	Keypair string        `required:"" placeholder:"FILE" help:"The renter's wallet; it signs the text, and is not needed again."`
-	KeyOut  string        `required:"" name:"key-out" placeholder:"FILE" help:"Where to write the session's key; the signed text goes to FILE.session beside it. Once more with the same file hands in the same session."`
-	Reserve string        `required:"" placeholder:"TOKENS" help:"What the session may spend in all, such as 25."`
-	Cap     []string      `placeholder:"MODEL=TOKENS/UNITS" help:"The most that so many units of a model may cost, such as llama-3.3-70b=0.9/1000000; repeat. With caps, models without one are not used at all."`
-	Expires time.Duration `default:"168h" help:"How long the session runs (default: ${default})."`
+	Keypair   string        `placeholder:"FILE" help:"The renter's wallet; it signs the text, and is not needed again."`
+	KeyOut    string        `required:"" name:"key-out" placeholder:"FILE" help:"Where to write the session's key; the signed text goes to FILE.session beside it. Once more with the same file hands in the same session."`
+	Reserve   string        `placeholder:"TOKENS" help:"What the session may spend in all, such as 25."`
+	Cap       []string      `placeholder:"MODEL=TOKENS/UNITS" help:"The most that so many units of a model may cost, such as llama-3.3-70b=0.9/1000000; repeat. With caps, models without one are not used at all."`
+	Expires   time.Duration `default:"168h" help:"How long the session runs (default: ${default})."`
+	Renter    ionet.Key     `placeholder:"KEY" help:"The renter's wallet where it is no file: make the session's key, print the exact text for the wallet to sign, and end."`
+	Signature string        `placeholder:"BASE58" help:"That wallet's signature of the text in --text-file: hand both in."`
+	TextFile  string        `name:"text-file" placeholder:"FILE" help:"The text that was signed, as it was printed."`
 }
 
 // Help shows examples below the flags.
@@ -45,7 +48,27 @@ up to the total, and the wallet can stay where it is. What is not spent goes bac
 Examples:
   ionet session open --server https://ionetd.example --keypair wallet.json --key-out session.json --reserve 25
   ionet session open --server https://ionetd.example --keypair wallet.json --key-out session.json --reserve 25 \
-    --cap llama-3.3-70b=0.9/1000000 --cap flux-1=0.04/1 --expires 24h`
+    --cap llama-3.3-70b=0.9/1000000 --cap flux-1=0.04/1 --expires 24h
+
+A wallet that is no file signs the text as a message, in the wallet's own app:
+  ionet session open --server https://ionetd.example --renter 9aB... --key-out session.json --reserve 25 >session.txt
+  ionet session open --server https://ionetd.example --renter 9aB... --key-out session.json --text-file session.txt --signature 4vJ...`
+}
+
+// check refuses flags that are missing or don't go together.
+func (c *sessionOpenCmd) check() error {
+	if err := (&signing{Keypair: c.Keypair, Provider: c.Renter, Signature: c.Signature, TextFile: c.TextFile}).check(); err != nil {
+		return errors.New(strings.NewReplacer("--provider", "--renter", "the provider's wallet", "the renter's wallet").Replace(err.Error()))
+	}
+	switch {
+	case c.Signature == "" && c.Reserve == "":
+		return errors.New("--reserve is missing: how many tokens may the session spend in all?")
+	case c.Signature != "" && (c.Reserve != "" || len(c.Cap) > 0):
+		return errors.New("--text-file says what was signed: leave --reserve and --cap out")
+	case c.Expires < time.Second:
+		return fmt.Errorf("--expires %s: want 1s or more, such as 24h", c.Expires)
+	}
+	return nil
 }
 
 // statementOf is where the signed text of a session key's file lies.
@@ -53,12 +76,16 @@ func statementOf(keyFile string) string { return keyFile + ".session" }
 
 // Run opens a session, or hands in the one that the files have.
 func (c *sessionOpenCmd) Run(s *stage) error {
-	wallet, err := readKeypair(c.Keypair)
-	if err != nil {
+	if err := c.check(); err != nil {
 		return err
 	}
-	if c.Expires < time.Second {
-		return fmt.Errorf("--expires %s: want 1s or more, such as 24h", c.Expires)
+	var wallet ed25519.PrivateKey
+	var err error
+	if c.Keypair != "" {
+		if wallet, err = readKeypair(c.Keypair); err != nil {
+			return err
+		}
+		c.Renter = chain.PublicOf(wallet)
 	}
 	api, err := c.client()
 	if err != nil {
@@ -70,6 +97,10 @@ func (c *sessionOpenCmd) Run(s *stage) error {
 	}
 	e, session, err := c.statement(wallet, network)
 	if err != nil {
+		return err
+	}
+	if e.Signature == [64]byte{} { // the wallet has yet to sign
+		_, err := s.out.Write(e.Body)
 		return err
 	}
 	// Key and text are durable. If we stop here, the same command hands the same text in.
@@ -96,30 +127,22 @@ func (c *sessionOpenCmd) refused(e proofs.Envelope, err error) error {
 	return errors.Join(err, os.Remove(statementOf(c.KeyOut)))
 }
 
-// statement returns what the files have, or makes it.
+// statement returns what the files have, or makes it; without a signature where the wallet
+// is elsewhere.
 func (c *sessionOpenCmd) statement(wallet ed25519.PrivateKey, n *ionet.Network) (e proofs.Envelope, session proofs.Session, err error) {
+	if c.Signature != "" {
+		return c.signed(n)
+	}
 	now := time.Now()
-	session = proofs.Session{Renter: chain.PublicOf(wallet), Issued: now.Unix(), Expires: now.Add(c.Expires).Unix()}
+	session = proofs.Session{Renter: c.Renter, Issued: now.Unix() - backdate, Expires: now.Add(c.Expires).Unix()}
 	if session.Reserve, err = tokens("--reserve", c.Reserve, n.Decimals); err != nil {
 		return e, session, err
 	}
 	if session.Caps, err = parseCaps(c.Cap, n.Decimals); err != nil {
 		return e, session, err
 	}
-	key, err := readKeypair(c.KeyOut)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		if _, key, err = ed25519.GenerateKey(rand.Reader); err != nil {
-			return e, session, fmt.Errorf("make key: %w", err)
-		}
-		if err := chain.WriteKeypair(c.KeyOut, key); err != nil {
-			return e, session, fmt.Errorf("--key-out: %w", err)
-		}
-	case err != nil:
-		return e, session, fmt.Errorf("--key-out: %w", err)
-	}
-	if session.Key = chain.PublicOf(key); session.Key == session.Renter {
-		return e, session, fmt.Errorf("--key-out %s is the wallet itself: a session has a key of its own", c.KeyOut)
+	if session.Key, err = c.sessionKey(); err != nil {
+		return e, session, err
 	}
 	e, former, err := readSession(c.KeyOut, n)
 	if err == nil {
@@ -135,11 +158,55 @@ func (c *sessionOpenCmd) statement(wallet ed25519.PrivateKey, n *ionet.Network) 
 	if err != nil {
 		return e, session, fmt.Errorf("--expires: %w", err)
 	}
+	if wallet == nil {
+		return proofs.Envelope{Kind: proofs.KindSession, Signer: c.Renter, Body: []byte(text)}, session, nil
+	}
 	e = proofs.Sign(n.ID(), proofs.KindSession, wallet, []byte(text))
-	if err := writeWhole(statementOf(c.KeyOut), e.Append(nil)); err != nil {
+	return e, session, c.keep(e)
+}
+
+// sessionKey returns the public half of the key in --key-out, which is made where it is
+// not there.
+func (c *sessionOpenCmd) sessionKey() (ionet.Key, error) {
+	key, err := chain.ReadKeypair(c.KeyOut)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, key, err = ed25519.GenerateKey(rand.Reader); err == nil {
+			err = chain.WriteKeypair(c.KeyOut, key)
+		}
+	}
+	if err != nil {
+		return ionet.Key{}, fmt.Errorf("--key-out: %w", err)
+	}
+	if chain.PublicOf(key) == c.Renter {
+		return ionet.Key{}, fmt.Errorf("--key-out %s is the wallet itself: a session has a key of its own", c.KeyOut)
+	}
+	return chain.PublicOf(key), nil
+}
+
+// signed is the session of --text-file and --signature, whose key is that of --key-out.
+func (c *sessionOpenCmd) signed(n *ionet.Network) (e proofs.Envelope, session proofs.Session, err error) {
+	if e, err = (&signing{Provider: c.Renter, Signature: c.Signature, TextFile: c.TextFile}).signed(n.ID(), proofs.KindSession); err != nil {
+		return e, session, err
+	}
+	if session, err = proofs.ParseSession(n.ID(), e.Signer, e.Body); err != nil {
+		return e, session, fmt.Errorf("--text-file: %w", err)
+	}
+	key, err := chain.ReadKeypair(c.KeyOut)
+	if err != nil {
 		return e, session, fmt.Errorf("--key-out: %w", err)
 	}
-	return e, session, nil
+	if chain.PublicOf(key) != session.Key {
+		return e, session, fmt.Errorf("--key-out: the text in %s is of session key %s, %s holds %s", c.TextFile, session.Key, c.KeyOut, chain.PublicOf(key))
+	}
+	return e, session, c.keep(e)
+}
+
+// keep makes the signed text durable.
+func (c *sessionOpenCmd) keep(e proofs.Envelope) error {
+	if err := writeWhole(statementOf(c.KeyOut), e.Append(nil)); err != nil {
+		return fmt.Errorf("--key-out: %w", err)
+	}
+	return nil
 }
 
 // readSession reads the signed text beside a session key's file.
