@@ -163,7 +163,7 @@ func (l *feeLedger) fund(at place, e proofs.ChannelEntry) {
 	}
 	c, more := l.channels[o.Channel], o.Limit
 	if c == nil {
-		c = &feeChannel{session: s, terms: proofs.FeeTerms{Session: s.Session, SessionID: s.id}, payee: l.payeeOf(at, e, o)}
+		c = &feeChannel{session: s, terms: proofs.FeeTerms{Session: s.Session, SessionID: s.id}}
 		l.channels[o.Channel] = c
 		s.channels = append(s.channels, c)
 	} else if more, err = o.Limit.Sub(c.terms.Channel.Limit); err != nil || more.IsZero() {
@@ -175,7 +175,7 @@ func (l *feeLedger) fund(at place, e proofs.ChannelEntry) {
 		at.find("fee-reserve", fmt.Sprintf("at most %s, which the session has left", s.left), more)
 		left = ionet.Amount{}
 	}
-	s.left, c.terms.Channel = left, o
+	s.left, c.terms.Channel, c.payee = left, o, l.payeeOf(at, e, o)
 }
 
 // whyNotFunded returns what should hold of a channel-open and does not, or "".
