@@ -26,7 +26,7 @@ func rowBefore(step string) string {
 	switch {
 	case strings.Contains(step, "insert attempts"):
 		return "S05" // the content is put
-	case step == "commit update epochs.state":
+	case strings.HasPrefix(step, "commit update epochs.state"):
 		return "S03" // the book is put
 	case strings.Contains(step, "update lanes.position"):
 		return "S10" // final, not resolved
