@@ -192,6 +192,8 @@ func (s *Service) stands(stand logStanding, why string, p publishedLog, head log
 	was, whyWas := l.stand, l.why
 	l.stand, l.why, l.last, l.head = stand, why, p, head
 	l.mu.Unlock()
+	s.metrics.published.Set(float64(p.Size))
+	s.metrics.logHalted.Set(number(stand != logAgrees))
 	if stand == logBehind && was == logAgrees {
 		s.begin(draw(s.cfg.Rand)) // what was acked is presented again: it may be in no published record
 	}

@@ -175,6 +175,7 @@ func (s *Service) signLog(ctx context.Context, c Checkpoint) error {
 		return err
 	}
 	s.receipts.saw(p)
+	s.metrics.published.Set(float64(p.Size))
 	return nil
 }
 

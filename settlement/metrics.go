@@ -24,6 +24,8 @@ type metrics struct {
 	refusals   *prometheus.CounterVec // by kind, and the rule of the signer
 
 	receipts    prometheus.Counter
+	published   prometheus.Gauge
+	logHalted   prometheus.Gauge
 	receiptJobs prometheus.Counter
 	receiptFees prometheus.Counter
 	records     prometheus.Gauge
@@ -65,6 +67,9 @@ func newMetrics() *metrics {
 	m.receiptFees = prometheus.NewCounter(counter("receipt_fees_total", "Fees of those receipts in base units, rounded as floats are."))
 	m.records = gauge("log_records", "Size of the receipt log, as this instance last appended to it.")
 	m.waitingJobs = gauge("waiting_jobs", "Jobs that wait for those before them in their channels, as the leader counted.")
+	m.published = gauge("log_published_records", "Size of the newest checkpoint of the receipt log that this instance published or read.")
+	m.logHalted = gauge("log_halted", "1 while nothing is taken into the receipt log: it lacks or contradicts what is published or sealed.")
+	m.registry.MustRegister(m.published, m.logHalted)
 	m.registry.MustRegister(m.receipts, m.receiptJobs, m.receiptFees, m.records, m.waitingJobs)
 	return m
 }

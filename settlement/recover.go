@@ -396,6 +396,9 @@ func (s *Service) recoverOnce(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	if err := s.restoreLog(ctx, final); err != nil {
+		return false, err
+	}
 	if err := s.reconcile(ctx, final); err != nil {
 		return false, err
 	}

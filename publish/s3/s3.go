@@ -3,7 +3,7 @@
 // Put asks the service to write only where nothing is (If-None-Match), and Replace only
 // over what it has read (If-Match), so several processes may use one bucket. A service
 // that ignores both still keeps the first bytes of a name, but for two writers in the
-// same instant: Put looks first, and reads back what it wrote.
+// same instant: there Put looks first, and reads back what it wrote.
 package s3
 
 import (
@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -29,6 +30,8 @@ type Store struct {
 	client *minio.Client
 	bucket string
 	prefix string // "" or one that ends in "/"
+
+	conditional atomic.Bool // the service was seen to keep to If-None-Match
 }
 
 var _ publish.Store = (*Store)(nil)
@@ -81,7 +84,7 @@ func open(ctx context.Context, location string) (*Store, error) {
 	if !there {
 		return nil, fmt.Errorf("there is no bucket %s at %s: make it first", at.bucket, at.endpoint)
 	}
-	return &Store{client, at.bucket, at.prefix}, nil
+	return &Store{client: client, bucket: at.bucket, prefix: at.prefix}, nil
 }
 
 type place struct {
@@ -206,23 +209,40 @@ func (s *Store) put(ctx context.Context, name string, data []byte) error {
 	if len(data) > publish.MaxSize {
 		return fmt.Errorf("%d bytes are more than %d", len(data), publish.MaxSize)
 	}
+	if s.conditional.Load() {
+		return s.create(ctx, name, data)
+	}
 	there, err := s.compare(ctx, name, data)
 	if there || err != nil {
 		return err
 	}
-	err = s.write(ctx, name, data, func(o *minio.PutObjectOptions) { o.SetMatchETagExcept("*") })
-	if isUnmet(err) {
-		if there, err = s.compare(ctx, name, data); err == nil && !there {
-			err = errors.New("it was put and removed by others meanwhile")
-		}
+	if err := s.create(ctx, name, data); err != nil {
 		return err
 	}
-	if err != nil {
+	if there, err = s.compare(ctx, name, data); err != nil || !there {
 		return err
 	}
-	_, err = s.compare(ctx, name, data)
+	// The same bytes once more do no harm, and tell whether the service looks.
+	if isUnmet(s.write(ctx, name, data, ifNone)) {
+		s.conditional.Store(true)
+	}
+	return nil
+}
+
+// create writes where nothing is; what is there must be the same.
+func (s *Store) create(ctx context.Context, name string, data []byte) error {
+	err := s.write(ctx, name, data, ifNone)
+	if !isUnmet(err) {
+		return err
+	}
+	there, err := s.compare(ctx, name, data)
+	if err == nil && !there {
+		err = errors.New("it was put and removed by others meanwhile")
+	}
 	return err
 }
+
+func ifNone(o *minio.PutObjectOptions) { o.SetMatchETagExcept("*") }
 
 // compare reports whether the name is there; with other bytes that is an error.
 func (s *Store) compare(ctx context.Context, name string, data []byte) (bool, error) {
@@ -272,7 +292,7 @@ func (s *Store) replace(ctx context.Context, name string, data []byte) error {
 	}
 	return s.write(ctx, name, data, func(o *minio.PutObjectOptions) {
 		if etag == "" {
-			o.SetMatchETagExcept("*")
+			ifNone(o)
 		} else {
 			o.SetMatchETag(etag)
 		}

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/johannesboyne/gofakes3"
@@ -86,6 +87,29 @@ func TestStoreWithoutConditions(t *testing.T) {
 				t.Errorf("a smaller checkpoint: %v, want ErrConflict", err)
 			}
 		})
+	}
+}
+
+// Once the service was seen to keep to conditions, a file costs one request.
+func TestOneRequestAFile(t *testing.T) {
+	var requests atomic.Int32
+	s := newStore(t, func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			requests.Add(1)
+			h.ServeHTTP(w, r)
+		})
+	})
+	for _, name := range []string{"books/a.zst", "books/b.zst"} {
+		requests.Store(0)
+		if err := s.Put(t.Context(), name, []byte(name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := requests.Load(); n != 1 {
+		t.Errorf("the second file took %d requests", n)
+	}
+	if err := s.Put(t.Context(), "books/a.zst", []byte("b")); !errors.Is(err, publish.ErrConflict) {
+		t.Errorf("other bytes: %v, want ErrConflict", err)
 	}
 }
 
