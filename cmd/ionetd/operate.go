@@ -19,7 +19,7 @@ type recoverCmd struct {
 
 // Help is shown below the flags.
 func (c *recoverCmd) Help() string {
-	return `For a database that was lost or restored from a copy. Books and attempts are found on the chain and in --store;
+	return `For a database that was lost or restored from a copy. Books, receipts and attempts are found on the chain and in --store;
 every signed transaction that might still land is fenced off. ionetd serve does the same when it starts: recover is for
 doing it without serving. It waits until another instance that leads has let go.
 
@@ -152,6 +152,9 @@ func (c *statusCmd) Run(s *stage) error {
 		s.print("signer    %s", line)
 	}
 	s.printVaults(v, decimals)
+	if err := s.printLog(service); err != nil {
+		return err
+	}
 	if v.Halted != "" {
 		s.print("%s", haltLine(v.Halted))
 	}
@@ -172,6 +175,28 @@ func (c *statusCmd) Run(s *stage) error {
 	}
 	for _, h := range v.Held {
 		s.print("held      %s until %s: %s", h.Payee, h.RetryAt.UTC().Format(time.RFC3339), h.Reason)
+	}
+	return nil
+}
+
+// printLog tells how far the receipt log has come, and what stops it.
+func (s *stage) printLog(service *settlement.Service) error {
+	if err := service.LookAtLog(s.ctx); err != nil {
+		return err
+	}
+	log, err := service.Log(s.ctx)
+	if err != nil {
+		return err
+	}
+	sealed := uint64(0)
+	if log.Sealed != nil {
+		sealed = log.Sealed.Size
+	}
+	if log.Size > 0 || log.Published.Size > 0 {
+		s.print("receipts  %s, %d published, %d sealed, fees of %s IO", count(int(log.Size), "record"), log.Published.Size, sealed, log.Fees.Tokens(service.Network().Decimals))
+	}
+	if log.Halted != "" {
+		s.print("receipts  NOTHING is taken in: %s", log.Halted)
 	}
 	return nil
 }
