@@ -108,9 +108,9 @@ func (l *feeLedger) record(ctx context.Context, p *parsedRecord) (v spent, ok bo
 	l.accepted = max(l.accepted, p.Accepted)
 	switch e := p.Entry.(type) {
 	case proofs.SessionEntry:
-		l.open(at, &e.Statement)
+		l.open(ctx, at, &e.Statement)
 	case proofs.ChannelEntry:
-		l.fund(at, e)
+		l.fund(ctx, at, e)
 	case proofs.OfferEntry:
 		l.offer(at, &e.Statement)
 	case proofs.CloseEntry:
@@ -126,7 +126,7 @@ func (l *feeLedger) record(ctx context.Context, p *parsedRecord) (v spent, ok bo
 }
 
 // open takes a session's reserve from its renter's balance.
-func (l *feeLedger) open(at place, e *proofs.Envelope) {
+func (l *feeLedger) open(ctx context.Context, at place, e *proofs.Envelope) {
 	s, err := proofs.ParseSession(l.a.network.ID(), e.Signer, e.Body)
 	if err == nil {
 		err = proofs.CheckKey(s.Key)
@@ -139,15 +139,15 @@ func (l *feeLedger) open(at place, e *proofs.Envelope) {
 	case l.sessions[id] != nil:
 		at.find("fee-session", "each session once", id)
 		return
-	case at.at < s.Issued || at.at >= s.Expires:
-		at.find("fee-session", fmt.Sprintf("accepted from %d on, before %d", s.Issued, s.Expires), at.at)
+	case at.at >= l.until(ctx, at, s.Expires):
+		at.find("fee-session", fmt.Sprintf("accepted before its grace after %d ends", s.Expires), at.at)
 	}
 	l.sessions[id] = &feeSession{Session: s, id: id, left: s.Reserve}
 	l.renters.reserve(s.Renter, at.at, s.Reserve, at.object)
 }
 
 // fund opens a channel, or tops it up, out of its session.
-func (l *feeLedger) fund(at place, e proofs.ChannelEntry) {
+func (l *feeLedger) fund(ctx context.Context, at place, e proofs.ChannelEntry) {
 	o, err := proofs.ParseChannelOpen(e.Statement.Body)
 	if err != nil {
 		at.find("fee-channel", "a channel-open", err)
@@ -158,7 +158,7 @@ func (l *feeLedger) fund(at place, e proofs.ChannelEntry) {
 		at.find("fee-channel", "a session that is in the log", o.Session)
 		return
 	}
-	if why := l.whyNotFunded(at, s, o, e); why != "" {
+	if why := l.whyNotFunded(ctx, at, s, o, e); why != "" {
 		at.find("fee-channel", why, fmt.Sprintf("channel %s", o.Channel))
 	}
 	c, more := l.channels[o.Channel], o.Limit
@@ -179,7 +179,7 @@ func (l *feeLedger) fund(at place, e proofs.ChannelEntry) {
 }
 
 // whyNotFunded returns what should hold of a channel-open and does not, or "".
-func (l *feeLedger) whyNotFunded(at place, s *feeSession, o proofs.ChannelOpen, e proofs.ChannelEntry) string {
+func (l *feeLedger) whyNotFunded(ctx context.Context, at place, s *feeSession, o proofs.ChannelOpen, e proofs.ChannelEntry) string {
 	address, err := proofs.ChannelAddress(s.Renter, o.Worker, l.a.Mint, s.Key, o.Salt, o.OpenSlot)
 	c := l.channels[o.Channel]
 	switch {
@@ -189,8 +189,8 @@ func (l *feeLedger) whyNotFunded(at place, s *feeSession, o proofs.ChannelOpen, 
 		return "to be signed by the session's key " + s.Key.String()
 	case s.closing != 0 || s.over:
 		return "a session that was not asked to close"
-	case at.at < s.Issued || at.at >= s.Expires:
-		return fmt.Sprintf("accepted from %d on, before the session expires at %d", s.Issued, s.Expires)
+	case at.at >= l.until(ctx, at, s.Expires):
+		return fmt.Sprintf("accepted before the grace of a session ends that expires at %d", s.Expires)
 	case o.Expires > s.Expires:
 		return fmt.Sprintf("to expire by %d, as the session", s.Expires)
 	case o.Limit.IsZero():
@@ -300,13 +300,22 @@ func (l *feeLedger) endSession(ctx context.Context, at place, e proofs.SessionOv
 
 // checkGrace holds the end of what was asked to close, or expired, at begin.
 func (l *feeLedger) checkGrace(ctx context.Context, at place, begin int64) {
-	policy := l.a.policyAt(ctx, l.epochAt(begin))
+	policy := l.a.policyAt(ctx, at.epoch)
 	if policy == nil {
 		return // said
 	}
 	if end := begin + int64(policy.Fees.GraceSeconds); at.at < end {
 		at.find("fee-early-close", fmt.Sprintf("not before %d: %d seconds after %d", end, policy.Fees.GraceSeconds, begin), at.at)
 	}
+}
+
+// until is when what expires then can't come in any more: what was acked before, and
+// lost, may come again for a grace.
+func (l *feeLedger) until(ctx context.Context, at place, expires int64) int64 {
+	if policy := l.a.policyAt(ctx, at.epoch); policy != nil {
+		return expires + int64(policy.Fees.GraceSeconds)
+	}
+	return expires
 }
 
 // receipt pays a job out of its channel.
