@@ -235,13 +235,10 @@ func (x *spender) agree(api *client.Client) error {
 		if has.Spent != ch.Spent || has.Covered.Cmp(ch.Signed) > 0 || !has.Running.IsZero() {
 			return fmt.Errorf("the worker has %+v, the purse %+v", has, ch)
 		}
-		for range 3000 {
-			if paid, err := api.Channel(x.w.t.Context(), ch.Channel); err == nil && paid.Spent == ch.Spent {
-				return nil
-			}
-			time.Sleep(10 * time.Millisecond)
-		}
-		return fmt.Errorf("the service does not come to %s", ch.Spent)
+		x.w.eventually("the service comes to what the worker has", func() bool {
+			paid, err := api.Channel(x.w.t.Context(), ch.Channel)
+			return err == nil && paid.Spent == ch.Spent
+		})
 	}
 	return nil
 }
