@@ -320,6 +320,8 @@ func (j *journal) settleJob(q *jobQueue, x *candidate) error {
 		if it != nil {
 			it.inserted = true
 			j.serve(it.envelope, x)
+		} else {
+			j.followed++
 		}
 		return j.addReceipt(q.c, x.envelope, x.bill, x.arrival)
 	case waits:

@@ -125,6 +125,7 @@ type journal struct {
 	waits     []waitingRow
 	dropped   []waitingRow
 	passed    int64 // jobs that wait no more
+	followed  int64 // of those, the ones that are paid
 	following int   // about how many of those that waited this transaction reads
 	served    map[workerEpoch]*servedRow
 	receipts  int

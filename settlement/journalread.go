@@ -3,6 +3,7 @@ package settlement
 import (
 	"context"
 	"encoding/binary"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -243,9 +244,9 @@ CROSS JOIN LATERAL (
 func (j *journal) scanInForce(rows pgx.Rows) error {
 	var worker, provider, payee, signature, body []byte
 	var issued, expires, revoked int64
-	epoch := j.s.currentEpoch()
+	now := max(j.now, j.head.accepted) // the records' time
+	epoch, _, _ := j.s.clock.At(time.Unix(now, 0))
 	_, err := pgx.ForEachRow(rows, []any{&worker, &provider, &payee, &issued, &expires, &revoked, &signature, &body}, func() error {
-		now := max(j.now, j.head.accepted)
 		if _, ok := j.workers[ionet.Key(worker)]; ok || issued > now || expires <= now || revoked != 0 && uint64(revoked) < epoch {
 			return nil
 		}

@@ -220,6 +220,9 @@ func (j *journal) committed() {
 			s.intake.fees.addChannel(c.fact)
 		}
 	}
+	if lost := j.passed - j.followed; lost > 0 {
+		s.log.Warn("jobs that waited can never apply: others spent their part of the channel, or it is over; they are dropped", "jobs", lost)
+	}
 	s.metrics.receipts.Add(float64(j.receipts))
 	s.metrics.receiptJobs.Add(float64(j.jobs))
 	s.metrics.records.Set(float64(j.head.size))
