@@ -25,6 +25,7 @@ func (a *auditor) readPolicy(k uint64, memo proofs.EpochMemo, in *proofs.Inputs)
 	if hash == a.firstPolicy.Policy {
 		a.firstPolicy.Version = policy.Version
 	}
+	a.policies[hash] = policy
 	return policy
 }
 
