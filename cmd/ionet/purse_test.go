@@ -45,6 +45,13 @@ func (r *road) RoundTrip(req *http.Request) (*http.Response, error) {
 
 var errLost = errors.New("lost on the road")
 
+// meets says what becomes of the next inference.
+func (r *road) meets(fault func(*http.Request) (*http.Response, error)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.next = fault
+}
+
 // The faults of one inference.
 var faults = map[string]func(*http.Request) (*http.Response, error){
 	"never arrives": func(*http.Request) (*http.Response, error) { return nil, errLost },
@@ -168,7 +175,7 @@ func TestPurseSurvives(t *testing.T) {
 			if fault == "kill" {
 				reached := make(chan struct{})
 				served := dice.IntN(2) == 0
-				x.road.next = func(req *http.Request) (*http.Response, error) {
+				x.road.meets(func(req *http.Request) (*http.Response, error) {
 					if served { // the worker has it, and answers nobody
 						resp, err := http.DefaultTransport.RoundTrip(req)
 						if err == nil {
@@ -179,7 +186,7 @@ func TestPurseSurvives(t *testing.T) {
 					close(reached)
 					<-req.Context().Done()
 					return nil, errLost
-				}
+				})
 				ctx, cancel := context.WithCancel(t.Context())
 				done := make(chan struct{})
 				purse := x.purse
@@ -197,9 +204,7 @@ func TestPurseSurvives(t *testing.T) {
 				<-done
 				continue
 			}
-			x.road.mu.Lock()
-			x.road.next = faults[fault]
-			x.road.mu.Unlock()
+			x.road.meets(faults[fault])
 			x.ask(text, stream, left && i > 0)
 		}
 		w.now.Add(10) // what was lost can't arrive any more
