@@ -15,14 +15,13 @@ func crashActs(t *testing.T, b *books) (ready string, acts map[string]func(b *bo
 	t.Helper()
 	h, g := b.newHost("one", "gpu 0"), b.newHost("two", "gpu 1")
 	b.register(h, g)
-	offer := h.offer(1)
 	a, z := b.newSpender("alice", 9_000, 5_000), b.newSpender("zoe", 3_000, 3_000)
 	closing := z.openSeat(g, g.offer(1), 700)
 	b.accept(closing.serve(10), b.closeSession(z))
 	b.goTo(b.now().Unix() + 86_400)
 	a.text.Issued, a.text.Expires = b.now().Unix(), b.now().Unix()+40_000
 	a.session = a.sign()
-	offer = h.offer(1)
+	offer := h.offer(1)
 	c := a.seat(h, offer, 1_000)
 	first, second, third := c.serve(10), c.serve(10), c.serve(10)
 	topUp := *c

@@ -225,3 +225,30 @@ func TestReplaysAreFound(t *testing.T) {
 	b.accept(other.signJob(other.next(3, reuse))) // an id is used once in a channel
 	b.checkBooks()
 }
+
+// Where very many jobs are to follow at once, some channels are moved on by the next
+// transaction; whoever asked for it waits until then.
+func TestManyFollowInTurns(t *testing.T) {
+	b, h, offer := newFees(t)
+	b.logbook.following = 3
+	s := b.newSpender("alice", 10_000, 10_000)
+	var gaps []proofs.Envelope
+	var seats []*seat
+	for range 4 {
+		c := s.openSeat(h, offer, 2_000)
+		gaps, seats = append(gaps, c.serve(2)), append(seats, c)
+		b.accept(c.serve(2), c.serve(2))
+	}
+	results := b.accept(gaps...)
+	for i, r := range b.submit(plain(gaps...)...) {
+		if r.Status != Duplicate || b.checkAck(gaps[i], r) != b.checkAck(gaps[i], results[i]) {
+			t.Errorf("gap %d again is %s", i, r.Status)
+		}
+	}
+	for i, c := range seats {
+		if got := b.receiptsOf(t, c.text.Channel); len(got) != 3 {
+			t.Errorf("channel %d has %d receipts, want 3", i, len(got))
+		}
+	}
+	b.checkBooks()
+}

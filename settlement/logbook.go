@@ -1,6 +1,7 @@
 package settlement
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"sync/atomic"
@@ -15,6 +16,7 @@ import (
 type logbook struct {
 	conflicts atomic.Int32 // batches that look which job ids were used
 	policy    atomic.Pointer[feeRules]
+	following int // in place of maxFollowing, where not 0
 
 	mu   sync.Mutex
 	seen logMark
@@ -52,6 +54,9 @@ func (l *logbook) saw(size uint64, root ionet.Hash) {
 		l.seen = logMark{size, root}
 	}
 }
+
+// most is about how many jobs that waited one transaction lets follow.
+func (l *logbook) most() int { return cmp.Or(l.following, maxFollowing) }
 
 func (l *logbook) forget() {
 	l.mu.Lock()

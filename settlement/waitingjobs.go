@@ -81,7 +81,7 @@ func (j *journal) queueFollowing(b *pgx.Batch, queues []*jobQueue) {
 		if q.c.waiting == 0 || q.later || q.reached == q.c.spent && !q.stuck || q.followed && q.fetched == q.reached {
 			continue
 		}
-		if !q.followed && j.following > 0 && j.following+q.c.waiting > maxFollowing {
+		if !q.followed && j.following > 0 && j.following+q.c.waiting > j.s.logbook.most() {
 			q.later = true
 			continue
 		}
