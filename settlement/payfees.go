@@ -34,27 +34,45 @@ type feeDebts struct {
 const maxFeeDebts = 100_000
 
 // dueFees returns payees whose fees a run that was asked for at asked has yet to pay, the
-// largest first; ready is false while a checkpoint that covers them is being published.
-// None: the run has paid all fees.
-func (s *Service) dueFees(ctx context.Context, now, asked time.Time) (due []payment, ready bool, err error) {
+// largest first, at most limit; ready is false while a checkpoint that covers them is being
+// published. None: the run has paid all fees.
+func (s *Service) dueFees(ctx context.Context, now, asked time.Time, limit int) (due []payment, ready bool, err error) {
 	f := &s.fees
 	if f.lease == s.leaseNumber() && f.instance == s.Instance() {
-		if f.due, err = s.notHeld(ctx, f.due, now); err != nil {
+		if due, err = s.nextFees(ctx, now, limit); err != nil {
 			return nil, false, err
 		}
-		if len(f.due) == 0 && f.whole && !f.taken.Before(asked) {
+		if len(due) == 0 && f.whole && !f.taken.Before(asked) {
 			return nil, true, nil
 		}
-	} else {
-		f.due = nil
 	}
-	if len(f.due) == 0 {
+	if len(due) == 0 {
 		if s.fees, err = s.lookAtFees(ctx, now); err != nil || len(f.due) == 0 {
 			return nil, true, err
 		}
+		due = f.due[:min(limit, len(f.due))]
 	}
 	ready, err = s.recorded(ctx, f.size)
-	return f.due, ready, err
+	return due, ready, err
+}
+
+// nextFees returns the next of the debts that were looked at, and drops those of payees
+// who were held since.
+func (s *Service) nextFees(ctx context.Context, now time.Time, limit int) ([]payment, error) {
+	for f := &s.fees; len(f.due) > 0; {
+		n := min(limit, len(f.due))
+		due, err := s.notHeld(ctx, f.due[:n:n], now)
+		if err != nil {
+			return nil, err
+		}
+		if len(due) < n {
+			f.due = append(slices.Clone(due), f.due[n:]...)
+		}
+		if len(due) > 0 {
+			return due, nil
+		}
+	}
+	return nil, nil
 }
 
 // lookAtFees reads who is owed the payout minimum of fees, and is not held, together with
@@ -99,10 +117,11 @@ ORDER BY b.balance DESC, b.account LIMIT $2`
 
 // notHeld returns the payments to payees that are not held.
 func (s *Service) notHeld(ctx context.Context, list []payment, now time.Time) ([]payment, error) {
-	if len(list) == 0 {
-		return nil, nil
+	payees := make([][]byte, len(list))
+	for i := range list {
+		payees[i] = list[i].payee[:]
 	}
-	rows, err := s.pool.Query(ctx, selectHeldNow, now)
+	rows, err := s.pool.Query(ctx, selectHeldNow, now, payees)
 	if err != nil {
 		return nil, fmt.Errorf("load held payees: %w", err)
 	}
@@ -115,10 +134,10 @@ func (s *Service) notHeld(ctx context.Context, list []payment, now time.Time) ([
 	if err != nil {
 		return nil, fmt.Errorf("load held payees: %w", err)
 	}
-	return slices.DeleteFunc(list, func(p payment) bool { return held[p.payee] }), nil
+	return slices.DeleteFunc(slices.Clone(list), func(p payment) bool { return held[p.payee] }), nil
 }
 
-const selectHeldNow = `SELECT payee FROM held_payees WHERE retry_at > $1`
+const selectHeldNow = `SELECT payee FROM held_payees WHERE retry_at > $1 AND payee = ANY ($2::bytea[])`
 
 // took leaves out what the attempts carry, that are stored now. Where err says that they
 // may or may not be, all is looked at again.

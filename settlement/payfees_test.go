@@ -272,13 +272,13 @@ func TestFeesWaitForTheCheckpoint(t *testing.T) {
 			t.Fatal(err)
 		}
 		m.goTo(handTime.Load() + 2) // it is read anew
-		if due, ready, err := m.dueFees(t.Context(), now, now); err != nil || ready != want || len(due) != 1 {
+		if due, ready, err := m.dueFees(t.Context(), now, now, 9); err != nil || ready != want || len(due) != 1 {
 			t.Errorf("at a checkpoint of %d: %d due, ready %t, %v, want %t", size, len(due), ready, err, want)
 		}
 	}
 	// Another database beneath the service, or another lease: all is looked at again.
 	m.begin([16]byte{9})
-	if _, _, err := m.dueFees(t.Context(), now, now.Add(-time.Second)); err != nil || m.fees.size != 0 {
+	if _, _, err := m.dueFees(t.Context(), now, now.Add(-time.Second), 9); err != nil || m.fees.size != 0 {
 		t.Errorf("of another run the debts are as of size %d (%v), want them anew", m.fees.size, err)
 	}
 }

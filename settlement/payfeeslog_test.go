@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/chain"
 	"github.com/ionet-settlement/ionet/internal/pgtest"
 	"github.com/ionet-settlement/ionet/settlement/genesis"
@@ -111,4 +112,37 @@ func TestFeesOfALostDatabase(t *testing.T) {
 			m.checkLanes()
 		})
 	}
+}
+
+// Two of three members pay fees; while one of two that are needed is away nothing is
+// signed, and fees that come in meanwhile change nothing of what the others have signed.
+func TestTwoOfThreePayFees(t *testing.T) {
+	m := newBoard(t, "member a", "member b")
+	m.funded()
+	m.payIn(chain.PublicOf(keyOf("renter")), 100_000)
+	m.gave[m.alice.payout] += 100_000
+	m.oweFees(map[ionet.Key]uint64{m.bob.payout: 700})
+	m.hold("member a")
+	if _, err := m.RequestPayout(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		_ = m.Settle(t.Context()) // says how many are there
+		m.advance(2)
+	}
+	if m.count(`SELECT count(*) FROM payments WHERE kind = $1`, int16(chain.KindFees)) != 0 {
+		t.Error("fees are signed by one of two")
+	}
+	m.oweFees(map[ionet.Key]uint64{m.bob.payout: 11})
+	m.hold("member a", "member b")
+	m.until("the run is over", func() bool { return m.count(`SELECT count(*) FROM payout_runs WHERE done_at IS NULL`) == 0 })
+	if got := m.landedBy(chain.KindFees); len(got) != 2 {
+		t.Errorf("fees are signed by %v, want two members", got)
+	}
+	if m.owedFees(m.bob.payout) != 11 {
+		t.Errorf("bob is owed %d, want the 11 that came in while the run waited", m.owedFees(m.bob.payout))
+	}
+	m.payAll()
+	m.checkVaults()
+	m.checkBooks()
 }

@@ -89,7 +89,7 @@ func (s *Service) payDue(ctx context.Context, pool *lanePool) error {
 		return err
 	}
 	// Only now: who was just held is not paid fees either.
-	fees, ready, err := s.dueFees(ctx, now, asked)
+	fees, ready, err := s.dueFees(ctx, now, asked, max(1, len(pool.free))*s.feePayees)
 	if err != nil {
 		return err
 	}
@@ -108,6 +108,9 @@ func (s *Service) payDue(ctx context.Context, pool *lanePool) error {
 	if !ready {
 		fees = nil // a later pass pays them
 	}
+	if fees, err = s.checkPayable(ctx, fees); err != nil {
+		return err
+	}
 	drafts, err := s.batches(ctx, pool, due, fees)
 	return errors.Join(err, s.launchAll(ctx, drafts))
 }
@@ -120,13 +123,7 @@ func (s *Service) batches(ctx context.Context, pool *lanePool, due, fees []payme
 		kind chain.Kind
 		most int
 		due  []payment
-	}{{chain.KindPayout, s.payees, due}, {chain.KindFees, s.feePayees, fees[:min(len(fees), len(pool.free)*s.feePayees)]}} {
-		if of.kind == chain.KindFees {
-			var err error
-			if of.due, err = s.checkPayable(ctx, of.due); err != nil {
-				return nil, err
-			}
-		}
+	}{{chain.KindPayout, s.payees, due}, {chain.KindFees, s.feePayees, fees}} {
 		if len(of.due) == 0 {
 			continue
 		}
