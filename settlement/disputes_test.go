@@ -284,3 +284,42 @@ func TestDisputeAfterACrash(t *testing.T) {
 		t.Errorf("the evidence changed: %v", err)
 	}
 }
+
+// The row of a dispute, and its answer's, are lost or go unheard: handed in again they are
+// taken, and stand once.
+func TestDisputeAtEachStep(t *testing.T) {
+	m := newMachineUnder(t, testPolicy)
+	d := &disputing{books: m.books, s: m.newSpender("r", 10_000, 5_000)}
+	d.c = d.s.openSeat(m.alice, m.alice.offer(1), 2_000)
+	for n, f := range []fault{lost, unheard} {
+		for _, dies := range []bool{false, true} {
+			batch, jobs := d.c.serveBatch(2+n, 10)
+			d.accept(batch)
+			held := d.c.signJob(jobs[1])
+			dispute := d.s.disputeOf(&batch, &held)
+			again := func(what string, do func() (DisputeState, error), want DisputeStanding) {
+				t.Helper()
+				before := d.disputes()
+				m.wires.arm(1, f, dies)
+				if got, err := do(); err == nil {
+					t.Errorf("%s that is %s is %+v", what, f, got)
+				}
+				if step := m.wires.disarm(); step == "" {
+					t.Fatalf("%s met no fault", what)
+				}
+				if dies {
+					m.reopen()
+				}
+				got, err := do()
+				if err != nil || got.State != want || d.disputes() > before+1 {
+					t.Errorf("%s after it was %s is %+v, %v, want %s", what, f, got, err, want)
+				}
+			}
+			again("dispute", func() (DisputeState, error) { return m.SubmitDispute(t.Context(), dispute, held) }, DisputeOpen)
+			again("answer", func() (DisputeState, error) { return m.AnswerDispute(t.Context(), dispute.ID(), place(t, jobs, 1)) }, DisputeAnswered)
+		}
+	}
+	if n := d.disputes(); n != 4 {
+		t.Errorf("%d disputes are stored, want 4", n)
+	}
+}
