@@ -16,6 +16,8 @@ import (
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/emissions"
+	"github.com/ionet-settlement/ionet/proofs"
+	"github.com/ionet-settlement/ionet/publish"
 )
 
 // testPace is five seconds for an hour: acceptance tests run many epochs.
@@ -36,6 +38,16 @@ func TestDemo(t *testing.T) {
 	var out bytes.Buffer
 	if err := demo(ctx, []string{"--dir", t.TempDir()}, io.MultiWriter(&out, testLog{t})); err != nil {
 		t.Fatalf("demo: %v", err)
+	}
+	// Renter, proxy, worker and log tell the same story: four inferences, each with a
+	// receipt, the last of which is verified with the service and without.
+	for want, times := range map[string]int{
+		`renter    (?:chat|embedding|image):? .*, job [0-9a-f]{32}\n`: 4, `log       receipt \d+: job [0-9a-f]{32}, `: 4, `log       7 records, 4 inferences, `: 1,
+		`renter    verified\n`: 2, `renter    paid: final in slot `: 1, `ionetd    fees of \S+ IO to 1 payee, `: 1,
+	} {
+		if got := len(regexp.MustCompile(want).FindAllString(out.String(), -1)); got != times {
+			t.Errorf("the demo says %q %d times, want %d", want, got, times)
+		}
 	}
 	m := allHold.FindStringSubmatch(out.String())
 	if m == nil {
@@ -80,6 +92,7 @@ func TestKillRestoreTamper(t *testing.T) {
 	s.service.kill()
 	must(t, s.serve(ctx))
 	must(t, s.claim(ctx, 1))
+	must(t, s.rent(ctx))
 	must(t, s.payoutsRun(ctx))
 	backupAt := s.head(t, ctx)
 	must(t, s.db.Snapshot(ctx, "ionet", "backup"))
@@ -96,6 +109,7 @@ func TestKillRestoreTamper(t *testing.T) {
 	s.wantHolds(t, ctx)
 
 	t.Run("published byte", func(t *testing.T) { s.flipPublished(t, ctx) })
+	t.Run("published receipt", func(t *testing.T) { s.flipReceipt(t, ctx) })
 	t.Run("stored statement", func(t *testing.T) { s.flipStatement(t, ctx) })
 	t.Run("verdict amount", func(t *testing.T) { s.shiftVerdict(t, ctx) })
 }
@@ -172,6 +186,23 @@ func (s *stage) flipPublished(t *testing.T, ctx context.Context) {
 		must(t, os.WriteFile(files[0], file, 0o644))
 		s.wantFinding(t, ctx, filepath.Join(store, "s"), `(?m)^(epoch \d+|network): rule (book|content|network-file)`)
 	}
+}
+
+// flipReceipt changes one byte of the published receipt log.
+func (s *stage) flipReceipt(t *testing.T, ctx context.Context) {
+	store := filepath.Join(t.TempDir(), "s")
+	must(t, os.CopyFS(store, os.DirFS(s.published())))
+	head, err := os.ReadFile(filepath.Join(store, "log", "checkpoint"))
+	must(t, err)
+	c, err := proofs.OpenCheckpoint(s.network.ID(), s.network.Keys.Service, head)
+	must(t, err)
+	name := filepath.Join(store, filepath.FromSlash(publish.EntriesName(0, int(min(c.Size, proofs.TileWidth)))))
+	file, err := os.ReadFile(name)
+	must(t, err)
+	file[len(file)/2] ^= 1
+	must(t, os.Chmod(name, 0o644))
+	must(t, os.WriteFile(name, file, 0o644))
+	s.wantFinding(t, ctx, store, `rule (log|fee|receipt|seal|checkpoint)`)
 }
 
 // flipStatement changes one byte of a stored statement before its epoch closes.
