@@ -55,6 +55,7 @@ type auditor struct {
 	newestPolicy uint32                // greatest version of these
 	inForce      proofs.PolicyChange   // at the epoch that is replayed
 
+	revoked  map[revocation]uint64            // epoch in which each first arrived
 	feesLost bool                             // records of the log are missing
 	fees     *feeLedger                       // as the receipt log makes it
 	policies map[ionet.Hash]*emissions.Policy // files that fees were divided by; nil where there is none
@@ -85,7 +86,7 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	a := &auditor{
 		Config: cfg, source: newSource(cfg.Chain, cfg.Mint), r: &Report{Notes: []string{}, Findings: []Finding{}, Unchecked: []Finding{}},
 		lanes: map[string][]winner{}, known: map[string]winner{}, payees: map[ionet.Key]ionet.Key{}, heard: map[ionet.Key]uint64{},
-		arrivals: map[ionet.Hash]proofs.Arrival{}, prices: map[observed]ionet.Hash{}, policies: map[ionet.Hash]*emissions.Policy{},
+		arrivals: map[ionet.Hash]proofs.Arrival{}, prices: map[observed]ionet.Hash{}, policies: map[ionet.Hash]*emissions.Policy{}, revoked: map[revocation]uint64{},
 	}
 	for _, step := range []func(context.Context) error{
 		a.findGenesis, a.walkLanes, a.replayEpochs, a.checkPayments, a.checkReleases, a.checkSeals, a.checkDeposits, a.checkFees, a.checkVaults, a.checkSigners, a.checkMultisigUse, a.checkSupply,

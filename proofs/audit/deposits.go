@@ -94,7 +94,7 @@ func (a *auditor) payIn(ctx context.Context, r *renters, tx *transaction) error 
 func (a *auditor) deposit(r *renters, renter ionet.Key, base uint64, tx *transaction) error {
 	amount, err := ionet.NewAmount(base)
 	if err == nil {
-		r.flows.add(renter, tx.time, amount, "deposit "+tx.signature)
+		r.flows.add(renter, tx.time, amount)
 		a.r.Deposited, err = a.r.Deposited.Add(amount)
 	}
 	if err != nil {

@@ -133,6 +133,7 @@ func (a *auditor) checkInputs(ctx context.Context, k uint64, w winner, policy *e
 	a.checkBindings(k, former, in)
 	c := a.checkStatements(k, w, in)
 	a.checkPrice(k, policy, c.prices)
+	a.hearRevocations(c.revoked)
 	if err := a.announce(ctx, k, w, &c.policies); err != nil {
 		return err
 	}

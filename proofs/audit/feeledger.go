@@ -13,14 +13,12 @@ import (
 // feeLedger is sessions, channels and fees as the log's records make them.
 type feeLedger struct {
 	a        *auditor
-	accepted int64 // of the last record
-	fees     ionet.Amount
-	jobs     uint64
+	accepted int64          // of the last record
+	told     proofs.Receipt // the last: its totals are where the next one's begin
 
 	sessions map[ionet.Hash]*feeSession
 	channels map[ionet.Key]*feeChannel
 	offers   map[ionet.Hash]*loggedOffer
-	replays  map[jobOf]ionet.Hash // job ids and their statements
 
 	renters flows // reserves and what of them came back
 	payees  flows // fees, by whom they are owed to
@@ -40,16 +38,12 @@ type feeChannel struct {
 	terms   proofs.FeeTerms
 	session *feeSession
 	payee   ionet.Key
+	jobs    map[[16]byte]bool // ids that were paid; nil when it is over
 }
 
 type loggedOffer struct {
 	proofs.Offer
 	worker ionet.Key
-}
-
-type jobOf struct {
-	channel ionet.Key
-	job     [16]byte
 }
 
 // spent is the voucher that pays for a receipt.
@@ -62,7 +56,7 @@ type spent struct {
 func newFeeLedger(a *auditor) *feeLedger {
 	return &feeLedger{
 		a: a, sessions: map[ionet.Hash]*feeSession{}, channels: map[ionet.Key]*feeChannel{}, offers: map[ionet.Hash]*loggedOffer{},
-		replays: map[jobOf]ionet.Hash{}, renters: flows{}, payees: flows{},
+		renters: flows{}, payees: flows{},
 	}
 }
 
@@ -99,7 +93,6 @@ func (l *feeLedger) record(ctx context.Context, p *parsedRecord) (v spent, ok bo
 	l.a.r.Records++
 	if p.err != nil {
 		at.find("fee-signature", "statements that their signers signed", p.err)
-		return v, false
 	}
 	same(l.a.r, at.epoch, at.object, "log-index", p.index, p.Index)
 	if p.Accepted < l.accepted {
@@ -143,7 +136,7 @@ func (l *feeLedger) open(ctx context.Context, at place, e *proofs.Envelope) {
 		at.find("fee-session", fmt.Sprintf("accepted before its grace after %d ends", s.Expires), at.at)
 	}
 	l.sessions[id] = &feeSession{Session: s, id: id, left: s.Reserve}
-	l.renters.reserve(s.Renter, at.at, s.Reserve, at.object)
+	l.renters.reserve(s.Renter, s.Reserve, at.object)
 }
 
 // fund opens a channel, or tops it up, out of its session.
@@ -217,6 +210,8 @@ func (l *feeLedger) payeeOf(at place, e proofs.ChannelEntry, o proofs.ChannelOpe
 		at.find("fee-delegation", "a delegation to "+o.Worker.String(), e.Delegation.ID())
 	case at.at < d.Issued || at.at >= d.Expires:
 		at.find("fee-delegation", fmt.Sprintf("accepted from %d on, before %d", d.Issued, d.Expires), at.at)
+	case l.a.isRevoked(e.Delegation.ID(), d.Provider, at.epoch):
+		at.find("fee-delegation", "a delegation that is not revoked", e.Delegation.ID())
 	}
 	return d.Payout
 }
@@ -279,7 +274,7 @@ func (l *feeLedger) endChannel(ctx context.Context, at place, e proofs.ChannelOv
 	if err != nil {
 		at.find("fee-returned", "a sum that can be", err)
 	}
-	c.terms.Over = true
+	c.terms.Over, c.jobs = true, nil
 }
 
 // endSession gives back to the renter what his session has left.
@@ -294,8 +289,8 @@ func (l *feeLedger) endSession(ctx context.Context, at place, e proofs.SessionOv
 		at.find("fee-close", "a session whose channels are over", e.Session)
 	}
 	same(l.a.r, at.epoch, at.object, "fee-returned", s.left, e.Returned)
-	s.over = true
-	l.renters.add(s.Renter, at.at-skew, e.Returned, at.object)
+	s.over, s.channels = true, nil
+	l.renters.add(s.Renter, at.at-skew, e.Returned)
 }
 
 // checkGrace holds the end of what was asked to close, or expired, at begin.
@@ -320,14 +315,16 @@ func (l *feeLedger) until(ctx context.Context, at place, expires int64) int64 {
 
 // receipt pays a job out of its channel.
 func (l *feeLedger) receipt(ctx context.Context, at place, e proofs.Receipt) (v spent, ok bool) {
+	l.a.r.Receipts++
 	b, err := proofs.ParseBill(e.Statement.Kind, e.Statement.Body)
 	if err != nil {
 		at.find("fee-"+proofs.WrongFee.Name(), "a job or a batch of jobs", err)
+		l.told = e
 		return v, false
 	}
 	l.total(at, e, b)
-	l.split(ctx, at, e, b)
 	c := l.channels[b.Channel]
+	l.split(ctx, at, e, b, c)
 	if c == nil {
 		at.find("fee-"+proofs.UnknownChannel.Name(), "a channel in the log", b.Channel)
 		return v, false
@@ -341,36 +338,42 @@ func (l *feeLedger) receipt(ctx context.Context, at place, e proofs.Receipt) (v 
 	} else if b.Before != c.terms.Spent {
 		at.find("fee-order", "before of "+c.terms.Spent.String(), b.Before)
 	}
-	id := e.Statement.ID()
-	if former, used := l.replays[jobOf{b.Channel, b.ID}]; used {
-		at.find("fee-"+proofs.Replay.Name(), fmt.Sprintf("job id %x once in its channel", b.ID), "another job in "+former.String())
+	if c.jobs[b.ID] {
+		at.find("fee-"+proofs.Replay.Name(), fmt.Sprintf("job id %x once in its channel", b.ID), "it was paid before")
 	}
-	l.replays[jobOf{b.Channel, b.ID}] = id
+	if c.jobs != nil {
+		c.jobs[b.ID] = true
+	}
 	same(l.a.r, at.epoch, at.object, "fee-payee", c.payee, e.Payee)
 	same(l.a.r, at.epoch, at.object, "fee-renter", c.session.Renter, e.Renter)
-	c.terms.Spent = b.After
+	if b.After.Cmp(c.terms.Spent) > 0 { // what overlaps is said; the channel never spends less
+		c.terms.Spent = b.After
+	}
 	return spent{b.SignedVoucher(c.session.Key), at.epoch, at.object}, true
 }
 
-// total holds the running totals of a receipt.
+// total holds the running totals of a receipt against those of the one before, so that
+// a sum that is wrong is told once.
 func (l *feeLedger) total(at place, e proofs.Receipt, b proofs.Bill) {
-	fees, err := l.fees.Add(b.Fee)
+	fees, err := l.told.TotalFees.Add(b.Fee)
 	if err != nil {
 		at.find("fee-totals", "a sum that can be", err)
-		return
+	} else {
+		same(l.a.r, at.epoch, at.object, "fee-totals", fees, e.TotalFees)
 	}
-	l.fees, l.jobs = fees, l.jobs+uint64(b.Count)
-	same(l.a.r, at.epoch, at.object, "fee-totals", l.fees, e.TotalFees)
-	same(l.a.r, at.epoch, at.object, "fee-totals", l.jobs, e.TotalJobs)
-	l.a.r.Fees, l.a.r.Jobs = l.fees, l.jobs
-	l.a.r.Receipts++
+	same(l.a.r, at.epoch, at.object, "fee-totals", l.told.TotalJobs+uint64(b.Count), e.TotalJobs)
+	l.told = e
+	if sum, err := l.a.r.Fees.Add(b.Fee); err == nil {
+		l.a.r.Fees = sum
+	}
+	l.a.r.Jobs += uint64(b.Count)
 }
 
-// split divides a fee as the policy in force says, and owes the parts.
-func (l *feeLedger) split(ctx context.Context, at place, e proofs.Receipt, b proofs.Bill) {
+// split divides a fee as the policy in force says, and owes the parts: to whom the
+// channel's delegation names, whatever the receipt says.
+func (l *feeLedger) split(ctx context.Context, at place, e proofs.Receipt, b proofs.Bill, c *feeChannel) {
 	points, wallet := e.BasisPoints, ionet.Key{}
 	if policy := l.a.policyAt(ctx, at.epoch); policy != nil {
-		same(l.a.r, at.epoch, at.object, "fee-split", uint16(policy.Fees.NetworkBasisPoints), e.BasisPoints)
 		points, wallet = uint16(policy.Fees.NetworkBasisPoints), policy.Fees.NetworkWallet
 	}
 	provider, network, err := proofs.Split(b.Fee, points)
@@ -378,14 +381,12 @@ func (l *feeLedger) split(ctx context.Context, at place, e proofs.Receipt, b pro
 		at.find("fee-split", "parts of the fee", err)
 		return
 	}
-	same(l.a.r, at.epoch, at.object, "fee-split", provider, e.ProviderPart)
-	same(l.a.r, at.epoch, at.object, "fee-split", network, e.NetworkPart)
-	payee := e.Payee
-	if c := l.channels[b.Channel]; c != nil {
-		payee = c.payee
+	want := fmt.Sprintf("%d basis points: %s and %s", points, provider, network)
+	same(l.a.r, at.epoch, at.object, "fee-split", want, fmt.Sprintf("%d basis points: %s and %s", e.BasisPoints, e.ProviderPart, e.NetworkPart))
+	if c != nil {
+		l.payees.owe(c.payee, at.at-skew, provider)
 	}
-	l.payees.add(payee, at.at-skew, provider, at.object)
 	if !wallet.IsZero() {
-		l.payees.add(wallet, at.at-skew, network, at.object)
+		l.payees.owe(wallet, at.at-skew, network)
 	}
 }

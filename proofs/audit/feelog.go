@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/emissions"
 	"github.com/ionet-settlement/ionet/proofs"
 	"github.com/ionet-settlement/ionet/publish"
 )
@@ -17,15 +18,23 @@ type feeLog struct {
 	a      *auditor
 	ledger *feeLedger
 
-	size     uint64           // of the published checkpoint: there is no record beyond
-	root     ionet.Hash       // likewise
-	frontier proofs.Frontier  // of what was replayed
-	compact  []proofs.Compact // of each record
-	epochs   []uint64         // in which each was accepted
-	broken   bool             // a bundle is missing or none: what follows can't be read
+	size     uint64             // of the published checkpoint: there is no record beyond
+	root     ionet.Hash         // likewise
+	frontier proofs.Frontier    // of what was replayed
+	carried  map[uint64]carried // what memos say of records that were not replayed yet
+	sealing  uint64             // size of the seal that is looked at: what is below must be carried
+	gap      bool               // it was said of that seal that something is not
+	broken   bool               // a bundle is missing or none: what follows can't be read
 
 	bundle [][]byte // records that were read and not replayed
 	first  uint64   // index of the first record of bundle
+}
+
+// carried is a compact form that a memo of receipts has.
+type carried struct {
+	proofs.Compact
+	epoch  uint64 // of the memo
+	object string
 }
 
 // atOnce is how many records are verified together.
@@ -34,7 +43,7 @@ const atOnce = 4096
 // openFeeLog reads the checkpoint. A network that never published one has a log of no
 // records.
 func (a *auditor) openFeeLog(ctx context.Context) (*feeLog, error) {
-	l := &feeLog{a: a, ledger: newFeeLedger(a), root: ionet.HashOf()}
+	l := &feeLog{a: a, ledger: newFeeLedger(a), root: ionet.HashOf(), carried: map[uint64]carried{}}
 	file, err := a.Store.Get(ctx, publish.CheckpointName)
 	if errors.Is(err, publish.ErrNotFound) {
 		return l, nil
@@ -120,8 +129,8 @@ func (l *feeLog) apply(ctx context.Context, list [][]byte) {
 	var vouchers []spent
 	for i := range parsed {
 		p := &parsed[i]
-		l.compact, l.epochs = append(l.compact, p.compact), append(l.epochs, l.ledger.epochAt(p.Accepted))
 		p.index = l.frontier.Size() + uint64(i)
+		l.checkCarried(ctx, p, list[i])
 		if v, ok := l.ledger.record(ctx, p); ok {
 			vouchers = append(vouchers, v)
 		}
@@ -158,13 +167,11 @@ func parts(n int, f func(from, to int)) {
 // parsedRecord is a record with what can be said of it alone.
 type parsedRecord struct {
 	proofs.Record
-	index   uint64 // its place in the log
-	compact proofs.Compact
-	err     error // it is none, or a signature of it does not hold
+	index uint64 // its place in the log
+	err   error  // it is none, or a signature of it does not hold
 }
 
 func (l *feeLog) verify(list [][]byte, parsed []parsedRecord) {
-	network := l.a.network.ID()
 	var envelopes []proofs.Envelope
 	var of []int
 	add := func(i int, e *proofs.Envelope) {
@@ -176,9 +183,6 @@ func (l *feeLog) verify(list [][]byte, parsed []parsedRecord) {
 	for i, b := range list {
 		p := &parsed[i]
 		if p.Record, p.err = proofs.ParseRecord(b); p.err != nil {
-			continue
-		}
-		if p.compact, p.err = proofs.CompactOf(network, b); p.err != nil {
 			continue
 		}
 		if e, ok := p.Statement(); ok {
@@ -195,6 +199,32 @@ func (l *feeLog) verify(list [][]byte, parsed []parsedRecord) {
 	}
 }
 
+// checkCarried holds what a memo says of a record, and whether one says something,
+// against the record and the policy of its epoch.
+func (l *feeLog) checkCarried(ctx context.Context, p *parsedRecord, record []byte) {
+	c, there := l.carried[p.index]
+	if there {
+		delete(l.carried, p.index)
+		if want, err := proofs.CompactOf(l.a.network.ID(), record); err == nil {
+			same(l.a.r, c.epoch, c.object, "inline-form", want, c.Compact)
+		} else {
+			l.a.r.find(c.epoch, c.object, "inline-form", fmt.Sprintf("nothing of record %d, which has no compact form", p.index), err)
+		}
+	}
+	epoch := l.ledger.epochAt(p.Accepted)
+	policy := l.a.policyAt(ctx, epoch)
+	if policy == nil {
+		return // said
+	}
+	switch wanted := policy.Fees.Record == emissions.RecordInline; {
+	case wanted && !there && p.index < l.sealing && !l.gap:
+		l.gap = true // one such says enough of a seal
+		l.a.r.find(epoch, fmt.Sprintf("record %d of the receipt log", p.index), "inline-missing", "its compact form in a memo before its seal", "none")
+	case !wanted && there:
+		l.a.r.find(c.epoch, c.object, "inline-mode", "no record in a memo: the policy of its epoch says root", fmt.Sprintf("record %d", p.index))
+	}
+}
+
 // finish replays what is published beyond the last seal, on the word of the checkpoint
 // alone, and compares the whole with that.
 func (l *feeLog) finish(ctx context.Context, sealed uint64) error {
@@ -202,6 +232,9 @@ func (l *feeLog) finish(ctx context.Context, sealed uint64) error {
 		return nil // what the seal lacks was said
 	}
 	there, err := l.replay(ctx, l.size)
+	if n := len(l.carried); n > 0 {
+		l.a.r.skip(Genesis, "receipt log", "receipts", plural(n, "published record")+" that memos have", "none")
+	}
 	if err != nil || !there {
 		return err
 	}

@@ -38,9 +38,22 @@ func (f flows) of(wallet ionet.Key) *flow {
 }
 
 // add gives a wallet an amount at a time.
-func (f flows) add(wallet ionet.Key, at int64, amount ionet.Amount, object string) {
+func (f flows) add(wallet ionet.Key, at int64, amount ionet.Amount) {
 	w := f.of(wallet)
-	w.moves = append(w.moves, move{at: at, amount: amount, object: object})
+	w.moves = append(w.moves, move{at: at, amount: amount})
+}
+
+// owe is add for amounts that are many: those of one minute are one, as of its beginning.
+func (f flows) owe(wallet ionet.Key, at int64, amount ionet.Amount) {
+	w := f.of(wallet)
+	at -= at % 60
+	if n := len(w.moves); n > 0 && !w.moves[n-1].taken && w.moves[n-1].at == at {
+		if sum, err := w.moves[n-1].amount.Add(amount); err == nil {
+			w.moves[n-1].amount = sum
+			return
+		}
+	}
+	w.moves = append(w.moves, move{at: at, amount: amount})
 }
 
 // take takes an amount from a wallet at a time.
@@ -51,7 +64,7 @@ func (f flows) take(wallet ionet.Key, at int64, amount ionet.Amount, object stri
 
 // reserve takes an amount from a wallet at the time of the next seal: until then the
 // chain does not say that it was taken.
-func (f flows) reserve(wallet ionet.Key, _ int64, amount ionet.Amount, object string) {
+func (f flows) reserve(wallet ionet.Key, amount ionet.Amount, object string) {
 	w := f.of(wallet)
 	w.pending = append(w.pending, len(w.moves))
 	w.moves = append(w.moves, move{amount: amount, taken: true, unsealed: true, object: object})

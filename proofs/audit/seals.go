@@ -6,7 +6,6 @@ import (
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/chain"
-	"github.com/ionet-settlement/ionet/emissions"
 	"github.com/ionet-settlement/ionet/proofs"
 )
 
@@ -26,7 +25,7 @@ func (a *auditor) checkSeals(ctx context.Context) error {
 		case chain.KindSeal:
 			err = w.seal(ctx, step)
 		case chain.KindReceipts:
-			err = w.inline(ctx, step)
+			w.inline(step)
 		}
 		if err != nil {
 			return err
@@ -37,11 +36,10 @@ func (a *auditor) checkSeals(ctx context.Context) error {
 
 // sealWalk is where the walk over the seal lane stands.
 type sealWalk struct {
-	log     *feeLog
-	last    proofs.SealMemo
-	prev    ionet.Hash
-	carried map[uint64]bool // leaves that memos carried
-	looked  uint64          // leaves of which it is known whether a memo carried them
+	log  *feeLog
+	last proofs.SealMemo
+	prev ionet.Hash
+	next uint64 // the record behind the last one that a memo has
 }
 
 func (w *sealWalk) seal(ctx context.Context, step winner) error {
@@ -66,75 +64,46 @@ func (w *sealWalk) seal(ctx context.Context, step winner) error {
 	if m.Size < former {
 		return nil // said
 	}
+	w.log.sealing, w.log.gap = m.Size, false
 	there, err := w.log.replay(ctx, m.Size)
 	if err != nil {
 		return err
 	}
 	if !there {
+		a.feesLost = true
 		a.r.skip(epoch, object, "receipts", fmt.Sprintf("%d published records", m.Size), fmt.Sprintf("%d", w.log.frontier.Size()))
 		return nil
 	}
 	same(a.r, epoch, object, "log-root", w.log.frontier.Root(), m.Root)
-	same(a.r, epoch, object, "log-fees", w.log.ledger.fees, m.Fees)
+	same(a.r, epoch, object, "log-fees", w.log.ledger.told.TotalFees, m.Fees)
 	w.log.ledger.renters.seal(step.tx.time, epoch)
-	w.checkCarried(ctx, epoch, object, m.Size)
 	return nil
 }
 
-// inline compares the compact forms in a memo of receipts with the records.
-func (w *sealWalk) inline(ctx context.Context, step winner) error {
+// inline notes the compact forms in a memo of receipts: they are compared when the seal
+// leads there, for a memo may have records beyond the next seal.
+func (w *sealWalk) inline(step winner) {
 	a := w.log.a
 	epoch, object := a.epochOf(step), fmt.Sprintf("%s %s", step.content.Kind, step.tx.signature)
 	memo, err := proofs.ParseMemo(step.content.Memo)
 	m, ok := memo.(proofs.ReceiptsMemo)
 	if !ok {
 		a.r.find(epoch, object, "memo", "the memo of receipts", fmt.Sprintf("%q: %v", step.content.Memo, err))
-		return nil
+		return
 	}
 	list, err := m.Compacts()
 	if err != nil {
 		a.r.find(epoch, object, "inline-form", "compact forms", err)
-		return nil
+		return
 	}
-	there, err := w.log.replay(ctx, m.First+m.Count)
-	if err != nil {
-		return err
-	}
-	if !there {
-		a.r.skip(epoch, object, "receipts", fmt.Sprintf("%d published records", m.First+m.Count), fmt.Sprintf("%d", w.log.frontier.Size()))
-		return nil
-	}
-	if w.carried == nil {
-		w.carried = map[uint64]bool{}
+	if from := max(w.next, w.last.Size); m.First < from {
+		a.r.find(epoch, object, "inline-order", fmt.Sprintf("records from %d on: each in one memo, in order, before its seal", from), m.First)
 	}
 	for _, c := range list {
-		same(a.r, epoch, object, "inline-form", w.log.compact[c.Index], c)
-		if w.carried[c.Index] || c.Index < w.looked {
-			a.r.find(epoch, object, "inline-twice", "each leaf in one memo", c.Index)
+		if c.Index >= max(w.next, w.last.Size) {
+			w.log.carried[c.Index] = carried{c, epoch, object}
 		}
-		w.carried[c.Index] = true
 	}
+	w.next = max(w.next, m.First+m.Count)
 	a.r.Inline += len(list)
-	return nil
-}
-
-// checkCarried holds the memos against the record mode of each leaf's epoch, up to a seal.
-func (w *sealWalk) checkCarried(ctx context.Context, epoch uint64, object string, size uint64) {
-	a := w.log.a
-	for ; w.looked < size; w.looked++ {
-		policy := a.policyAt(ctx, w.log.epochs[w.looked])
-		if policy == nil {
-			continue // said
-		}
-		wanted, carried := policy.Fees.Record == emissions.RecordInline, w.carried[w.looked]
-		if wanted && !carried {
-			a.r.find(epoch, object, "inline-missing", "a memo of receipts with each leaf before its seal", fmt.Sprintf("none with leaf %d", w.looked))
-			w.looked = size // one such says enough of a seal
-			return
-		}
-		if !wanted && carried {
-			a.r.find(epoch, object, "inline-mode", "no leaf in a memo: the policy of its epoch says root", fmt.Sprintf("leaf %d", w.looked))
-		}
-		delete(w.carried, w.looked)
-	}
 }

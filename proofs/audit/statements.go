@@ -18,6 +18,7 @@ type statementChecker struct {
 
 	policies proofs.Inputs // announcements that hold
 	prices   []observation // price statements that hold
+	revoked  []proofs.Statement
 }
 
 // check returns what is wrong with one statement of the inputs.
@@ -126,6 +127,8 @@ func (c *statementChecker) hold(s *proofs.Statement) {
 	switch e := &s.Envelope; e.Kind {
 	case proofs.KindPolicy:
 		c.policies.Statements = append(c.policies.Statements, *s)
+	case proofs.KindRevocation:
+		c.revoked = append(c.revoked, *s)
 	case proofs.KindPrice:
 		if p, err := proofs.ParsePrice(e.Body); err == nil {
 			c.prices = append(c.prices, observation{id: e.ID(), signer: e.Signer, Price: p})
