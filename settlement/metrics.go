@@ -19,6 +19,7 @@ type metrics struct {
 	offers     prometheus.Gauge
 	runs       prometheus.Gauge
 	held       prometheus.Gauge
+	feesDue    prometheus.Gauge
 	lamports   prometheus.Gauge
 	endpoints  *prometheus.GaugeVec   // by host and what
 	refusals   *prometheus.CounterVec // by kind, and the rule of the signer
@@ -54,6 +55,7 @@ func newMetrics() *metrics {
 		offers:     gauge("offered_claims", "Live claims that lack their wallet's signature; others are refused at 256."),
 		runs:       gauge("open_payout_runs", "Payout runs that are not over."),
 		held:       gauge("held_payees", "Payees that payout runs leave out for now; ionetd payouts tells why."),
+		feesDue:    gauge("payees_of_fees", "Payees whose fees the open payout runs have yet to pay; they wait for a published checkpoint."),
 	}
 	m.lamports = gauge("fee_payer_lamports", "What the operator has to pay transactions with, as read once a minute.")
 	m.endpoints = prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "ionetd", Name: "rpc_endpoint",
@@ -61,7 +63,7 @@ func newMetrics() *metrics {
 	m.registry.MustRegister(m.lamports, m.endpoints)
 	m.refusals = prometheus.NewCounterVec(counter("signer_refusals_total", "Transactions that a signer refused to sign, by kind and rule."), []string{"kind", "rule"})
 	m.registry.MustRegister(m.refusals)
-	m.registry.MustRegister(m.statements, m.attempts, m.positions, m.sealed, m.leader, m.fenced, m.halted, m.differing, m.passes, m.sent, m.offers, m.runs, m.held)
+	m.registry.MustRegister(m.statements, m.attempts, m.positions, m.sealed, m.leader, m.fenced, m.halted, m.differing, m.passes, m.sent, m.offers, m.runs, m.held, m.feesDue)
 	m.receipts = prometheus.NewCounter(counter("receipts_total", "Receipts that this instance appended to the log."))
 	m.receiptJobs = prometheus.NewCounter(counter("receipt_jobs_total", "Jobs of those receipts, those of batches included."))
 	m.receiptFees = prometheus.NewCounter(counter("receipt_fees_total", "Fees of those receipts in base units, rounded as floats are."))

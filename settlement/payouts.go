@@ -93,6 +93,7 @@ func (s *Service) payDue(ctx context.Context, pool *lanePool) error {
 	if err != nil {
 		return err
 	}
+	s.metrics.feesDue.Set(float64(len(s.fees.due)))
 	claimed, err := s.claimsWanted(ctx)
 	if err != nil {
 		return err
@@ -100,6 +101,7 @@ func (s *Service) payDue(ctx context.Context, pool *lanePool) error {
 	// Where all that were found are held now, others may be owed less.
 	if len(found) == 0 && len(fees) == 0 && claimed == 0 && !pool.paying {
 		s.fees = feeDebts{}
+		s.metrics.feesDue.Set(0)
 		return s.asLeader(ctx, func(tx pgx.Tx, _ int64) error {
 			_, err := tx.Exec(ctx, closeRuns, now, s.now())
 			return err

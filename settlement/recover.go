@@ -288,7 +288,11 @@ func (s *Service) importPayments(ctx context.Context, tx pgx.Tx, c chain.Content
 	for i, m := range c.Movements {
 		payee, ok := payees[m.Destination]
 		if !ok {
-			return nil, fmt.Errorf("import %s %s: movement %d pays %s, which is the token account of nobody who ever earned: an epoch's book is missing, or this is not the network's database", c.Kind, c.Hash(), i, m.Destination)
+			missing := "an epoch's book is missing"
+			if c.Kind == chain.KindFees {
+				missing = "the receipt log lacks what he earned"
+			}
+			return nil, fmt.Errorf("import %s %s: movement %d pays %s, which is the token account of nobody who ever earned: %s, or this is not the network's database", c.Kind, c.Hash(), i, m.Destination, missing)
 		}
 		list = append(list, payment{payee, m.Destination, m.Amount})
 	}
