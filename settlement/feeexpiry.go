@@ -17,15 +17,6 @@ SELECT EXISTS (SELECT FROM channels WHERE state = 'closing' AND closing_at <= $1
     OR EXISTS (SELECT FROM sessions WHERE state = 'closing' AND closing_at <= $1)
     OR EXISTS (SELECT FROM sessions WHERE state <> 'over' AND expires <= $1)`
 
-// feeGrace is the grace of the policy in force, as far as it is known.
-func (s *Service) feeGrace(ctx context.Context) int64 {
-	p, err := s.feePolicy(ctx, s.currentEpoch())
-	if err != nil {
-		p = s.cfg.Policy
-	}
-	return int64(p.Fees.GraceSeconds)
-}
-
 // maxOver is how many channels, and how many sessions, end in one transaction.
 const maxOver = 1024
 
@@ -52,10 +43,17 @@ func (s *Service) endFees(ctx context.Context) error {
 	if err := s.mayAppend(ctx); err != nil {
 		return nil // it is told where it is found out
 	}
+	policy, err := s.feePolicy(ctx, s.currentEpoch())
+	if isOutsiders(err) {
+		return nil // whose grace counts is not known yet
+	}
+	if err != nil {
+		return fmt.Errorf("end channels and sessions: %w", err)
+	}
 	for {
 		// Most passes find nothing, and are in the way of nobody who appends.
 		var due bool
-		if err := s.pool.QueryRow(ctx, selectAnyDue, s.now().Unix()-s.feeGrace(ctx)).Scan(&due); err != nil {
+		if err := s.pool.QueryRow(ctx, selectAnyDue, s.now().Unix()-int64(policy.Fees.GraceSeconds)).Scan(&due); err != nil {
 			return fmt.Errorf("look for channels and sessions that end: %w", err)
 		}
 		if !due {
@@ -153,6 +151,9 @@ func (s *Service) appendOwn(ctx context.Context, f func(j *journal) error) error
 
 // endDue ends what is due and returns how many channels and sessions that were.
 func (j *journal) endDue(ctx context.Context) (int, error) {
+	if j.policy == nil { // whose grace counts is not known yet
+		return 0, nil
+	}
 	until := j.head.accepted - j.grace()
 	var channels set[ionet.Key]
 	var sessions set[ionet.Hash]

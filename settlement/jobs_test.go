@@ -252,3 +252,35 @@ func TestManyFollowInTurns(t *testing.T) {
 	}
 	b.checkBooks()
 }
+
+// A statement that the database refuses though it was decided to be good takes no other
+// with it: what came together is appended apart.
+func TestRefusedRowTakesNoOther(t *testing.T) {
+	b, h, offer := newFees(t)
+	s := b.newSpender("alice", 10_000, 10_000)
+	var jobs []proofs.Envelope
+	var seats []*seat
+	for range 5 {
+		c := s.openSeat(h, offer, 1_000)
+		seats, jobs = append(seats, c), append(jobs, c.serve(10))
+	}
+	b.exec(`UPDATE ledger_balances SET balance = 14 WHERE account = $1`, ledger.Channel(seats[2].text.Channel).String()) // the job costs 15
+	items := b.Service.open(plain(jobs...))
+	if err := b.learnFees(t.Context(), items); err != nil {
+		t.Fatal(err)
+	}
+	for _, it := range items {
+		it.came = it.arrival
+	}
+	if err := b.appendItems(t.Context(), items); err != nil {
+		t.Fatal(err)
+	}
+	for i, it := range items {
+		if it.problem != nil || it.inserted != (i != 2) || (it.err == nil) != (i != 2) {
+			t.Errorf("job %d: inserted %v, problem %v, error %v", i, it.inserted, it.problem, it.err)
+		}
+	}
+	if n := b.count(`SELECT count(*) FROM log_entries WHERE tag = 1`); n != 4 {
+		t.Errorf("%d receipts, want 4", n)
+	}
+}

@@ -216,17 +216,20 @@ func (j *journal) enter(ctx context.Context) error {
 	}
 	j.epoch = epoch
 	policy, err := j.s.feePolicy(ctx, epoch)
-	if p := (*Problem)(nil); errors.As(err, &p) {
-		policy, err = nil, nil // jobs are told to come again
-	}
-	if err != nil {
+	if err != nil && !isOutsiders(err) {
 		return err
 	}
-	j.payAll() // by the former policy
-	if j.policy = policy; policy != nil {
+	j.payAll()                            // by the former policy
+	if j.policy = policy; policy != nil { // else jobs are told to come again
 		j.network = networkAccount(policy)
 	}
 	return nil
+}
+
+// isOutsiders reports whether an error is a Problem.
+func isOutsiders(err error) bool {
+	p := (*Problem)(nil)
+	return errors.As(err, &p)
 }
 
 // take decides what came in. Kinds are taken in an order in which what one names comes
@@ -308,6 +311,10 @@ func (s *Service) appendItems(ctx context.Context, items []*item) error {
 	if s.logbook.conflicts.Load() > 0 {
 		s.logbook.conflicts.Add(-1)
 	}
+	// What is asked while the head is locked keeps others waiting, on a second connection.
+	if _, err := s.feePolicy(ctx, s.currentEpoch()); err != nil && !isOutsiders(err) {
+		return err
+	}
 	careful := s.logbook.conflicts.Load() > 0
 	var err error
 	for range maxTries {
@@ -330,7 +337,7 @@ func (s *Service) appendItems(ctx context.Context, items []*item) error {
 			return s.appendApart(ctx, items, err)
 		}
 	}
-	return fmt.Errorf("append %d statements: give up after %d tries: %w", len(items), maxTries, err)
+	return s.appendApart(ctx, items, fmt.Errorf("give up after %d tries: %w", maxTries, err))
 }
 
 // appendApart is for what the database refuses though it was decided to be good: one
