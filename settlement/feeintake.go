@@ -212,7 +212,7 @@ func (s *Service) appendBatch(items []*item) {
 	if err := s.appendItems(ctx, fresh); err != nil {
 		// Perhaps it is appended all the same: whoever sends it again finds it.
 		for _, it := range fresh {
-			it.err, it.later = err, false
+			it.err, it.inserted, it.later = err, false, false
 		}
 	}
 	var settled, later []*item

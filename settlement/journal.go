@@ -351,7 +351,7 @@ func (s *Service) appendApart(ctx context.Context, items []*item, err error) err
 	for _, half := range [][]*item{items[:len(items)/2], items[len(items)/2:]} {
 		if err := s.appendItems(ctx, half); err != nil {
 			for _, it := range half {
-				it.err = err
+				it.err, it.inserted, it.later = err, false, false
 			}
 		}
 	}
