@@ -156,7 +156,7 @@ func (l *feeLedger) fund(ctx context.Context, at place, e proofs.ChannelEntry) {
 	}
 	c, more := l.channels[o.Channel], o.Limit
 	if c == nil {
-		c = &feeChannel{session: s, terms: proofs.FeeTerms{Session: s.Session, SessionID: s.id}}
+		c = &feeChannel{session: s, terms: proofs.FeeTerms{Session: s.Session, SessionID: s.id}, jobs: map[[16]byte]bool{}}
 		l.channels[o.Channel] = c
 		s.channels = append(s.channels, c)
 	} else if more, err = o.Limit.Sub(c.terms.Channel.Limit); err != nil || more.IsZero() {
@@ -182,8 +182,8 @@ func (l *feeLedger) whyNotFunded(ctx context.Context, at place, s *feeSession, o
 		return "to be signed by the session's key " + s.Key.String()
 	case s.closing != 0 || s.over:
 		return "a session that was not asked to close"
-	case at.at >= l.until(ctx, at, s.Expires):
-		return fmt.Sprintf("accepted before the grace of a session ends that expires at %d", s.Expires)
+	case at.at >= l.until(ctx, at, o.Expires):
+		return fmt.Sprintf("accepted before its grace after %d ends", o.Expires)
 	case o.Expires > s.Expires:
 		return fmt.Sprintf("to expire by %d, as the session", s.Expires)
 	case o.Limit.IsZero():
