@@ -238,7 +238,9 @@ func (l *feeLog) finish(ctx context.Context, sealed uint64) error {
 	if err != nil || !there {
 		return err
 	}
-	same(l.a.r, Genesis, publish.CheckpointName, "log-root", l.frontier.Root(), l.root)
+	if !same(l.a.r, Genesis, publish.CheckpointName, "log-root", l.frontier.Root(), l.root) {
+		l.a.feesLost = true
+	}
 	if n := l.size - sealed; n > 0 {
 		l.a.r.note("%s of the receipt log published and not sealed yet: they have the service's signature alone", plural(int(n), "record"))
 	}

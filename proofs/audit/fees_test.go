@@ -49,4 +49,5 @@ func TestHonestFees(t *testing.T) {
 		show(t, r)
 		t.Errorf("status %d, %d seals, %d records, %d receipts, %d jobs, fees %s, %d payments of %s", r.Status(), r.Seals, r.Records, r.Receipts, r.Jobs, r.Fees, r.FeePayments, r.FeesPaid)
 	}
+	t.Run("files", func(t *testing.T) { tamperLog(t, d) })
 }

@@ -74,7 +74,9 @@ func (w *sealWalk) seal(ctx context.Context, step winner) error {
 		a.r.skip(epoch, object, "receipts", fmt.Sprintf("%d published records", m.Size), fmt.Sprintf("%d", w.log.frontier.Size()))
 		return nil
 	}
-	same(a.r, epoch, object, "log-root", w.log.frontier.Root(), m.Root)
+	if !same(a.r, epoch, object, "log-root", w.log.frontier.Root(), m.Root) {
+		a.feesLost = true // what is published is not what was sealed, which may explain payments
+	}
 	same(a.r, epoch, object, "log-fees", w.log.ledger.told.TotalFees, m.Fees)
 	w.log.ledger.renters.seal(step.tx.time, epoch)
 	return nil
