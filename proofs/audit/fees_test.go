@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/ionet-settlement/ionet"
@@ -48,6 +49,12 @@ func TestHonestFees(t *testing.T) {
 	if r.Status() != 0 || r.Seals != 3 || r.Records != len(d.records) || r.Receipts != 303 || r.Jobs != 306 || r.Fees != d.fees || r.FeePayments != 2 || r.FeesPaid.Base() != 1_160 {
 		show(t, r)
 		t.Errorf("status %d, %d seals, %d records, %d receipts, %d jobs, fees %s, %d payments of %s", r.Status(), r.Seals, r.Records, r.Receipts, r.Jobs, r.Fees, r.FeePayments, r.FeesPaid)
+	}
+	if got, want := r.Summary(), "1 epochs, 3 verdicts, 1 payouts, 303 receipts: all hold"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got, want := r.Money(), "fees of 0.00001268 in 303 receipts for 306 jobs, 0.00001160 paid to payees"; !strings.Contains(got, want) {
+		t.Errorf("got %q, want %q in it", got, want)
 	}
 	t.Run("files", func(t *testing.T) { tamperLog(t, d) })
 }

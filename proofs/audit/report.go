@@ -78,6 +78,9 @@ func (r *Report) Status() int {
 // Summary is the report in one line.
 func (r *Report) Summary() string {
 	counted := fmt.Sprintf("%d epochs, %d verdicts, %d payouts", r.Epochs, r.Verdicts, r.Payouts)
+	if r.Records > 0 {
+		counted += ", " + plural(r.Receipts, "receipt")
+	}
 	switch r.Status() {
 	case 1:
 		return fmt.Sprintf("%s: %s", counted, plural(len(r.Findings), "finding"))
@@ -100,6 +103,9 @@ func (r *Report) Money() string {
 	more := ""
 	if r.Deposits+r.Withdrawals > 0 || !r.Suspense.IsZero() {
 		more = fmt.Sprintf("; %s of %s, %s of %s, %s in suspense", plural(r.Deposits, "deposit"), t(r.Deposited), plural(r.Withdrawals, "withdrawal"), t(r.Withdrawn), t(r.Suspense))
+	}
+	if r.Records > 0 {
+		more += fmt.Sprintf("; fees of %s in %s for %s, %s paid to payees", t(r.Fees), plural(r.Receipts, "receipt"), plural(int(r.Jobs), "job"), t(r.FeesPaid))
 	}
 	if !r.Released.IsZero() {
 		more += fmt.Sprintf("; %s of the genesis supply released", t(r.Released))
