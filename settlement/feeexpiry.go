@@ -43,7 +43,7 @@ func (s *Service) endFees(ctx context.Context) error {
 	if err := s.mayAppend(ctx); err != nil {
 		return nil // it is told where it is found out
 	}
-	policy, err := s.feePolicy(ctx, s.currentEpoch())
+	policy, err := s.feePolicy(ctx, s.pool, s.currentEpoch())
 	if isOutsiders(err) {
 		return nil // whose grace counts is not known yet
 	}

@@ -149,7 +149,12 @@ func (s *Service) rulesNow(ctx context.Context, q querier) (*rules, error) {
 // not guess: what is acked by its rules must be what the epoch is judged by. While a
 // change that may hold at k has no final seal yet it is a busy Problem.
 func (s *Service) policyAt(ctx context.Context, k uint64) (*emissions.Policy, error) {
-	next, list, err := readOpenPolicies(ctx, s.front)
+	return s.policyFrom(ctx, s.front, k)
+}
+
+// policyFrom is policyAt by what q reads.
+func (s *Service) policyFrom(ctx context.Context, q querier, k uint64) (*emissions.Policy, error) {
+	next, list, err := readOpenPolicies(ctx, q)
 	if err != nil {
 		return nil, err
 	}
@@ -158,7 +163,7 @@ func (s *Service) policyAt(ctx context.Context, k uint64) (*emissions.Policy, er
 			return nil, NewProblem(ProblemBusy, "", "whether policy version %d is in force at epoch %d is known once the seal of epoch %d is final: ask again in a moment", r.Version, k, r.arrival).after(beaconRetry)
 		}
 	}
-	r, err := s.rulesOf(ctx, s.front, s.inForce(list, k).Policy)
+	r, err := s.rulesOf(ctx, q, s.inForce(list, k).Policy)
 	if err != nil {
 		return nil, err
 	}

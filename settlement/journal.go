@@ -215,7 +215,7 @@ func (j *journal) enter(ctx context.Context) error {
 		return nil
 	}
 	j.epoch = epoch
-	policy, err := j.s.feePolicy(ctx, epoch)
+	policy, err := j.s.feePolicy(ctx, j.tx, epoch)
 	if err != nil && !isOutsiders(err) {
 		return err
 	}
@@ -310,10 +310,6 @@ func (s *Service) appendItems(ctx context.Context, items []*item) error {
 	}
 	if s.logbook.conflicts.Load() > 0 {
 		s.logbook.conflicts.Add(-1)
-	}
-	// What is asked while the head is locked keeps others waiting, on a second connection.
-	if _, err := s.feePolicy(ctx, s.currentEpoch()); err != nil && !isOutsiders(err) {
-		return err
 	}
 	careful := s.logbook.conflicts.Load() > 0
 	var err error

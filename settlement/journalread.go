@@ -239,7 +239,7 @@ CROSS JOIN LATERAL (
         coalesce((SELECT min(r.arrival_epoch) FROM revocations r WHERE r.delegation = d.id), 0) AS revoked
     FROM inventories i JOIN delegations d ON d.id = i.delegation JOIN statements s ON s.epoch = 0 AND s.id = d.id
     WHERE i.worker = w.worker
-    ORDER BY i.arrival_epoch DESC, i.arrival_sample DESC, i.id DESC LIMIT 4) n`
+    ORDER BY i.arrival_epoch DESC, i.arrival_sample DESC, i.number DESC LIMIT 4) n`
 
 func (j *journal) scanInForce(rows pgx.Rows) error {
 	var worker, provider, payee, signature, body []byte

@@ -76,11 +76,11 @@ func (s *Service) putBack() {
 
 // feePolicy returns the policy by which fees of an epoch that has begun are split; a busy
 // Problem while that is open. What was known once stays so.
-func (s *Service) feePolicy(ctx context.Context, epoch uint64) (*emissions.Policy, error) {
+func (s *Service) feePolicy(ctx context.Context, q querier, epoch uint64) (*emissions.Policy, error) {
 	if r := s.logbook.policy.Load(); r != nil && r.epoch == epoch {
 		return r.policy, nil
 	}
-	p, err := s.policyAt(ctx, epoch)
+	p, err := s.policyFrom(ctx, q, epoch)
 	if err != nil {
 		return nil, err
 	}
