@@ -74,6 +74,11 @@ func TestCrookedSeals(t *testing.T) {
 			other[len(other)-1] ^= 1 // of the voucher
 			d.records[3] = other
 		}, []string{"fee-signature", "fee-voucher", "log-root"}},
+		{"records accepted after their seal", func(d *feeDesk) {
+			d.accepted += skew + 60
+			d.offer(1)
+			d.seal()
+		}, []string{"log-time"}},
 		{"a seal names another before it", func(d *feeDesk) {
 			d.seal(func(m *proofs.SealMemo) { m.Prev = ionet.Hash{1} })
 		}, []string{"receipt-chain"}},

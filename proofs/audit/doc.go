@@ -5,7 +5,8 @@
 //
 // The walk is: mint -> genesis transaction -> network file -> the steps of every
 // lane from position 0 -> each epoch's book, replayed by the policy in force ->
-// each payment -> each movement of each vault. DESIGN.md says what is checked in
+// each payment -> the receipt log, replayed record by record up to each seal -> each
+// renter's balance and each payment of fees -> each movement of each vault. DESIGN.md says what is checked in
 // which order.
 //
 // Findings are values. A thing that could not be looked at (a file that is

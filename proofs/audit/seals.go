@@ -77,6 +77,9 @@ func (w *sealWalk) seal(ctx context.Context, step winner) error {
 	if !same(a.r, epoch, object, "log-root", w.log.frontier.Root(), m.Root) {
 		a.feesLost = true // what is published is not what was sealed, which may explain payments
 	}
+	if last := w.log.ledger.accepted; last > step.tx.time+skew { // else a grace could be made to pass
+		a.r.find(epoch, object, "log-time", fmt.Sprintf("records accepted by %d, when they were sealed", step.tx.time), last)
+	}
 	same(a.r, epoch, object, "log-fees", w.log.ledger.told.TotalFees, m.Fees)
 	w.log.ledger.renters.seal(step.tx.time, epoch)
 	return nil
