@@ -34,6 +34,8 @@ const (
 	JournalFull   = "journal-full"   // 503: jobs of the past fill what this worker keeps
 	BackEndFailed = "back-end-failed"
 	ChannelStuck  = "channel-stuck" // 409: the service refused a job of it; what it says is in Detail
+
+	RequestSignature = "request-signature" // 401: proofs.RequestHeader or MostHeader is missing, or not the session key's
 )
 
 // VoucherSize is the size of what VoucherHeader carries: voucher and signature.
@@ -158,6 +160,7 @@ type MeterProblem struct {
 	Running    *ionet.Amount `json:"running,omitempty" doc:"What the requests that run may cost at most"`
 	Covered    *ionet.Amount `json:"covered,omitempty"`
 	Limit      *ionet.Amount `json:"limit,omitempty"`
+	Most       *ionet.Amount `json:"most,omitempty" doc:"With voucher-needed: the most that this request may cost; the request's own most is less"`
 	Statement  []byte        `json:"statement,omitempty" doc:"With job-done: envelope of the job statement, where it is still kept"`
 }
 

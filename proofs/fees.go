@@ -65,7 +65,7 @@ var feeRules = [...]struct{ name, applies, evidence, text string }{
 		"the job, the channel-open and the session", "The job was not served while the channel was open.",
 	},
 	Closed: {
-		"closed", "the channel or its session is over, or was asked to close before served", "the job and the close", "The channel was closed before the job was served.",
+		"closed", "the channel or its session is over, or was asked to close before served - 60", "the job and the close", "The channel was closed before the job was served.",
 	},
 	Replay: {
 		"replay", "another statement of the channel that was accepted has the same job id", "both statements", "This job was paid already.",
@@ -126,6 +126,11 @@ func FeeRules() []FeeRule {
 // maxAhead is how far a worker's clock may be ahead of the service's, in seconds.
 const maxAhead = 60
 
+// closeSlack is for how many seconds after a channel was asked to close its worker is
+// still paid for what he serves: he can't know sooner, and the renter could have inference
+// for nothing by closing just before he asks.
+const closeSlack = 60
+
 // FeeTerms is what a channel's jobs are held against. Those of a channel that nobody
 // opened are zero.
 type FeeTerms struct {
@@ -161,7 +166,7 @@ func (t FeeTerms) Check(worker ionet.Key, b Bill, offer *Offer, accepted int64) 
 		return AboveLimit
 	case b.Served < t.Session.Issued || b.Served >= t.Session.Expires || b.Served >= t.Channel.Expires || b.Served > accepted+maxAhead:
 		return Expired
-	case t.Over || t.Closing != 0 && b.Served > t.Closing:
+	case t.Over || t.Closing != 0 && b.Served > t.Closing+closeSlack:
 		return Closed
 	case !b.IsBatch() && (b.Request.IsZero() || b.Response.IsZero()):
 		return NoResponseHash

@@ -59,7 +59,7 @@ func slowFeeRule(c *feeCase) FeeRule {
 	}
 	holds[AboveLimit] = more(n(b.After), n(t.Channel.Limit))
 	holds[Expired] = b.Served < t.Session.Issued || b.Served >= min(t.Session.Expires, t.Channel.Expires) || b.Served-60 > c.accepted
-	holds[Closed] = t.Over || t.Closing > 0 && t.Closing < b.Served
+	holds[Closed] = t.Over || t.Closing > 0 && b.Served-t.Closing > 60
 	holds[NoResponseHash] = isJob && (j.Request == ionet.Hash{} || j.Response == ionet.Hash{})
 	holds[NoFee] = b.Fee.Base() == 0
 	holds[Overlap] = more(n(t.Spent), n(b.Before))

@@ -135,6 +135,16 @@ type readVector struct {
 	Header  string `json:"header"`
 }
 
+type requestVector struct {
+	Network   string       `json:"network"`
+	Seed      string       `json:"seed"`
+	Channel   ionet.Key    `json:"channel"`
+	Job       string       `json:"job"`
+	Request   ionet.Hash   `json:"request"`
+	Most      ionet.Amount `json:"most"`
+	Signature string       `json:"signature"`
+}
+
 // addFeeVectors adds what renters, workers and the receipt log have beside statements.
 func addFeeVectors(t testing.TB, all map[string]any) {
 	var log [][]byte
@@ -168,6 +178,12 @@ func addFeeVectors(t testing.TB, all map[string]any) {
 		ionet.Key(testNetwork).String(), hex.EncodeToString(key("renter").Seed()), at.Unix(), "GET", target,
 		SignRead(testNetwork, key("renter"), at, "GET", target),
 	}
+	r := requestVector{
+		Network: ionet.Key(testNetwork).String(), Seed: hex.EncodeToString(key("session").Seed()), Channel: jobs[0].Channel, Job: hex.EncodeToString(jobs[0].ID[:]),
+		Request: RequestHash(salt, path, []byte(request)), Most: ionet.MustAmount(1_234_567),
+	}
+	r.Signature = EncodeRequestSignature(SignRequest(testNetwork, key("session"), r.Channel, jobs[0].ID, r.Request, r.Most))
+	all["signed-request"] = r
 }
 
 func newLogVector(t testing.TB, records [][]byte) logVector {
