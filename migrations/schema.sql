@@ -82,6 +82,7 @@ CREATE INDEX channels_by_renter ON channels USING btree (renter);
 CREATE INDEX channels_by_session ON channels USING btree (session);
 CREATE INDEX channels_by_worker ON channels USING btree (worker);
 CREATE INDEX channels_closing ON channels USING btree (closing_at) WHERE (state = 'closing'::text);
+CREATE INDEX channels_left ON channels USING btree (session) WHERE (state <> 'over'::text);
 CREATE INDEX channels_open ON channels USING btree (expires) WHERE (state <> 'over'::text);
 CREATE INDEX channels_waiting ON channels USING btree (channel) WHERE (waiting > 0);
 
@@ -587,6 +588,9 @@ CREATE TABLE sessions (
     index bigint NOT NULL,
     arrival_epoch integer NOT NULL,
     arrival_sample smallint NOT NULL,
+    channels integer NOT NULL DEFAULT 0,
+    opening_epoch bigint NOT NULL DEFAULT 0,
+    openings integer NOT NULL DEFAULT 0,
     CONSTRAINT sessions_pkey PRIMARY KEY (id),
     CONSTRAINT reserve_is_positive CHECK ((reserve > 0)),
     CONSTRAINT session_closes_when_asked CHECK (((state <> 'closing'::text) OR (closing_at > 0))),

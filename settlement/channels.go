@@ -60,7 +60,10 @@ func (j *journal) judgeOpening(it *item, session *sessionRow, o proofs.ChannelOp
 	case j.workers[o.Worker] == nil:
 		return refusal(proofs.UnknownWorker, "body.worker", "worker %s has no delegation in force that its inventory names: its host registers first", o.Worker)
 	}
-	return j.judgeLimit(session, o)
+	if p := j.judgeLimit(session, o); p != nil || it.acked {
+		return p // what was acked before was within the bounds then
+	}
+	return j.judgeOften(session, o)
 }
 
 // judgeLimit holds an opening against its channel, if there is one, and the reserve.
@@ -70,8 +73,8 @@ func (j *journal) judgeLimit(session *sessionRow, o proofs.ChannelOpen) *Problem
 		switch {
 		case c.session != o.Session:
 			return NewProblem(ProblemWrongChannel, "body.session", "channel %s is one of session %s", o.Channel, c.session)
-		case c.state != stateOpen:
-			return refusal(proofs.Closed, "body.channel", "channel %s is %s", o.Channel, c.state)
+		case c.status() != stateOpen:
+			return refusal(proofs.Closed, "body.channel", "channel %s is %s", o.Channel, c.status())
 		case o.Limit.Cmp(c.limit) <= 0:
 			return NewProblem(ProblemNoTopUp, "body.limit", "channel %s is open with the limit %s: a top-up raises it", o.Channel, c.limit)
 		case o.Expires < c.expires:
@@ -94,8 +97,8 @@ func (j *journal) takeChannelClose(it *item, v proofs.ChannelClose) error {
 	switch {
 	case c == nil:
 		it.problem = refusal(proofs.UnknownChannel, "body.channel", "no opening of channel %s was accepted", v.Channel)
-	case c.state != stateOpen:
-		it.problem = refusal(proofs.Closed, "body.channel", "channel %s is %s already", v.Channel, c.state)
+	case c.status() != stateOpen:
+		it.problem = refusal(proofs.Closed, "body.channel", "channel %s is %s already", v.Channel, c.status())
 	}
 	if it.problem != nil {
 		return nil

@@ -17,24 +17,33 @@ SELECT EXISTS (SELECT FROM channels WHERE state = 'closing' AND closing_at <= $1
     OR EXISTS (SELECT FROM sessions WHERE state = 'closing' AND closing_at <= $1)
     OR EXISTS (SELECT FROM sessions WHERE state <> 'over' AND expires <= $1)`
 
-// maxOver is how many channels, and how many sessions, end in one transaction.
-const maxOver = 1024
+// maxOver is how many channels, and how many sessions, end in one transaction; overTurns is
+// how many such there are in one pass, which has other work.
+const (
+	maxOver   = 1024
+	overTurns = 32
+)
 
-// What is due: a grace after it was asked to close, or after it expired. A session waits
-// for its channels.
+// What is due: a grace after it was asked to close, by itself or with its session, or after
+// it expired. A session waits for its channels. Each part is read by an index of its own,
+// and no further than this transaction goes.
 const selectDueChannels = `
 SELECT channel, session FROM (
-    SELECT channel, session FROM channels WHERE state = 'closing' AND closing_at <= $1
+    (SELECT channel, session FROM channels WHERE state = 'closing' AND closing_at <= $1 ORDER BY closing_at LIMIT $2)
     UNION
-    SELECT channel, session FROM channels WHERE state <> 'over' AND expires <= $1) d
+    (SELECT channel, session FROM channels WHERE state <> 'over' AND expires <= $1 ORDER BY expires LIMIT $2)
+    UNION
+    (SELECT c.channel, c.session FROM sessions s JOIN channels c ON c.session = s.id AND c.state <> 'over'
+        WHERE s.state = 'closing' AND s.closing_at <= $1 LIMIT $2)) d
 ORDER BY channel LIMIT $2`
 
 const selectDueSessions = `
 SELECT id FROM (
-    SELECT id FROM sessions WHERE state = 'closing' AND closing_at <= $1
+    (SELECT id FROM sessions s WHERE state = 'closing' AND closing_at <= $1
+        AND NOT EXISTS (SELECT FROM channels c WHERE c.session = s.id AND c.state <> 'over') ORDER BY closing_at LIMIT $2)
     UNION
-    SELECT id FROM sessions WHERE state <> 'over' AND expires <= $1) d
-WHERE NOT EXISTS (SELECT FROM channels c WHERE c.session = d.id AND c.state <> 'over')
+    (SELECT id FROM sessions s WHERE state <> 'over' AND expires <= $1
+        AND NOT EXISTS (SELECT FROM channels c WHERE c.session = s.id AND c.state <> 'over') ORDER BY expires LIMIT $2)) d
 ORDER BY id LIMIT $2`
 
 // endFees ends channels and sessions whose grace is over, and gives what is left back.
@@ -50,7 +59,7 @@ func (s *Service) endFees(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("end channels and sessions: %w", err)
 	}
-	for {
+	for range overTurns {
 		// Most passes find nothing, and are in the way of nobody who appends.
 		var due bool
 		if err := s.pool.QueryRow(ctx, selectAnyDue, s.now().Unix()-int64(policy.Fees.GraceSeconds)).Scan(&due); err != nil {
@@ -69,9 +78,10 @@ func (s *Service) endFees(ctx context.Context) error {
 			return fmt.Errorf("end channels and sessions: %w", err)
 		}
 		if n == 0 { // a session that waited for its channels ended, too
-			return s.moveOn(ctx)
+			break
 		}
 	}
+	return s.moveOn(ctx)
 }
 
 // selectMovable finds channels in which a job that waits is next. That is so where records

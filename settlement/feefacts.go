@@ -12,9 +12,10 @@ import (
 	"github.com/ionet-settlement/ionet/proofs"
 )
 
-// What never changes of sessions, channels and offers is remembered; each follows from
-// statements that its id commits to, so that it is as true of a database that was put
-// back. What changes is read under the lock of the log's head.
+// What never changes of sessions, channels and offers is remembered. Sessions and offers
+// follow from statements that their ids commit to, so that they are as true of a database
+// that was put back; which session a channel is of is not, because its address commits to
+// the session's key alone. What changes is read under the lock of the log's head.
 
 // sessionFact is a session's statement.
 type sessionFact struct {
@@ -62,11 +63,20 @@ func newFeeFacts() *feeFacts {
 	}
 }
 
-// forgetLogged is for a database that was put back: which offers its log has is asked anew.
+// forgetLogged is for a database that was put back: which offers its log has, and which
+// session a channel is of, is asked anew.
 func (f *feeFacts) forgetLogged() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.life++
+	f.channels.young, f.channels.old = nil, nil
+}
+
+// forgetChannels is for who finds a channel to be of another session than is remembered.
+func (f *feeFacts) forgetChannels() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.channels.young, f.channels.old = nil, nil
 }
 
 func (f *feeFacts) nowLife() uint64 {

@@ -82,6 +82,11 @@ func (s *Service) checkFeeBody(e *proofs.Envelope, body any) *Problem {
 		if b.Sequence > math.MaxInt64 {
 			return NewProblem(ProblemMalformedStatement, "body.sequence", "the sequence is %d, more than %d", b.Sequence, int64(math.MaxInt64))
 		}
+		for i, m := range b.Models {
+			if m.Price.IsZero() { // rule 13 pays no job of it, so it costs nothing to be the cheapest
+				return NewProblem(ProblemMalformedStatement, fmt.Sprintf("body.models[%d].price", i), "the price of %q is 0: a job that costs nothing has no receipt", m.Name)
+			}
+		}
 	case proofs.ChannelOpen:
 		return s.checkOpening(e, b)
 	case *proofs.Bill:

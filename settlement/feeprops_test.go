@@ -225,7 +225,7 @@ func (w *feeWorld) topUp() {
 	more := rapid.Uint64Range(0, c.of.free+c.of.free/8+1).Draw(w.rt, "more")
 	c.text.Limit = ionet.MustAmount(c.limit + more)
 	e := c.sign()
-	taken := c.of.isOpen() && c.closing == 0 && !c.over && more <= c.of.free && more > 0
+	taken := c.of.isOpen() && c.closing == 0 && !c.over && more <= c.of.free && more > 0 && (more >= c.limit/leastTopUp || more == c.of.free)
 	if more == 0 {
 		taken = true // the same statement as before
 	}

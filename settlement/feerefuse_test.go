@@ -236,11 +236,13 @@ var feeRefusals = map[string]feeCase{
 	}},
 	"job: 10 served after the close": {ProblemClosed, "body.served", func(f *refusalWorld) proofs.Envelope {
 		f.accept(f.closeOf(f.c))
-		return f.job(1, func(j *proofs.Job) { j.Served++ })
+		f.goTo(f.now().Unix() + 61)
+		return f.job(1)
 	}},
 	"job: 10 served after the session's close": {ProblemClosed, "body.served", func(f *refusalWorld) proofs.Envelope {
 		f.accept(f.closeSession(f.s))
-		return f.job(1, func(j *proofs.Job) { j.Served++ })
+		f.goTo(f.now().Unix() + 61)
+		return f.job(1)
 	}},
 	"job: 10 over": {ProblemClosed, "body.served", func(f *refusalWorld) proofs.Envelope {
 		e := f.job(1)

@@ -39,22 +39,42 @@ type ListedOffer struct {
 	Envelope []byte // of the offer
 }
 
-// Two prices of a unit that differ do so by 2^-64 or more, so the whole parts of what
-// they are multiplied by 10^40 sort exactly.
-const selectOffers = `
-SELECT o.id, o.worker, o.endpoint, o.capacity, o.expires, o.envelope, m.name, m.unit, m.price, m.per
-FROM offers o JOIN offer_models m ON m.offer = o.id
-WHERE ($1 = '' OR m.name = $1) AND o.expires > $2
-    AND NOT EXISTS (SELECT FROM offers newer WHERE newer.worker = o.worker AND newer.ordinal > o.ordinal)
-ORDER BY m.name COLLATE "C", m.unit, div(m.price * 10000000000000000000000000000000000000000::numeric, m.per), o.worker LIMIT $3`
+// acceptedEpochs is how long ago a worker's devices may have been accepted last, for it to
+// come before those of whom nothing is proven.
+const acceptedEpochs = 3
 
-// Offers returns what may be bought now, by model and unit, the cheapest first.
+// Two prices of a unit that differ do so by 2^-64 or more, so the whole parts of what
+// they are multiplied by 10^40 sort exactly. A delegation is looked for as for an opening,
+// of as many workers as fit the answer.
+const selectOffers = `
+SELECT id, worker, endpoint, capacity, expires, envelope, name, unit, price, per FROM (
+    SELECT c.* FROM (
+        SELECT o.id, o.worker, o.endpoint, o.capacity, o.expires, o.envelope, m.name, m.unit, m.price, m.per,
+            div(m.price * 10000000000000000000000000000000000000000::numeric, m.per) AS dear,
+            EXISTS (SELECT FROM verdicts v WHERE v.worker = o.worker AND v.epoch >= $4::bigint - $5::bigint AND v.rule = 0) AS accepted
+        FROM offers o JOIN offer_models m ON m.offer = o.id
+        WHERE ($1 = '' OR m.name = $1) AND o.expires > $2
+            AND NOT EXISTS (SELECT FROM offers newer WHERE newer.worker = o.worker AND newer.ordinal > o.ordinal)
+        ORDER BY accepted DESC, m.name COLLATE "C", m.unit, dear, o.worker OFFSET 0) c
+    WHERE EXISTS (SELECT FROM (
+        SELECT d.issued, d.expires, coalesce((SELECT min(r.arrival_epoch) FROM revocations r WHERE r.delegation = d.id), 0) AS revoked
+        FROM inventories i JOIN delegations d ON d.id = i.delegation
+        WHERE i.worker = c.worker
+        ORDER BY i.arrival_epoch DESC, i.arrival_sample DESC, i.number DESC LIMIT 4) n
+        WHERE n.issued <= $2 AND n.expires > $2 AND (n.revoked = 0 OR n.revoked >= $4::bigint))
+    ORDER BY accepted DESC, name COLLATE "C", unit, dear, worker LIMIT $3) page
+ORDER BY name COLLATE "C", unit, dear, worker`
+
+// Offers returns what may be bought now, by model and unit, the cheapest first. Only
+// workers with a delegation in force are in it. Where there are more offers than are asked
+// for, those of workers that were accepted in one of the last epochs are taken first:
+// others cost nothing, and must be in nobody's way.
 func (s *Service) Offers(ctx context.Context, q OfferQuery) ([]ListedOffer, error) {
 	limit := min(q.Limit, MaxOffers)
 	if limit <= 0 {
 		limit = MaxOffers
 	}
-	rows, err := s.front.Query(ctx, selectOffers, q.Model, s.now().Unix(), limit)
+	rows, err := s.front.Query(ctx, selectOffers, q.Model, s.now().Unix(), limit, int64(s.currentEpoch()), acceptedEpochs)
 	if err != nil {
 		return nil, fmt.Errorf("list offers: %w", err)
 	}
@@ -132,12 +152,13 @@ WHERE s.id IN (
 ) ORDER BY s.index DESC LIMIT $2`
 
 const channelColumns = `
-SELECT channel, session, worker, renter, key, provider, payee, open, envelope, limit_, spent, jobs, waiting, expires, state, closing_at, index FROM channels
+SELECT c.channel, c.session, c.worker, c.renter, c.key, c.provider, c.payee, c.open, c.envelope, c.limit_, c.spent, c.jobs, c.waiting, c.expires, c.state, c.closing_at, c.index, s.closing_at
+FROM channels c JOIN sessions s ON s.id = c.session
 `
 
 const (
-	selectChannel    = channelColumns + `WHERE channel = $1`
-	selectChannelsOf = channelColumns + `WHERE session = $1 ORDER BY number`
+	selectChannel    = channelColumns + `WHERE c.channel = $1`
+	selectChannelsOf = channelColumns + `WHERE c.session = $1 ORDER BY c.number`
 )
 
 // Session returns a session with its channels, or the problem unknown-session.
@@ -224,12 +245,14 @@ func (s *Service) Channel(ctx context.Context, channel ionet.Key) (ChannelState,
 func scanChannel(row pgx.CollectableRow) (ChannelState, error) {
 	var c ChannelState
 	var channel, session, worker, renter, key, provider, payee, open []byte
-	var limit, spent, jobs, index int64
+	var limit, spent, jobs, index, ending int64
 	err := row.Scan(&channel, &session, &worker, &renter, &key, &provider, &payee, &open, &c.Envelope,
-		&limit, &spent, &jobs, &c.Waiting, &c.Expires, &c.State, &c.ClosingAt, &index)
+		&limit, &spent, &jobs, &c.Waiting, &c.Expires, &c.State, &c.ClosingAt, &index, &ending)
 	if err != nil {
 		return c, err
 	}
+	of := channelRow{state: c.State, closing: c.ClosingAt, ending: ending}
+	c.State, c.ClosingAt = of.status(), of.closedAt()
 	c.Channel, c.Session, c.Worker, c.Renter, c.Key = ionet.Key(channel), ionet.Hash(session), ionet.Key(worker), ionet.Key(renter), ionet.Key(key)
 	c.Provider, c.Payee, c.Open, c.Jobs, c.Index = ionet.Key(provider), ionet.Key(payee), ionet.Hash(open), uint64(jobs), uint64(index)
 	if c.Limit, err = amountOf(limit); err != nil {

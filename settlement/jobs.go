@@ -127,6 +127,11 @@ func (j *journal) queueJobs(items []*item) []*jobQueue {
 			it.problem = refusal(proofs.UnknownChannel, "body.channel", "no opening of channel %s was accepted: send the channel-open statement first", b.Channel)
 			continue
 		}
+		if it.channel.session.id != c.session { // so are these: the channel was opened anew, in another session
+			j.s.intake.fees.forgetChannels()
+			it.problem = NewProblem(ProblemBusy, "body.channel", "channel %s was opened anew just now: send the statement again in a moment", b.Channel).after(beaconRetry)
+			continue
+		}
 		q := of[b.Channel]
 		if q == nil {
 			c.fact = it.channel
@@ -207,7 +212,7 @@ func (j *journal) terms(c *channelRow) proofs.FeeTerms {
 	return proofs.FeeTerms{
 		Session: c.fact.session.Session, SessionID: c.session,
 		Channel: proofs.ChannelOpen{Session: c.session, Worker: c.worker, Channel: c.channel, Limit: c.limit, Expires: c.expires},
-		Spent:   c.spent, Closing: c.closing, Over: c.state == stateOver,
+		Spent:   c.spent, Closing: c.closedAt(), Over: c.state == stateOver,
 	}
 }
 
@@ -224,7 +229,7 @@ func (j *journal) refuseJob(rule proofs.FeeRule, c *channelRow, x *candidate) *P
 	case proofs.Expired:
 		return refusal(rule, "body.served", "served is %d: the session began at %d, the channel ends at %d, and it is %d now", b.Served, s.Issued, min(c.expires, s.Expires), j.head.accepted)
 	case proofs.Closed:
-		return refusal(rule, "body.served", "served is %d, channel %s is %s since %d", b.Served, c.channel, c.state, c.closing)
+		return refusal(rule, "body.served", "served is %d, channel %s is %s since %d", b.Served, c.channel, c.status(), c.closedAt())
 	case proofs.Replay:
 		return refusal(rule, "body.id", "job id %x was used in channel %s for another statement", b.ID, c.channel)
 	case proofs.Overlap:

@@ -43,8 +43,12 @@ type sessionRow struct {
 	left    ionet.Amount // on its account
 	arrival proofs.Arrival
 
+	channels int    // that it ever had
+	opening  uint64 // epoch of its last opening or top-up
+	openings int    // of that epoch
+
 	envelope []byte // of one that is new
-	shut     bool   // its state is to be written
+	changed  bool   // its state, or a count, is to be written
 }
 
 // channelRow is a channel under the lock.
@@ -61,8 +65,9 @@ type channelRow struct {
 	jobs    uint64
 	waiting int
 	expires int64
-	state   string
-	closing int64
+	state   string // its own: see status
+	closing int64  // its own: see closedAt
+	ending  int64  // when its session was asked to close; 0: it was not
 
 	key, provider  ionet.Key // of one that is new or topped up
 	open           ionet.Hash
@@ -83,6 +88,22 @@ const (
 	stateClosing = "closing"
 	stateOver    = "over"
 )
+
+// status is the channel's state: one that is open closes with its session.
+func (c *channelRow) status() string {
+	if c.state == stateOpen && c.ending != 0 {
+		return stateClosing
+	}
+	return c.state
+}
+
+// closedAt is when the channel was asked to close, by itself or with its session; 0: it was not.
+func (c *channelRow) closedAt() int64 {
+	if c.closing != 0 {
+		return c.closing
+	}
+	return c.ending
+}
 
 // offerRow is an offer under the lock.
 type offerRow struct {
@@ -114,6 +135,7 @@ type journal struct {
 	renters    map[ionet.Key]ionet.Amount
 	workers    map[ionet.Key]*delegationInForce
 	counted    map[ionet.Key]offersOf
+	begun      map[ionet.Key]int // sessions of renters that came in this epoch
 	known      map[[16]byte]proofs.Arrival // statements that opened or closed, by the first half of their ids
 
 	entries   []logEntry
@@ -121,7 +143,6 @@ type journal struct {
 	network   ledger.Account // who has the network's part of receipts
 	paying    []*channelRow  // whose receipts are not posted yet
 	opened    []*sessionRow
-	closing   []*sessionRow // whose channels close too
 	waits     []waitingRow
 	dropped   []waitingRow
 	passed    int64 // jobs that wait no more
@@ -136,7 +157,7 @@ func (s *Service) newJournal(tx pgx.Tx, careful bool) *journal {
 	return &journal{
 		s: s, tx: tx, careful: careful, now: s.now().Unix(),
 		sessions: map[ionet.Hash]*sessionRow{}, channels: map[ionet.Key]*channelRow{}, offers: map[ionet.Hash]*offerRow{},
-		renters: map[ionet.Key]ionet.Amount{}, workers: map[ionet.Key]*delegationInForce{}, counted: map[ionet.Key]offersOf{},
+		renters: map[ionet.Key]ionet.Amount{}, workers: map[ionet.Key]*delegationInForce{}, counted: map[ionet.Key]offersOf{}, begun: map[ionet.Key]int{},
 		known: map[[16]byte]proofs.Arrival{}, served: map[workerEpoch]*servedRow{},
 	}
 }

@@ -74,6 +74,7 @@ func (j *journal) addChannel(session *sessionRow, e *proofs.Envelope, id ionet.H
 		return err
 	}
 	session.left = left
+	j.countOpening(session, c == nil)
 	if c == nil {
 		j.head.channels++
 		c = &channelRow{number: j.head.channels, channel: o.Channel, session: o.Session, worker: o.Worker, renter: session.fact.Renter, state: stateOpen, index: index, fresh: true}
@@ -165,18 +166,18 @@ func (j *journal) addClose(c *channelRow, e *proofs.Envelope, id ionet.Hash, arr
 	return nil
 }
 
-// addSessionClose begins the grace of a session and all its channels.
+// addSessionClose begins the grace of a session and all its channels. The session's row
+// alone changes, however many they are: theirs say what was asked of each of them.
 func (j *journal) addSessionClose(row *sessionRow, e *proofs.Envelope, id ionet.Hash, arrival proofs.Arrival) error {
 	if _, err := j.append(proofs.CloseEntry{Statement: *e}, id[:16], 0, arrival); err != nil {
 		return err
 	}
-	row.state, row.closing, row.shut = stateClosing, j.head.accepted, true
-	for _, c := range j.channels { // the others are closed where they are stored
-		if c.session == row.fact.id && c.state == stateOpen {
-			c.state, c.closing, c.shut = stateClosing, j.head.accepted, true
+	row.state, row.closing, row.changed = stateClosing, j.head.accepted, true
+	for _, c := range j.channels {
+		if c.session == row.fact.id {
+			c.ending = row.closing
 		}
 	}
-	j.closing = append(j.closing, row)
 	return nil
 }
 
@@ -212,7 +213,7 @@ func (j *journal) addSessionOver(row *sessionRow) error {
 	}
 	j.renters[row.fact.Renter] = balance
 	j.move(ledger.Session(row.fact.id), ledger.Renter(row.fact.Renter), row.left)
-	row.left, row.state, row.shut = ionet.Amount{}, stateOver, true
+	row.left, row.state, row.changed = ionet.Amount{}, stateOver, true
 	return nil
 }
 

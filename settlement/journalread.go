@@ -31,6 +31,7 @@ type journalNames struct {
 	sessions, offers set[ionet.Hash]
 	channels         set[ionet.Key]
 	renters          set[ionet.Key]
+	beginning        set[ionet.Key] // renters that begin a session
 	workers          set[ionet.Key] // that must be delegated
 	offering         set[ionet.Key] // workers that bring an offer
 	keys             [][]byte       // of statements that may be in the log
@@ -46,6 +47,7 @@ func (j *journal) namesIn(items []*item) (n journalNames) {
 		case proofs.Session:
 			n.sessions.add(it.id)
 			n.renters.add(b.Renter)
+			n.beginning.add(b.Renter)
 		case proofs.Offer:
 			n.offers.add(it.id)
 			n.workers.add(it.envelope.Signer)
@@ -100,6 +102,9 @@ func (j *journal) queueRows(b *pgx.Batch, n journalNames) {
 	if len(n.renters) > 0 {
 		j.queueRenters(b, n.renters)
 	}
+	if len(n.beginning) > 0 {
+		b.Queue(selectBegun, byteas(n.beginning), int64(j.s.arrival().Epoch), sessionsAnEpoch).Query(j.scanBegun)
+	}
 	if len(n.workers) > 0 {
 		b.Queue(selectDelegationsInForce, byteas(n.workers)).Query(j.scanInForce)
 	}
@@ -112,18 +117,18 @@ func (j *journal) queueRows(b *pgx.Batch, n journalNames) {
 }
 
 const selectChannelRows = `
-SELECT number, channel, session, worker, renter, payee, limit_, spent, jobs, waiting, expires, state, closing_at
-FROM channels WHERE channel = ANY ($1::bytea[])`
+SELECT c.number, c.channel, c.session, c.worker, c.renter, c.payee, c.limit_, c.spent, c.jobs, c.waiting, c.expires, c.state, c.closing_at, s.closing_at
+FROM channels c JOIN sessions s ON s.id = c.session WHERE c.channel = ANY ($1::bytea[])`
 
 func (j *journal) scanChannels(rows pgx.Rows) error {
 	var channel, session, worker, renter, payee []byte
-	var limit, spent, jobs, expires, closing int64
+	var limit, spent, jobs, expires, closing, ending int64
 	var number, waiting int32
 	var state string
-	_, err := pgx.ForEachRow(rows, []any{&number, &channel, &session, &worker, &renter, &payee, &limit, &spent, &jobs, &waiting, &expires, &state, &closing}, func() error {
+	_, err := pgx.ForEachRow(rows, []any{&number, &channel, &session, &worker, &renter, &payee, &limit, &spent, &jobs, &waiting, &expires, &state, &closing, &ending}, func() error {
 		c := &channelRow{
 			number: number, channel: ionet.Key(channel), session: ionet.Hash(session), worker: ionet.Key(worker), renter: ionet.Key(renter), payee: ionet.Key(payee),
-			jobs: uint64(jobs), waiting: int(waiting), expires: expires, state: state, closing: closing,
+			jobs: uint64(jobs), waiting: int(waiting), expires: expires, state: state, closing: closing, ending: ending,
 		}
 		var err error
 		if c.limit, err = amountOf(limit); err == nil {
@@ -136,17 +141,18 @@ func (j *journal) scanChannels(rows pgx.Rows) error {
 }
 
 const selectSessionRows = `
-SELECT id, state, closing_at, index, arrival_epoch, arrival_sample FROM sessions WHERE id = ANY ($1::bytea[])`
+SELECT id, state, closing_at, index, arrival_epoch, arrival_sample, channels, opening_epoch, openings FROM sessions WHERE id = ANY ($1::bytea[])`
 
 func (j *journal) scanSessions(rows pgx.Rows) error {
 	var id []byte
 	var state string
-	var closing, index int64
-	var epoch int32
+	var closing, index, opening int64
+	var epoch, channels, openings int32
 	var sample int16
-	_, err := pgx.ForEachRow(rows, []any{&id, &state, &closing, &index, &epoch, &sample}, func() error {
+	_, err := pgx.ForEachRow(rows, []any{&id, &state, &closing, &index, &epoch, &sample, &channels, &opening, &openings}, func() error {
 		j.sessions[ionet.Hash(id)] = &sessionRow{
 			state: state, closing: closing, index: uint64(index), arrival: proofs.Arrival{Epoch: uint64(epoch), Sample: uint16(sample)},
+			channels: int(channels), opening: uint64(opening), openings: int(openings),
 		}
 		return nil
 	})

@@ -86,53 +86,55 @@ func (j *journal) queueLog(b *pgx.Batch) (*ledger.Bundle, error) {
 }
 
 const insertSessionRows = `
-INSERT INTO sessions (id, renter, key, reserve, issued, expires, envelope, state, closing_at, index, arrival_epoch, arrival_sample)
-SELECT t.id, t.renter, t.key, t.reserve, t.issued, t.expires, t.envelope, t.state, t.closing_at, t.index, t.arrival_epoch, t.arrival_sample
-FROM unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bytea[], $8::text[], $9::bigint[], $10::bigint[], $11::integer[], $12::smallint[])
-    AS t (id, renter, key, reserve, issued, expires, envelope, state, closing_at, index, arrival_epoch, arrival_sample)`
+INSERT INTO sessions (id, renter, key, reserve, issued, expires, envelope, state, closing_at, index, arrival_epoch, arrival_sample, channels, opening_epoch, openings)
+SELECT t.id, t.renter, t.key, t.reserve, t.issued, t.expires, t.envelope, t.state, t.closing_at, t.index, t.arrival_epoch, t.arrival_sample, t.channels, t.opening_epoch, t.openings
+FROM unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bytea[], $8::text[], $9::bigint[], $10::bigint[], $11::integer[], $12::smallint[],
+    $13::integer[], $14::bigint[], $15::integer[])
+    AS t (id, renter, key, reserve, issued, expires, envelope, state, closing_at, index, arrival_epoch, arrival_sample, channels, opening_epoch, openings)`
 
 const updateSessionRows = `
-UPDATE sessions s SET state = t.state, closing_at = t.closing_at
-FROM unnest($1::bytea[], $2::text[], $3::bigint[]) AS t (id, state, closing_at) WHERE s.id = t.id`
-
-// A session's channels close with it; those that were loaded are written by themselves, too.
-const closeSessionsChannels = `
-UPDATE channels c SET state = 'closing', closing_at = t.closing_at
-FROM unnest($1::bytea[], $2::bigint[]) AS t (session, closing_at) WHERE c.session = t.session AND c.state = 'open'`
+UPDATE sessions s SET state = t.state, closing_at = t.closing_at, channels = t.channels, opening_epoch = t.opening_epoch, openings = t.openings
+FROM unnest($1::bytea[], $2::text[], $3::bigint[], $4::integer[], $5::bigint[], $6::integer[]) AS t (id, state, closing_at, channels, opening_epoch, openings) WHERE s.id = t.id`
 
 func (j *journal) queueSessions(b *pgx.Batch) {
 	var ids, renters, keys, envelopes [][]byte
-	var reserves, issued, expires, closings, indexes []int64
-	var states []string
+	var reserves, issued, expires, indexes []int64
 	var epochs []int32
 	var samples []int16
+	var states, changes sessionTable
 	for _, r := range j.opened {
 		ids, renters, keys, envelopes = append(ids, r.fact.id[:]), append(renters, r.fact.Renter[:]), append(keys, r.fact.Key[:]), append(envelopes, r.envelope)
 		reserves, issued, expires = append(reserves, r.fact.Reserve.Int64()), append(issued, r.fact.Issued), append(expires, r.fact.Expires)
-		states, closings, indexes = append(states, r.state), append(closings, r.closing), append(indexes, int64(r.index))
-		epochs, samples = append(epochs, int32(r.arrival.Epoch)), append(samples, int16(r.arrival.Sample))
-		r.shut = false // the row is new
+		indexes, epochs, samples = append(indexes, int64(r.index)), append(epochs, int32(r.arrival.Epoch)), append(samples, int16(r.arrival.Sample))
+		states.add(r)
+		r.changed = false // the row is new
 	}
 	if len(ids) > 0 {
-		b.Queue(insertSessionRows, ids, renters, keys, reserves, issued, expires, envelopes, states, closings, indexes, epochs, samples)
+		b.Queue(insertSessionRows, ids, renters, keys, reserves, issued, expires, envelopes, states.states, states.closings, indexes, epochs, samples,
+			states.channels, states.openingEpochs, states.openings)
 	}
-	var shut, closed [][]byte
-	var shutStates []string
-	var shutAt, closedAt []int64
+	var changed [][]byte
 	for id, r := range j.sessions {
-		if r.shut {
-			shut, shutStates, shutAt = append(shut, append([]byte(nil), id[:]...)), append(shutStates, r.state), append(shutAt, r.closing)
+		if r.changed {
+			changed = append(changed, append([]byte(nil), id[:]...))
+			changes.add(r)
 		}
 	}
-	if len(shut) > 0 {
-		b.Queue(updateSessionRows, shut, shutStates, shutAt)
+	if len(changed) > 0 {
+		b.Queue(updateSessionRows, changed, changes.states, changes.closings, changes.channels, changes.openingEpochs, changes.openings)
 	}
-	for _, r := range j.closing {
-		closed, closedAt = append(closed, r.fact.id[:]), append(closedAt, r.closing)
-	}
-	if len(closed) > 0 {
-		b.Queue(closeSessionsChannels, closed, closedAt)
-	}
+}
+
+// sessionTable is what changes of sessions, by column.
+type sessionTable struct {
+	states                  []string
+	closings, openingEpochs []int64
+	channels, openings      []int32
+}
+
+func (t *sessionTable) add(r *sessionRow) {
+	t.states, t.closings = append(t.states, r.state), append(t.closings, r.closing)
+	t.channels, t.openingEpochs, t.openings = append(t.channels, int32(r.channels)), append(t.openingEpochs, int64(r.opening)), append(t.openings, int32(r.openings))
 }
 
 const insertChannelRows = `

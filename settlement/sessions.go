@@ -19,7 +19,12 @@ func (j *journal) takeSession(it *item, v proofs.Session) error {
 		it.problem = NewProblem(ProblemInsufficient, "body.reserve", "the reserve is %s, the unspent balance of %s is %s base units: pay in first", v.Reserve, v.Renter, has)
 		return nil
 	}
+	if n := j.begun[v.Renter]; n >= sessionsAnEpoch && !it.acked {
+		it.problem = NewProblem(ProblemBusy, "body.renter", "renter %s has begun %d sessions in this epoch, no more are taken", v.Renter, n).after(j.nextEpoch())
+		return nil
+	}
 	it.inserted = true
+	j.begun[v.Renter]++
 	return j.addSession(&it.envelope, it.id, v, it.arrival)
 }
 

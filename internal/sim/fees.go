@@ -118,7 +118,7 @@ func (r *run) openChannel(ctx context.Context) (string, error) {
 
 func (r *run) topUp(ctx context.Context, i *instance, c *seat) (string, error) {
 	s := c.session
-	more := 1 + r.rng.Uint64N(s.text.Reserve.Base()/4+1)
+	more := 1 + c.text.Limit.Base()/16 + r.rng.Uint64N(s.text.Reserve.Base()/4+1) // less than a part of 16 is refused
 	if s.limited+more > s.text.Reserve.Base() {
 		return "no more", nil
 	}
