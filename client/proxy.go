@@ -123,11 +123,20 @@ func (p *proxy) infer(w http.ResponseWriter, r *http.Request) {
 // whole passes on an answer that is read already. Errors of workers get OpenAI's form.
 func (p *proxy) whole(w http.ResponseWriter, a *Answer) {
 	media := a.Header.Get("Content-Type")
+	if a.Status < 400 {
+		w.Header().Set("Content-Type", cmp.Or(media, "application/json"))
+		if body, ok := a.Body.(interface{ Len() int }); ok {
+			w.Header().Set("Content-Length", strconv.Itoa(body.Len()))
+		}
+		w.WriteHeader(a.Status)
+		io.Copy(w, a.Body)
+		return
+	}
 	body, err := io.ReadAll(a.Body)
 	if err != nil {
 		return
 	}
-	if kind, _, _ := mime.ParseMediaType(media); a.Status >= 400 && (kind == ProblemMediaType || !hasError(body)) {
+	if kind, _, _ := mime.ParseMediaType(media); kind == ProblemMediaType || !hasError(body) {
 		m := meterProblem(&http.Response{StatusCode: a.Status, Status: http.StatusText(a.Status), Header: a.Header}, body)
 		text := cmp.Or(m.Detail, m.Title)
 		if kind != ProblemMediaType && len(body) > 0 {

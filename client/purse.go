@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -39,9 +38,13 @@ type PurseConfig struct {
 	Again      []ionet.Key  // workers to use again that were left; what they did stays as evidence
 	KeepBodies bool         // with the receipts, also requests and answers
 
-	Transport http.RoundTripper // to workers; nil: one of our own
-	Now       func() time.Time
-	Log       *slog.Logger // nil: nothing is logged
+	// AllowPrivate lets workers be at addresses that are not the Internet's. They may also
+	// be where the service's own address is such a one.
+	AllowPrivate bool
+	Patience     time.Duration     // how long a worker may send nothing; 5 min when zero
+	Transport    http.RoundTripper // to workers; nil: one of our own
+	Now          func() time.Time
+	Log          *slog.Logger // nil: nothing is logged
 }
 
 // Purse pays workers from one session: it picks offers, opens channels, signs vouchers,
@@ -75,10 +78,13 @@ type Purse struct {
 	channels map[ionet.Key]*purseChannel
 	left     map[ionet.Key]string    // workers that are used no more, and why
 	resting  map[ionet.Key]*rest     // workers that did not answer
+	served   map[ionet.Key]bool      // workers that did, since this start
+	explored time.Time               // when a stranger was last tried before those that we know
 	extra    map[string]ionet.Amount // see purse_request.go
 	market   market
 	tidied   int64 // size of the journal when it was last rewritten
 
+	room    *room         // for answers
 	opening chan struct{} // holds one token: one channel is opened or topped up at a time
 	settle  chan struct{} // wakes the mending loop
 	stop    context.CancelFunc
@@ -88,7 +94,7 @@ type Purse struct {
 // OpenPurse reads the folder and checks the session. It calls nobody yet.
 func OpenPurse(cfg PurseConfig) (*Purse, error) {
 	p := &Purse{
-		cfg: cfg, channels: map[ionet.Key]*purseChannel{}, left: map[ionet.Key]string{}, resting: map[ionet.Key]*rest{}, extra: map[string]ionet.Amount{},
+		cfg: cfg, channels: map[ionet.Key]*purseChannel{}, left: map[ionet.Key]string{}, resting: map[ionet.Key]*rest{}, served: map[ionet.Key]bool{}, room: newRoom(maxRoom), extra: map[string]ionet.Amount{},
 		opening: make(chan struct{}, 1), settle: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	if err := p.configure(); err != nil {
@@ -141,12 +147,15 @@ func (p *Purse) configure() error {
 	if p.log = c.Log; p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
 	}
+	if c.Patience == 0 {
+		c.Patience = 5 * time.Minute
+	}
 	if c.Transport == nil {
-		// What is hashed are the bytes as the worker sent them, so nothing unpacks them.
-		c.Transport = &http.Transport{
-			Proxy: http.ProxyFromEnvironment, DisableCompression: true, MaxIdleConnsPerHost: 64, DialContext: (&net.Dialer{Timeout: 10 * time.Second}).DialContext, ForceAttemptHTTP2: true,
-			TLSHandshakeTimeout: 10 * time.Second, IdleConnTimeout: 30 * time.Second,
+		inside := isInsideToo(c.Service.server)
+		if c.AllowPrivate {
+			inside = func() bool { return true }
 		}
+		c.Transport = newWorkerTransport(inside)
 	}
 	p.http = &http.Client{Transport: c.Transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	return nil
@@ -171,6 +180,11 @@ func (p *Purse) open() error {
 	for i, n := range notes {
 		if err := p.replay(n); err != nil {
 			return fmt.Errorf("read line %d of %s: %w", i+1, path, err)
+		}
+	}
+	for _, ch := range p.channels {
+		for _, sent := range ch.unknown {
+			sent.Open = p.cfg.Now()
 		}
 	}
 	if p.journal, err = openJournal(path, whole); err != nil {

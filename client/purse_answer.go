@@ -49,9 +49,6 @@ func (a *Answer) paid(r *KeptReceipt) {
 	a.receipt = r
 }
 
-// maxBody bounds an answer that is read as a whole: an image as base64 has a few MiB.
-const maxBody = 256 << 20
-
 func newAnswer(t *ticket, resp *http.Response) *Answer {
 	return &Answer{Status: resp.StatusCode, Header: resp.Header, Body: resp.Body, Job: t.job, Worker: t.offer.worker, Channel: t.ch.key}
 }
@@ -69,26 +66,31 @@ func (p *Purse) answer(ctx context.Context, t *ticket, resp *http.Response) (*An
 	if _, trailer := resp.Trailer[http.CanonicalHeaderKey(StatementHeader)]; trailer || isStream(resp) {
 		a := newAnswer(t, resp)
 		a.Stream = true
-		s := &paidStream{purse: p, ticket: t, answer: a, resp: resp, hash: sha256.New(), kept: p.cfg.KeepBodies}
+		s := &paidStream{purse: p, ticket: t, answer: a, resp: resp, hash: sha256.New(), kept: p.cfg.KeepBodies, held: &held{room: p.room}}
 		s.hash.Write(t.sent.Salt[:])
+		if t.in.ask.Options != nil && t.in.ask.Options.Usage {
+			s.usage = &streamUsage{}
+		}
 		a.Body = s
 		return a, nil
 	}
-	body, err := readAtMost(resp.Body, maxBody)
+	body, held, err := p.room.read(ctx, resp.Body, maxBody)
 	resp.Body.Close()
 	if err != nil {
 		p.unsure(t)
 		return nil, &workerFault{worker: t.offer.worker, reason: "read its answer: " + err.Error()}
 	}
-	a := unpaid(t, resp, body)
+	a := newAnswer(t, resp)
+	a.Body = heldBody{bytes.NewReader(body), held}
 	statement := resp.Header.Get(StatementHeader)
 	if statement == "" {
-		p.unbilled(ctx, t, resp.Header.Get(UnbilledHeader))
+		p.unbilled(t, resp.Header.Get(UnbilledHeader))
 		return a, nil
 	}
 	hash := proofs.ResponseHash(t.sent.Salt, body)
-	r, err := p.bill(t, statement, &hash, body)
+	r, err := p.bill(t, statement, heard{response: &hash, used: usedUnits(t.sent.Unit, body), body: body, whole: true})
 	if err != nil {
+		held.letGo()
 		return nil, err
 	}
 	a.paid(r)
@@ -102,7 +104,7 @@ func isStream(resp *http.Response) bool {
 
 // unbilled ends a job that came without a statement: it costs nothing where the worker says
 // so, else the worker is asked.
-func (p *Purse) unbilled(ctx context.Context, t *ticket, reason string) {
+func (p *Purse) unbilled(t *ticket, reason string) {
 	if reason != "" {
 		p.log.Info("answer is not billed", "job", t.job.String(), "reason", reason)
 		p.giveUp(t, nil)
@@ -111,37 +113,47 @@ func (p *Purse) unbilled(ctx context.Context, t *ticket, reason string) {
 	p.unsure(t)
 }
 
+// heard is what is known of an answer; nothing of one that was lost.
+type heard struct {
+	response *ionet.Hash
+	used     used
+	body     []byte
+	whole    bool // body is all of it
+	request  []byte
+}
+
 // bill checks the statement of an answer and accounts for it. What is not as it should be
 // is kept as evidence, and the worker is left.
-func (p *Purse) bill(t *ticket, statement string, response *ionet.Hash, body []byte) (*KeptReceipt, error) {
+func (p *Purse) bill(t *ticket, statement string, h heard) (*KeptReceipt, error) {
 	e, err := ParseStatementHeader(statement)
 	if err != nil {
-		return nil, p.accuse(t.ch, t.job, t.sent, nil, body, err)
+		return nil, p.accuse(t.ch, t.job, t.sent, nil, h.body, err)
 	}
-	return p.account(t.ch, t.job, t.sent, e, response, body, t.in.Body)
+	h.request = t.in.Body
+	return p.account(t.ch, t.job, t.sent, e, h)
 }
 
 // account checks a job's statement, keeps it as a receipt and counts what it cost. The
 // receipt is durable before the journal has the job as paid: if we stop in between, the
 // worker is asked for the job again, and the receipt stands there twice.
-func (p *Purse) account(ch *purseChannel, job ID, sent *sentRequest, e proofs.Envelope, response *ionet.Hash, body, request []byte) (*KeptReceipt, error) {
+func (p *Purse) account(ch *purseChannel, job ID, sent *sentRequest, e proofs.Envelope, h heard) (*KeptReceipt, error) {
 	p.mu.Lock()
 	signed, endpoint := ch.signed, ch.endpoint
 	p.mu.Unlock()
 	x := expectedJob{
-		network: p.cfg.Network.ID(), worker: ch.worker, key: p.public, channel: ch.key, job: job, sent: sent, signed: signed, response: response, body: body,
+		network: p.cfg.Network.ID(), worker: ch.worker, key: p.public, channel: ch.key, job: job, sent: sent, signed: signed, response: h.response, used: h.used,
 	}
 	j, err := x.check(e)
 	if err != nil {
-		return nil, p.accuse(ch, job, sent, &e, body, err)
+		return nil, p.accuse(ch, job, sent, &e, h.body, err)
 	}
 	r := &KeptReceipt{
 		Job: job, ID: e.ID(), Channel: j.Channel, Worker: e.Signer, Endpoint: endpoint, Model: j.Model, Unit: j.Unit.String(), Units: j.Units, Price: j.Price, Per: j.Per,
 		Fee: j.Fee, Before: j.Before, After: j.After, Path: sent.Path, Salt: sent.Salt, Request: j.Request, Response: j.Response,
-		Answered: response != nil, Time: j.Served, Statement: e.Append(nil), Session: p.id,
+		Answered: h.response != nil, Time: j.Served, Statement: e.Append(nil), Session: p.id,
 	}
-	if p.cfg.KeepBodies && response != nil {
-		if err := p.kept.bodies(job, request, body); err != nil {
+	if p.cfg.KeepBodies && h.whole {
+		if err := p.kept.bodies(job, h.request, h.body); err != nil {
 			p.log.Error("keep bodies", "error", err)
 		}
 	}
@@ -165,17 +177,26 @@ func (p *Purse) account(ch *purseChannel, job ID, sent *sentRequest, e proofs.En
 	if _, err := p.note(purseNote{Kind: notePaid, Channel: j.Channel, Job: job, Before: &j.Before, After: &j.After}); err != nil {
 		p.log.Error("write purse", "error", err)
 	}
+	if h.response != nil {
+		p.answers(ch.worker)
+	}
 	p.checkGaps(ch, r)
 	return r, nil
 }
 
-// checkGaps leaves a worker whose statements leave parts of the channel out that no job of
-// ours can have any more. The caller holds p.mu.
+// checkGaps leaves a worker whose statements leave parts of the channel out that the jobs
+// of ours which are open can't have:
+//
+//	top - known <= sum of most
+//
+// A job that stays open for ever hides no more than it was signed for. The caller holds
+// p.mu.
 func (p *Purse) checkGaps(ch *purseChannel, last *KeptReceipt) {
-	if !ch.isIdle() || ch.spans.isGapless() {
+	allowed := ch.allowed()
+	if ch.spans.top().Cmp(allowed) <= 0 {
 		return
 	}
-	reason := fmt.Sprintf("its statements go up to %s, all our jobs make %s", ch.spans.top(), ch.spans.known())
+	reason := fmt.Sprintf("its statements go up to %s, all our jobs make %s", ch.spans.top(), allowed)
 	p.evidence(last.Job, evidence{Reason: reason, Receipt: last})
 	p.leave(ch.worker, reason)
 }
@@ -209,7 +230,7 @@ func (p *Purse) lost(ctx context.Context, t *ticket, statement []byte) error {
 		if err != nil {
 			return p.accuse(t.ch, t.job, t.sent, nil, statement, err)
 		}
-		if _, err := p.account(t.ch, t.job, t.sent, e, nil, nil, nil); err != nil {
+		if _, err := p.account(t.ch, t.job, t.sent, e, heard{}); err != nil {
 			return err
 		}
 	}
@@ -223,8 +244,10 @@ type paidStream struct {
 	answer *Answer
 	resp   *http.Response
 	hash   hash.Hash
+	usage  *streamUsage // nil: the request asked for none, and may be shown a part
 	kept   bool
 	body   []byte
+	held   *held
 	done   error // set at the end
 }
 
@@ -236,30 +259,56 @@ func (s *paidStream) Read(b []byte) (int, error) {
 	}
 	n, err := s.resp.Body.Read(b)
 	s.hash.Write(b[:n])
-	if s.kept && len(s.body)+n <= maxBody {
-		s.body = append(s.body, b[:n]...)
+	if s.usage != nil {
+		s.usage.take(b[:n])
 	}
+	s.keep(b[:n])
 	switch {
 	case errors.Is(err, io.EOF):
 		s.done = s.end()
 		return n, s.done
 	case err != nil:
 		s.purse.unsure(s.ticket)
-		s.done = &workerFault{worker: s.ticket.offer.worker, reason: "its answer broke off: " + err.Error()}
+		fault := &workerFault{worker: s.ticket.offer.worker, reason: "its answer broke off: " + err.Error()}
+		if !errors.Is(err, context.Canceled) { // else the caller is gone
+			s.purse.setBack(fault)
+		}
+		s.held.letGo()
+		s.done = fault
 		return n, s.done
 	}
 	return n, nil
 }
 
+// keep keeps a stream's bytes beside its receipt while there is room for them.
+func (s *paidStream) keep(b []byte) {
+	for s.kept && s.held.n < int64(len(s.body)+len(b)) {
+		if s.held.n >= maxBody || !s.held.room.take(roomStep) {
+			s.purse.log.Warn("stream is too large to keep", "job", s.ticket.job.String())
+			s.kept, s.body = false, nil
+			return
+		}
+		s.held.n += roomStep
+	}
+	if s.kept {
+		s.body = append(s.body, b...)
+	}
+}
+
 func (s *paidStream) end() error {
+	defer s.held.letGo()
 	statement := s.resp.Trailer.Get(StatementHeader)
 	if statement == "" {
-		s.purse.unbilled(s.resp.Request.Context(), s.ticket, s.resp.Trailer.Get(UnbilledHeader))
+		s.purse.setBack(&workerFault{worker: s.ticket.offer.worker})
+		s.purse.unbilled(s.ticket, s.resp.Trailer.Get(UnbilledHeader))
 		return io.EOF
 	}
-	var sum ionet.Hash
-	s.hash.Sum(sum[:0])
-	r, err := s.purse.bill(s.ticket, statement, &sum, s.body)
+	h := heard{response: new(ionet.Hash), body: s.body, whole: s.kept}
+	s.hash.Sum(h.response[:0])
+	if s.usage != nil && s.ticket.sent.Unit == proofs.UnitToken.String() {
+		h.used = s.usage.used
+	}
+	r, err := s.purse.bill(s.ticket, statement, h)
 	if r != nil {
 		s.answer.paid(r)
 	}
@@ -272,6 +321,7 @@ func (s *paidStream) end() error {
 // Close ends the stream. What was produced so far is paid: the worker says how much.
 func (s *paidStream) Close() error {
 	err := s.resp.Body.Close()
+	s.held.letGo()
 	if s.done == nil {
 		s.done = errors.New("the stream is closed")
 		s.purse.unsure(s.ticket)

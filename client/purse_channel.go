@@ -130,8 +130,22 @@ func (ch *purseChannel) committed() ionet.Amount {
 	return larger(sum, ch.spans.top())
 }
 
-// isIdle reports whether the outcome of all requests is known.
-func (ch *purseChannel) isIdle() bool { return len(ch.running) == 0 && len(ch.unknown) == 0 }
+// allowed is the most that its worker can have signed for: what is known, and what each
+// request that is open was signed for. A worker that keeps its word has signed for no
+// more, whatever is still on its way:
+//
+//	spent <= known + sum of most
+func (ch *purseChannel) allowed() ionet.Amount {
+	sum := ch.spans.known()
+	for _, open := range []map[ID]*sentRequest{ch.unknown, ch.running} {
+		for _, sent := range open {
+			if more, err := sum.Add(sent.most()); err == nil { // beyond the range of amounts no limit is
+				sum = more
+			}
+		}
+	}
+	return sum
+}
 
 func larger(a, b ionet.Amount) ionet.Amount {
 	if a.Cmp(b) < 0 {
@@ -191,13 +205,13 @@ func (p *Purse) compare(ctx context.Context, ch *purseChannel, has WorkerChannel
 		}
 	}
 	p.mu.Lock()
-	top, idle := ch.spans.top(), ch.isIdle()
+	allowed := ch.allowed()
 	p.mu.Unlock()
 	switch {
 	case has.Spent.Cmp(known) < 0:
 		return p.forsake(ch, fmt.Sprintf("it has forgotten jobs: it says that %s is spent, and has signed for %s", has.Spent, known))
-	case idle && has.Spent.Cmp(top) > 0:
-		return p.forsake(ch, fmt.Sprintf("it says that %s is spent, all our jobs make %s", has.Spent, top))
+	case has.Spent.Cmp(allowed) > 0:
+		return p.forsake(ch, fmt.Sprintf("it says that %s is spent, all our jobs make %s", has.Spent, allowed))
 	}
 	return nil
 }

@@ -1,7 +1,6 @@
 package client
 
 import (
-	"encoding/json"
 	"fmt"
 
 	"github.com/ionet-settlement/ionet"
@@ -18,7 +17,7 @@ type expectedJob struct {
 	sent     *sentRequest
 	signed   ionet.Amount // the greatest voucher that left
 	response *ionet.Hash  // nil: the answer is not known
-	body     []byte       // of an answer that is known as a whole
+	used     used         // what the answer itself says
 }
 
 // check reads the statement and holds it against what was asked, offered and answered.
@@ -54,30 +53,11 @@ func (x expectedJob) checkJob(j proofs.Job) error {
 	case j.Cumulative.Cmp(x.signed) > 0:
 		return fmt.Errorf("its voucher covers %s, the greatest that was signed covers %s", j.Cumulative, x.signed)
 	}
-	if units, known := usedUnits(x.sent.Unit, x.body); known && j.Units > units {
-		return fmt.Errorf("it bills %d %ss, its answer says %d", j.Units, j.Unit, units)
+	if most := x.sent.most(); j.Fee.Cmp(most) > 0 {
+		return fmt.Errorf("its fee is %s, the request was allowed %s", j.Fee, most)
+	}
+	if x.used.known && j.Units > x.used.units {
+		return fmt.Errorf("it bills %d %ss, its answer says %d", j.Units, j.Unit, x.used.units)
 	}
 	return proofs.VerifyVoucher(x.key, j.Channel, j.Cumulative, j.Voucher)
-}
-
-// usedUnits is what an answer itself says that it used.
-func usedUnits(unit string, body []byte) (uint64, bool) {
-	var said struct {
-		Usage *struct {
-			Prompt     uint64 `json:"prompt_tokens"`
-			Completion uint64 `json:"completion_tokens"`
-			Total      uint64 `json:"total_tokens"`
-		} `json:"usage"`
-		Data []json.RawMessage `json:"data"`
-	}
-	if len(body) == 0 || json.Unmarshal(body, &said) != nil {
-		return 0, false
-	}
-	switch {
-	case unit == proofs.UnitToken.String() && said.Usage != nil:
-		return max(said.Usage.Total, said.Usage.Prompt+said.Usage.Completion), true
-	case unit == proofs.UnitImage.String() && said.Data != nil:
-		return uint64(len(said.Data)), true
-	}
-	return 0, false
 }

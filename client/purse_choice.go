@@ -9,14 +9,13 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/proofs"
 )
 
-// candidates returns offers for a request, the best first: workers that failed lately come
-// last, else by unit as the path prefers them, by price, those with a channel first.
+// candidates returns offers for a request, the best first: by standing (purse_rest.go), by
+// unit as the path prefers them, by price, those with a channel first.
 func (p *Purse) candidates(ctx context.Context, in *Inference) ([]workerOffer, error) {
 	all, err := p.offers(ctx, in.Model)
 	if err != nil {
@@ -27,14 +26,21 @@ func (p *Purse) candidates(ctx context.Context, in *Inference) ([]workerOffer, e
 	now := p.cfg.Now()
 	var good []workerOffer
 	var why []string
+	owing := ""
 	for _, o := range all {
-		reason := p.unfit(in, o)
+		reason, owes := p.unfit(in, o), p.owes(o.worker, now)
 		switch {
-		case reason == "":
+		case reason == "" && owes == "":
 			good = append(good, o)
+		case reason == "":
+			owing = fmt.Sprintf("worker %s %s", o.worker, owes)
 		case !slices.Contains(why, reason):
 			why = append(why, reason)
 		}
+	}
+	if len(good) == 0 && owing != "" {
+		p.wake()
+		return nil, &PurseError{Status: http.StatusServiceUnavailable, Code: CodeWorkers, Message: owing, RetryAfter: quiet}
 	}
 	if len(good) == 0 && len(why) > 0 {
 		return nil, &PurseError{Status: http.StatusPaymentRequired, Code: CodeNoOffers, Message: "no offer of " + in.Model + " can be used: " + strings.Join(why, "; ")}
@@ -43,12 +49,14 @@ func (p *Purse) candidates(ctx context.Context, in *Inference) ([]workerOffer, e
 		return nil, &PurseError{Status: http.StatusNotFound, Code: CodeUnknownModel, Message: fmt.Sprintf("nobody offers the model %q; GET /v1/models lists those that are", in.Model)}
 	}
 	slices.SortStableFunc(good, func(a, b workerOffer) int {
-		return cmp.Or(cmp.Compare(btoi(p.rests(a.worker, now)), btoi(p.rests(b.worker, now))), cmp.Compare(in.preference(a.model.Unit), in.preference(b.model.Unit)), comparePrices(a.model, b.model),
+		return cmp.Or(p.standing(a.worker, now).compare(p.standing(b.worker, now)), cmp.Compare(in.preference(a.model.Unit), in.preference(b.model.Unit)), comparePrices(a.model, b.model),
 			-cmp.Compare(btoi(p.channelOf(a.worker) != nil), btoi(p.channelOf(b.worker) != nil)), bytes.Compare(a.worker[:], b.worker[:]))
 	})
 	// One worker is tried once, by its best price.
 	seen := map[ionet.Key]bool{}
-	return slices.DeleteFunc(good, func(o workerOffer) bool { again := seen[o.worker]; seen[o.worker] = true; return again }), nil
+	good = slices.DeleteFunc(good, func(o workerOffer) bool { again := seen[o.worker]; seen[o.worker] = true; return again })
+	p.explore(in, good, now)
+	return good, nil
 }
 
 func btoi(b bool) int {
@@ -72,15 +80,13 @@ func (p *Purse) unfit(in *Inference, o workerOffer) string {
 	return p.tooDear(o.model)
 }
 
-// rests reports whether a worker failed lately. The caller holds p.mu.
-func (p *Purse) rests(worker ionet.Key, now time.Time) bool {
-	r := p.resting[worker]
-	return r != nil && now.Before(r.until)
-}
-
 // tooDear returns which cap a price is above, "" for none. A session with caps allows no
-// model without one, as the service does.
+// model without one, as the service does. What costs nothing is no offer: the service pays
+// for no such job, and it would stand before all others.
 func (p *Purse) tooDear(m proofs.OfferModel) string {
+	if m.Price.IsZero() {
+		return "its price is 0"
+	}
 	if caps := p.session.Caps; len(caps) > 0 {
 		i := slices.IndexFunc(caps, func(c proofs.PriceCap) bool { return c.Model == m.Name })
 		if i < 0 {
@@ -113,30 +119,4 @@ func compareProducts(a, b, c, d uint64) int {
 	hi1, lo1 := bits.Mul64(a, b)
 	hi2, lo2 := bits.Mul64(c, d)
 	return cmp.Or(cmp.Compare(hi1, hi2), cmp.Compare(lo1, lo2))
-}
-
-// rest is how long a worker that failed comes after others.
-type rest struct {
-	until time.Time
-	pause time.Duration
-}
-
-// setBack puts a worker behind others for a while, longer each time.
-func (p *Purse) setBack(worker ionet.Key, least time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	r := p.resting[worker]
-	if r == nil {
-		r = &rest{pause: time.Second / 2}
-		p.resting[worker] = r
-	}
-	r.pause = min(2*r.pause, time.Minute)
-	r.until = p.cfg.Now().Add(max(r.pause, min(least, time.Minute)))
-}
-
-// answers ends that.
-func (p *Purse) answers(worker ionet.Key) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.resting, worker)
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/ionet-settlement/ionet"
 )
@@ -52,11 +53,16 @@ type sentRequest struct {
 	Price   ionet.Amount `json:"price"`
 	Per     uint32       `json:"per"`
 	Bound   ionet.Amount `json:"bound"` // the most that it was thought to cost
+	Most    ionet.Amount `json:"most"`  // what the session key signed that it may cost
 	Salt    ionet.Hash   `json:"salt"`
 	Request ionet.Hash   `json:"request"`
 	Time    int64        `json:"time"` // Unix seconds
 	Wrong   bool         `json:"-"`    // its statement was wrong: it is not asked for again
+	Open    time.Time    `json:"-"`    // since when its outcome is not known, or since this start
 }
+
+// most is what a worker can bill for the request.
+func (s *sentRequest) most() ionet.Amount { return larger(s.Most, s.Bound) }
 
 // purseJournal is an append-only file of JSON lines. Many who wait for the same disk
 // share one fsync. After a failed write it takes nothing more: what the file then holds is

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -195,15 +194,8 @@ func (p *Purse) readOffer(statement []byte, model, unit string) (workerOffer, er
 	return o, nil
 }
 
-func checkEndpoint(endpoint string) error {
-	u, err := url.Parse(endpoint)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
-		return fmt.Errorf("endpoint %q is not an http(s) URL without query", endpoint)
-	}
-	return nil
-}
-
-// workerCall calls a worker's own API.
+// workerCall calls a worker's own API. The call is signed by the session key: what shows a
+// voucher is shown to nobody else.
 func (p *Purse) workerCall(ctx context.Context, method, endpoint, path string, in, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, workerTimeout)
 	defer cancel()
@@ -221,6 +213,7 @@ func (p *Purse) workerCall(ctx context.Context, method, endpoint, path string, i
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	req.Header.Set(proofs.ReadHeader, proofs.SignRead(p.cfg.Network.ID(), p.cfg.Key, p.cfg.Now(), method, path))
 	resp, err := p.http.Do(req)
 	if err != nil {
 		return err

@@ -34,6 +34,9 @@ type asked struct {
 	MaxTokens *uint64 `json:"max_tokens"`
 	MaxNew    *uint64 `json:"max_completion_tokens"`
 	N         *uint64 `json:"n"`
+	Options   *struct {
+		Usage bool `json:"include_usage"`
+	} `json:"stream_options"`
 }
 
 // Paths that a Purse sends requests to.
@@ -116,11 +119,13 @@ func (in *Inference) maximum() (uint64, bool) {
 }
 
 // maxWorkers is how many workers are tried for one request, maxTries how often one of them
-// is asked, maxRunning how long an earlier attempt at the same job is waited for.
+// is asked, maxHanded how often it is given a channel that it says it does not know,
+// longestWait the longest that one can ask for.
 const (
-	maxWorkers = 4
-	maxTries   = 8
-	maxRunning = 10 * time.Minute
+	maxWorkers  = 8
+	maxTries    = 8
+	maxHanded   = 2
+	longestWait = time.Minute
 )
 
 // Do has a request served and paid. The answer is the worker's; one with a status of 400 or
@@ -142,10 +147,18 @@ func (p *Purse) Do(ctx context.Context, in Inference) (*Answer, error) {
 	}
 	var faults []*workerFault
 	var refusal *PurseError
-	for _, o := range offers[:min(len(offers), maxWorkers)] {
-		a, err := p.serve(ctx, &in, o)
+	var foreign *Answer // what a worker that we do not know says against the request
+	reach, tries := &reach{purse: p, found: map[ionet.Key]error{}}, 0
+	for i, o := range offers {
+		if tries == maxWorkers {
+			break
+		}
+		a, err := (*Answer)(nil), reach.check(ctx, offers[i:])
 		if err == nil {
-			p.answers(o.worker)
+			tries++
+			a, err = p.serve(ctx, &in, o)
+		}
+		if err == nil && p.stands(a) {
 			return a, nil
 		}
 		if ctx.Err() != nil {
@@ -153,9 +166,15 @@ func (p *Purse) Do(ctx context.Context, in Inference) (*Answer, error) {
 		}
 		var fault *workerFault
 		switch {
+		case err == nil:
+			if foreign == nil {
+				foreign = a
+			} else {
+				a.Body.Close()
+			}
 		case errors.As(err, &fault):
 			p.log.Warn("another worker is tried", "worker", o.worker.String(), "reason", fault.reason)
-			p.setBack(o.worker, fault.after)
+			p.setBack(fault)
 			faults = append(faults, fault)
 		case !errors.As(err, &refusal):
 			return nil, &PurseError{Status: http.StatusServiceUnavailable, Code: CodeWorkers, Message: err.Error(), RetryAfter: time.Second}
@@ -163,7 +182,20 @@ func (p *Purse) Do(ctx context.Context, in Inference) (*Answer, error) {
 			return nil, refusal
 		}
 	}
+	if foreign != nil {
+		return foreign, nil
+	}
 	return nil, failed(faults, refusal)
+}
+
+// stands reports whether an answer is the caller's. One that costs nothing and refuses the
+// request, by a worker that has never served us, is asked for elsewhere first: it costs that
+// worker nothing to refuse all.
+func (p *Purse) stands(a *Answer) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, paid := a.Receipt()
+	return paid || a.Stream || a.Status < 400 || p.isKnown(a.Worker)
 }
 
 // failed sums up why no worker served a request.
@@ -171,10 +203,13 @@ func failed(faults []*workerFault, refusal *PurseError) *PurseError {
 	if refusal != nil {
 		return refusal
 	}
-	texts := make([]string, len(faults))
+	var texts []string
 	busy, after := true, time.Second
-	for i, f := range faults {
-		texts[i], busy, after = f.Error(), busy && f.busy, max(after, f.after)
+	for _, f := range faults {
+		busy, after = busy && f.busy, max(after, f.after)
+		if len(texts) < maxWorkers {
+			texts = append(texts, f.Error())
+		}
 	}
 	if busy {
 		return &PurseError{Status: http.StatusTooManyRequests, Code: CodeBusy, Message: strings.Join(texts, "; "), RetryAfter: after}
@@ -189,21 +224,28 @@ type ticket struct {
 	in    *Inference
 	ch    *purseChannel
 	sent  *sentRequest
+	known bool // the worker has served us before
 
-	required ionet.Amount // what the worker asked the voucher to cover
+	patience time.Duration // how long the worker may send nothing
+	required ionet.Amount  // what the worker asked the voucher to cover
+	handed   int           // how often it said that it does not know the channel
 }
 
 // serve has one worker serve the request.
 func (p *Purse) serve(ctx context.Context, in *Inference, o workerOffer) (*Answer, error) {
-	t := &ticket{offer: o, in: in, sent: &sentRequest{
-		Path: in.Path, Model: o.model.Name, Unit: o.model.Unit.String(), Price: o.model.Price, Per: o.model.Per, Time: p.cfg.Now().Unix(),
+	t := &ticket{offer: o, in: in, patience: p.cfg.Patience, sent: &sentRequest{
+		Path: in.Path, Model: o.model.Name, Unit: o.model.Unit.String(), Price: o.model.Price, Per: o.model.Per, Most: in.Most, Time: p.cfg.Now().Unix(),
 	}}
 	rand.Read(t.job[:]) // never fails
 	rand.Read(t.sent.Salt[:])
 	t.sent.Request = proofs.RequestHash(t.sent.Salt, in.Path, in.Body)
 	p.mu.Lock()
 	t.sent.Bound = smaller(in.guess(o.model, p.extra[t.habit()]), in.Most)
+	t.known = p.isKnown(o.worker)
 	p.mu.Unlock()
+	if !t.known {
+		t.patience = min(t.patience, strangerPatience)
+	}
 	failures, waited := 0, time.Duration(0)
 	for tries := 0; tries < maxTries; tries++ {
 		cumulative, err := p.authorise(ctx, t)
@@ -212,7 +254,8 @@ func (p *Purse) serve(ctx context.Context, in *Inference, o workerOffer) (*Answe
 		}
 		resp, err := p.post(ctx, t, cumulative)
 		if err != nil { // whether the worker has it is not known: the same job again, or ask later
-			if failures++; failures >= 2 || sleep(ctx, 100*time.Millisecond) != nil {
+			var silent *silentError
+			if failures++; failures >= 2 || !t.known || errors.As(err, &silent) || sleep(ctx, 100*time.Millisecond) != nil {
 				p.unsure(t)
 				return nil, &workerFault{worker: o.worker, reason: err.Error()}
 			}
@@ -237,7 +280,7 @@ func (p *Purse) serve(ctx context.Context, in *Inference, o workerOffer) (*Answe
 			return nil, err
 		}
 		if wait > 0 {
-			if waited += wait; waited > maxRunning {
+			if waited += wait; waited > t.patience {
 				p.unsure(t)
 				return nil, &workerFault{worker: o.worker, reason: "an earlier attempt at the same job does not end"}
 			}

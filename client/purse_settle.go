@@ -73,7 +73,7 @@ func (p *Purse) settleJob(ctx context.Context, ch *purseChannel, endpoint string
 	if err != nil {
 		return false, err
 	}
-	_, err = p.account(ch, job, sent, e, nil, nil, nil)
+	_, err = p.account(ch, job, sent, e, heard{})
 	return err == nil, err
 }
 
@@ -88,11 +88,7 @@ func (p *Purse) settleUnserved(ctx context.Context, ch *purseChannel, job ID, se
 	all := ch.spans.isGapless() && has.Spent.Cmp(ch.spans.top()) <= 0
 	p.mu.Unlock()
 	if !all {
-		r, err := p.cfg.Service.Receipt(ctx, job.String())
-		if err != nil {
-			return false, err
-		}
-		return p.settleReceipt(ch, job, sent, r)
+		return p.settleReceipt(ctx, ch, job, sent)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -100,18 +96,59 @@ func (p *Purse) settleUnserved(ctx context.Context, ch *purseChannel, job ID, se
 	return true, nil
 }
 
-// settleReceipt accounts for a job by what the receipt log has of it.
-func (p *Purse) settleReceipt(ch *purseChannel, job ID, sent *sentRequest, r Receipt) (bool, error) {
-	record, err := proofs.ParseRecord(r.Record)
+// settleReceipt accounts for a job by what the receipt log has of it. A job's id is drawn
+// by whoever asks, so the log may have another's under it: then ours is looked for among
+// the renter's own.
+func (p *Purse) settleReceipt(ctx context.Context, ch *purseChannel, job ID, sent *sentRequest) (bool, error) {
+	r, err := p.cfg.Service.Receipt(ctx, job.String())
 	if err != nil {
 		return false, err
 	}
-	receipt, ok := record.Entry.(proofs.Receipt)
-	if !ok || receipt.Statement.Kind != proofs.KindJob {
-		return false, fmt.Errorf("record %d is no receipt of one job", r.Index)
+	e, err := ch.receiptOf(job, r.Record)
+	if errors.Is(err, errOtherReceipt) {
+		e, err = p.findReceipt(ctx, ch, job)
 	}
-	_, err = p.account(ch, job, sent, receipt.Statement, nil, nil, nil)
+	if err != nil {
+		return false, fmt.Errorf("receipt of job %s: %w", job, err)
+	}
+	_, err = p.account(ch, job, sent, e, heard{})
 	return err == nil, err
+}
+
+// errOtherReceipt reports a record that is no receipt of the job on this channel.
+var errOtherReceipt = errors.New("the log has none of this channel, or has it in a batch")
+
+// receiptOf returns the job's statement if the record is its receipt.
+func (ch *purseChannel) receiptOf(job ID, b []byte) (e proofs.Envelope, err error) {
+	record, err := proofs.ParseRecord(b)
+	if err != nil {
+		return e, err
+	}
+	receipt, ok := record.Entry.(proofs.Receipt)
+	if !ok || receipt.Statement.Kind != proofs.KindJob || receipt.Statement.Signer != ch.worker {
+		return e, errOtherReceipt
+	}
+	j, err := proofs.ParseJob(receipt.Statement.Body)
+	if err == nil && (j.Channel != ch.key || ID(j.ID) != job) {
+		err = errOtherReceipt
+	}
+	return receipt.Statement, err
+}
+
+// findReceipt looks for a job among all receipts of the renter.
+func (p *Purse) findReceipt(ctx context.Context, ch *purseChannel, job ID) (e proofs.Envelope, err error) {
+	for page, err := range p.cfg.Service.Receipts(ctx, ReceiptsAsk{Renter: p.session.Renter, Reader: p.cfg.Key}) {
+		if err != nil {
+			return e, err
+		}
+		for _, r := range page.Receipts {
+			e, err := ch.receiptOf(job, r.Record)
+			if !errors.Is(err, errOtherReceipt) {
+				return e, err
+			}
+		}
+	}
+	return e, errOtherReceipt
 }
 
 // mend settles what is open until the purse is closed.

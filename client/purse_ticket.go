@@ -28,9 +28,9 @@ type passedOn struct{ *MeterProblem }
 // refused deals with an answer that is none. Without an error the request is sent again,
 // after the wait.
 func (p *Purse) refused(ctx context.Context, t *ticket, cumulative ionet.Amount, m *MeterProblem, unbilled bool) (time.Duration, error) {
-	fault := &workerFault{worker: t.offer.worker, reason: m.Error(), after: time.Duration(m.RetryAfter) * time.Second}
+	fault := &workerFault{worker: t.offer.worker, reason: m.Error(), after: time.Duration(min(m.RetryAfter, int64(longestWait/time.Second))) * time.Second}
 	switch kind := m.Kind(); {
-	case kind == VoucherNeeded && m.Required != nil:
+	case kind == VoucherNeeded && (m.Required != nil || m.Most != nil):
 		if err := p.needs(t, cumulative, m); err != nil {
 			return 0, p.giveUp(t, err)
 		}
@@ -41,12 +41,15 @@ func (p *Purse) refused(ctx context.Context, t *ticket, cumulative ionet.Amount,
 		}
 		return 0, nil
 	case kind == UnknownChannel:
+		if t.handed++; t.handed > maxHanded {
+			return 0, p.giveUp(t, fault)
+		}
 		p.mu.Lock()
 		t.ch.handed = ionet.Hash{}
 		p.mu.Unlock()
-		return 50 * time.Millisecond, nil
+		return 0, nil
 	case kind == JobRunning:
-		return max(fault.after, 200*time.Millisecond), nil
+		return min(max(fault.after, 200*time.Millisecond), 5*time.Second), nil
 	case kind == JobDone:
 		return 0, p.lost(ctx, t, m.Statement)
 	case kind == Closed || kind == Expired:
@@ -77,6 +80,9 @@ func (p *Purse) refused(ctx context.Context, t *ticket, cumulative ionet.Amount,
 // needs takes what the worker asks a voucher for. However much it says, no more is signed
 // than each request that is open may cost.
 func (p *Purse) needs(t *ticket, cumulative ionet.Amount, m *MeterProblem) error {
+	if m.Most != nil && (m.Required == nil || m.Most.Cmp(t.in.Most) > 0) {
+		return aboveMost(*m.Most, t.in.Most)
+	}
 	required := *m.Required
 	if required.Cmp(cumulative) <= 0 {
 		return &workerFault{worker: t.offer.worker, reason: fmt.Sprintf("it asks for a voucher of %s, and has one of %s", required, cumulative)}
@@ -90,14 +96,9 @@ func (p *Purse) needs(t *ticket, cumulative ionet.Amount, m *MeterProblem) error
 	}
 	bound, err := required.Sub(elsewhere)
 	if err != nil || bound.Cmp(t.in.Most) > 0 {
-		return &PurseError{Status: http.StatusPaymentRequired, Code: CodeAboveMost, Message: fmt.Sprintf(
-			"it may cost up to %s base units, more than the %s that one request is allowed: name a smaller max_tokens, or allow more", bound, t.in.Most)}
+		return aboveMost(bound, t.in.Most)
 	}
-	most := t.ch.spans.top()
-	for range len(t.ch.running) + len(t.ch.unknown) {
-		most, _ = most.Add(t.in.Most)
-	}
-	if required.Cmp(most) > 0 {
+	if most := t.ch.allowed(); required.Cmp(most) > 0 {
 		return &workerFault{worker: t.offer.worker, reason: fmt.Sprintf("it asks for a voucher of %s: what is spent and what runs makes %s at most", required, most)}
 	}
 	if habit := t.habit(); habit != "" && len(p.extra) < maxVerified {
@@ -107,6 +108,11 @@ func (p *Purse) needs(t *ticket, cumulative ionet.Amount, m *MeterProblem) error
 	}
 	t.sent.Bound, t.required = larger(bound, t.sent.Bound), larger(required, t.required)
 	return nil
+}
+
+func aboveMost(bound, most ionet.Amount) error {
+	return &PurseError{Status: http.StatusPaymentRequired, Code: CodeAboveMost, Message: fmt.Sprintf(
+		"it may cost up to %s base units, more than the %s that one request is allowed: name a smaller max_tokens, or allow more", bound, most)}
 }
 
 // reoffer takes the worker's new offer where its price is within all caps.
@@ -221,15 +227,20 @@ func (p *Purse) channelFault(t *ticket, err error) error {
 	return &workerFault{worker: t.offer.worker, reason: err.Error()}
 }
 
-// post sends the request with its voucher.
+// post sends the request with its voucher, and what makes it ours: a voucher alone is
+// public, for each job's statement shows it.
 func (p *Purse) post(ctx context.Context, t *ticket, cumulative ionet.Amount) (*http.Response, error) {
 	channel := t.ch.key
 	voucher, err := EncodeVoucher(proofs.Voucher{Channel: channel, Cumulative: cumulative}, proofs.SignVoucher(p.cfg.Key, channel, cumulative))
 	if err != nil {
 		return nil, err
 	}
+	network := p.cfg.Network.ID()
+	signature := proofs.SignRequest(network, p.cfg.Key, channel, t.job, t.sent.Request, t.sent.Most)
+	ctx, wait := newPatience(ctx, t.patience)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(t.offer.offer.Endpoint, "/")+t.in.Path, bytes.NewReader(t.in.Body))
 	if err != nil {
+		wait.over()
 		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/json")
@@ -240,7 +251,17 @@ func (p *Purse) post(ctx context.Context, t *ticket, cumulative ionet.Amount) (*
 	req.Header.Set(JobHeader, t.job.String())
 	req.Header.Set(SaltHeader, t.sent.Salt.String())
 	req.Header.Set(OfferHeader, t.offer.id.String())
-	return p.http.Do(req)
+	req.Header.Set(proofs.MostHeader, t.sent.Most.String())
+	req.Header.Set(proofs.RequestHeader, proofs.EncodeRequestSignature(signature))
+	resp, err := p.http.Do(req)
+	if err != nil {
+		err = cmp.Or(silence(ctx), err)
+		wait.over()
+		return nil, err
+	}
+	wait.timer.Stop()
+	resp.Body = &patientBody{ReadCloser: resp.Body, ctx: ctx, patience: wait}
+	return resp, nil
 }
 
 // giveUp ends a job that the worker has not begun, and returns err.
@@ -271,9 +292,15 @@ func (p *Purse) unsure(t *ticket) {
 	p.mu.Lock()
 	if sent := t.ch.running[t.job]; sent != nil {
 		delete(t.ch.running, t.job)
+		sent.Open = p.cfg.Now()
 		t.ch.unknown[t.job] = sent
 	}
 	p.mu.Unlock()
+	p.wake()
+}
+
+// wake has what is open asked for now.
+func (p *Purse) wake() {
 	select {
 	case p.settle <- struct{}{}:
 	default:

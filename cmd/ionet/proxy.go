@@ -28,6 +28,7 @@ type proxyCmd struct {
 	APIKey     string      `name:"api-key" env:"IONET_PROXY_KEY" placeholder:"TEXT" help:"What callers have to give as API key; without one, any."`
 	Host       []string    `placeholder:"NAME" help:"A name by which the proxy is called, beside localhost and addresses; repeat."`
 	KeepBodies bool        `name:"keep-bodies" help:"Keep requests and answers beside the receipts."`
+	Private    bool        `name:"allow-private" help:"Use workers whose address is not the Internet's: this machine, or its network."`
 }
 
 // Help shows examples below the flags.
@@ -58,7 +59,7 @@ func (c *proxyCmd) Run(s *stage) error {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(s.errs, nil))
-	cfg := client.PurseConfig{Workers: c.Worker, Again: c.Again, KeepBodies: c.KeepBodies, Log: log}
+	cfg := client.PurseConfig{Workers: c.Worker, Again: c.Again, KeepBodies: c.KeepBodies, AllowPrivate: c.Private, Log: log}
 	if c.MaxFee != "" {
 		if cfg.Most, err = tokens("--max-fee", c.MaxFee, network.Decimals); err != nil {
 			return err
