@@ -102,7 +102,11 @@ var feeRefusals = map[string]feeCase{
 		return f.signed(proofs.KindOffer, f.h.key, body, err)
 	}},
 	"offer: sequence beyond the column": {ProblemMalformedStatement, "body.sequence", func(f *refusalWorld) proofs.Envelope { return f.h.offer(1 << 63) }},
-	"offer: malformed":                  {ProblemMalformedStatement, "body", func(f *refusalWorld) proofs.Envelope { return f.signed(proofs.KindOffer, f.h.key, []byte{1}, nil) }},
+	"offer: nothing asked": {ProblemMalformedStatement, "body.models[1].price", func(f *refusalWorld) proofs.Envelope {
+		return f.h.offer(2, testModel, proofs.OfferModel{Name: "other", Unit: proofs.UnitToken, Per: 1})
+	}},
+	"top-up: a little": {ProblemNoTopUp, "body.limit", func(f *refusalWorld) proofs.Envelope { return f.c.topUp(1_001) }},
+	"offer: malformed": {ProblemMalformedStatement, "body", func(f *refusalWorld) proofs.Envelope { return f.signed(proofs.KindOffer, f.h.key, []byte{1}, nil) }},
 	"open: unknown session": {ProblemUnknownSession, "body.session", func(f *refusalWorld) proofs.Envelope {
 		return f.open(f.spender("unheard", 10, 10), f.h, 5, keep)
 	}},

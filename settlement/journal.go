@@ -135,7 +135,7 @@ type journal struct {
 	renters    map[ionet.Key]ionet.Amount
 	workers    map[ionet.Key]*delegationInForce
 	counted    map[ionet.Key]offersOf
-	begun      map[ionet.Key]int // sessions of renters that came in this epoch
+	begun      map[ionet.Key]int           // sessions of renters that came in this epoch
 	known      map[[16]byte]proofs.Arrival // statements that opened or closed, by the first half of their ids
 
 	entries   []logEntry
