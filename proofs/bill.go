@@ -166,13 +166,25 @@ func BatchRoot(jobs []Job) ionet.Hash {
 }
 
 // ProveInBatch returns the inclusion proof of the i-th of a batch's jobs.
-func ProveInBatch(jobs []Job, i int) ([]ionet.Hash, error) {
-	leaves := make([][]byte, len(jobs))
-	for k, j := range jobs {
-		leaves[k] = BatchLeaf(j)
-	}
-	return Prove(leaves, i)
+func ProveInBatch(jobs []Job, i int) ([]ionet.Hash, error) { return NewBatchTree(jobs).Prove(i) }
+
+// BatchTree is the Merkle tree of a batch, for the proofs of many of its jobs.
+type BatchTree struct {
+	size int
+	tree memory
 }
+
+// NewBatchTree hashes the jobs of a batch.
+func NewBatchTree(jobs []Job) *BatchTree {
+	leaves := make([][]byte, len(jobs))
+	for i, j := range jobs {
+		leaves[i] = BatchLeaf(j)
+	}
+	return &BatchTree{len(jobs), treeOf(leaves)}
+}
+
+// Prove returns the inclusion proof of job i.
+func (t *BatchTree) Prove(i int) ([]ionet.Hash, error) { return t.tree.prove(t.size, i) }
 
 // CheckInBatch verifies that leaf is the i-th job of a batch, and that the batch pays
 // for it: it is of the batch's channel and offer and lies between its before and after.

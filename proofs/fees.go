@@ -166,7 +166,7 @@ func (t FeeTerms) Check(worker ionet.Key, b Bill, offer *Offer, accepted int64) 
 		return AboveLimit
 	case b.Served < t.Session.Issued || b.Served >= t.Session.Expires || b.Served >= t.Channel.Expires || b.Served > accepted+maxAhead:
 		return Expired
-	case t.Over || t.Closing != 0 && b.Served > t.Closing+closeSlack:
+	case t.Over || t.ClosedAt(b.Served):
 		return Closed
 	case !b.IsBatch() && (b.Request.IsZero() || b.Response.IsZero()):
 		return NoResponseHash
@@ -176,6 +176,12 @@ func (t FeeTerms) Check(worker ionet.Key, b Bill, offer *Offer, accepted int64) 
 		return Overlap
 	}
 	return FeeHolds
+}
+
+// ClosedAt reports whether what was served then was served too late: the channel had been
+// asked to close for a while.
+func (t FeeTerms) ClosedAt(served int64) bool {
+	return t.Closing != 0 && served > t.Closing+closeSlack
 }
 
 // CheckInBatch returns the first rule that a renter finds broken by a job inside a batch,

@@ -64,7 +64,15 @@ func Prove(records [][]byte, i int) ([]ionet.Hash, error) {
 	if i < 0 || i >= len(records) {
 		return nil, fmt.Errorf("prove record %d of %d", i, len(records))
 	}
-	p, err := tlog.ProveRecord(int64(len(records)), int64(i), treeOf(records))
+	return treeOf(records).prove(len(records), i)
+}
+
+// prove returns the inclusion proof of record i of n.
+func (m memory) prove(n, i int) ([]ionet.Hash, error) {
+	if i < 0 || i >= n {
+		return nil, fmt.Errorf("prove record %d of %d", i, n)
+	}
+	p, err := tlog.ProveRecord(int64(n), int64(i), m)
 	if err != nil {
 		return nil, fmt.Errorf("prove record %d: %w", i, err)
 	}
