@@ -18,6 +18,7 @@ type run struct {
 	ask      *ask
 	request  *request
 	hash     ionet.Hash // of the request
+	leave    func()     // gives its place back
 	offer    *offer
 	model    proofs.OfferModel
 	served   int64 // when it was admitted: offer and channel were good then
@@ -43,7 +44,7 @@ func (m *Meter) prepare(at *endpoint, body []byte) (*request, *offer, *client.Me
 	in, file := m.inForce(m.now())
 	m.journal.mu.Unlock()
 	if in == nil {
-		return nil, nil, later(http.StatusServiceUnavailable, client.Busy, "this worker has no offer in force", 10)
+		return nil, nil, noOffer()
 	}
 	r, p := parseRequest(at, body, file.Models)
 	return r, in, p
@@ -51,7 +52,7 @@ func (m *Meter) prepare(at *endpoint, body []byte) (*request, *offer, *client.Me
 
 // admit decides whether a request is served:
 //
-//	spent + reserved + bound <= min(cumulative, limit)
+//	bound <= most, and spent + reserved + bound <= min(cumulative, limit)
 //
 // and whether the service would take the job at its dearest, by the very rules that the
 // service goes by.
@@ -65,7 +66,7 @@ func (m *Meter) admit(a *ask, r *request, in *offer) admission {
 	defer j.mu.Unlock()
 	ch := j.book.channels[a.channel]
 	if ch == nil {
-		return refuse(problem(http.StatusPaymentRequired, client.UnknownChannel, "the channel is over"))
+		return refuse(unknownChannel(a.channel))
 	}
 	if end, over := m.again(ch, a, bill.Request); over {
 		return end
@@ -146,13 +147,20 @@ func (m *Meter) refusal(ch *channel, a *ask, in *offer, model proofs.OfferModel,
 	case proofs.FeeHolds:
 	case proofs.VoucherFails:
 		p := ch.payment(bill.After, in, fmt.Sprintf("the request may cost %s: the voucher has to cover %s, it covers %s", bill.Fee, bill.After, bill.Cumulative))
-		p.Covered = &bill.Cumulative
+		p.Covered, p.Most = &bill.Cumulative, &bill.Fee
 		return p
 	case proofs.AboveLimit:
-		return ch.payment(bill.After, in, fmt.Sprintf("the request may cost %s: the channel's limit is %s, %s of it is spent or reserved; top the channel up", bill.Fee, ch.opened.Limit, before))
+		p := ch.payment(bill.After, in, fmt.Sprintf("the request may cost %s: the channel's limit is %s, %s of it is spent or reserved; top the channel up", bill.Fee, ch.opened.Limit, before))
+		p.Most = &bill.Fee
+		return p
 	default:
 		p := problem(http.StatusForbidden, rule.Name(), rule.Text())
 		p.Offer = in.e.Append(nil)
+		return p
+	}
+	if bill.Fee.Cmp(a.most) > 0 {
+		p := ch.payment(bill.After, in, fmt.Sprintf("the request may cost %s, and its %s is %s", bill.Fee, proofs.MostHeader, a.most))
+		p.Most = &bill.Fee
 		return p
 	}
 	if m.journal.full(int(m.inFlight.Load()+1) * jobRoom) {

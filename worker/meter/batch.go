@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/ionet-settlement/ionet"
+	"github.com/ionet-settlement/ionet/client"
 	"github.com/ionet-settlement/ionet/proofs"
 )
 
@@ -45,13 +46,22 @@ func (m *Meter) nextBatch(ch *channel) (n int) {
 	if m.batches() {
 		most = min(m.cfg.BatchJobs, maxBatch)
 	}
-	for n < len(waiting) && n < most && waiting[n].job.Offer == waiting[0].job.Offer {
+	late := ch.late(waiting[0])
+	for n < len(waiting) && n < most && waiting[n].job.Offer == waiting[0].job.Offer && ch.late(waiting[n]) == late {
 		n++
 	}
 	if !m.batches() || n == most || n < len(waiting) || n < ch.loose || m.now()-waiting[0].job.Served >= int64(m.cfg.BatchEvery.Seconds()) {
 		return n
 	}
 	return 0
+}
+
+// late reports whether a job was served when the channel had been asked to close. It must
+// not take those before it with it.
+func (ch *channel) late(j *job) bool {
+	t := ch.terms()
+	t.Closing = ch.closing
+	return t.ClosedAt(j.job.Served)
 }
 
 // makeBatch signs a batch of the channel's next n jobs. Its id follows from them: the
@@ -94,7 +104,12 @@ func (m *Meter) tidy(now int64) error {
 	j := m.journal
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	short := j.full(int(j.limit / 4))
+	short := j.short()
+	if short {
+		if err := j.forgetUnused(); err != nil {
+			return err
+		}
+	}
 	for _, ch := range j.book.channels {
 		if after, any := ch.idle(now, short); any {
 			if _, err := j.add(tagDropped, dropRecord(ch.key, after)); err != nil {
@@ -105,6 +120,20 @@ func (m *Meter) tidy(now int64) error {
 			if _, err := j.add(tagForget, ch.key[:]); err != nil {
 				return err
 			}
+		}
+	}
+	return nil
+}
+
+// forgetUnused makes room: it forgets channels that served nothing, which can be handed in
+// again, and those that the service calls over. The caller holds the lock.
+func (j *journal) forgetUnused() error {
+	for _, ch := range j.book.channels {
+		if len(ch.jobs) > 0 || len(ch.running) > 0 || ch.reading > 0 || ch.stuck != "" || ch.count > 0 && ch.closed != client.StateOver {
+			continue
+		}
+		if _, err := j.add(tagForget, ch.key[:]); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -134,5 +163,35 @@ func (ch *channel) overAt(now int64) bool {
 	if ch.stuck != "" {
 		return since > forgetStuck
 	}
-	return len(ch.jobs) == 0 && len(ch.running) == 0 && since > forgetAfter
+	return len(ch.jobs) == 0 && len(ch.running) == 0 && ch.reading == 0 && since > forgetAfter
+}
+
+// batchTree is what the path of a batch's jobs is had from.
+type batchTree struct {
+	of   *batch
+	at   map[*job]int
+	tree *proofs.BatchTree
+}
+
+// prove adds a job's way into its batch. The tree of the batch that was asked for last is
+// kept, and no two are made at once: one has up to 65,536 leaves.
+func (m *Meter) prove(b *batch, j *job, out *client.WorkerJob) error {
+	m.proving.Lock()
+	defer m.proving.Unlock()
+	if m.proven == nil || m.proven.of != b {
+		t := &batchTree{of: b, at: make(map[*job]int, len(b.jobs))}
+		jobs := make([]proofs.Job, len(b.jobs))
+		for i, other := range b.jobs {
+			jobs[i], t.at[other] = other.job, i
+		}
+		t.tree = proofs.NewBatchTree(jobs)
+		m.proven = t
+	}
+	i := m.proven.at[j]
+	path, err := m.proven.tree.Prove(i)
+	if err != nil {
+		return err
+	}
+	out.Batch, out.Index, out.Size, out.Path = b.e.Append(nil), uint32(i), uint32(len(b.jobs)), path
+	return nil
 }

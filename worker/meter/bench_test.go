@@ -48,7 +48,7 @@ func BenchmarkBill(b *testing.B) {
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
 			i := n.Add(1)
-			a := &ask{channel: p.open.Channel, cumulative: cumulative, signature: signature, job: [16]byte{byte(i), byte(i >> 8), byte(i >> 16), byte(i >> 24)}}
+			a := &ask{channel: p.open.Channel, cumulative: cumulative, signature: signature, most: cumulative, job: [16]byte{byte(i), byte(i >> 8), byte(i >> 16), byte(i >> 24)}}
 			end := r.meter.admit(a, q, in)
 			if end.run == nil {
 				b.Error(end.refused)

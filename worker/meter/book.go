@@ -74,12 +74,16 @@ type channel struct {
 	stuck   string       // why nothing is served on it any more
 
 	running      map[[16]byte]*run
-	reserved     ionet.Amount // the most that running requests cost
-	present      bool         // the service did not know it: session and opening go first
-	presentedFor client.ID    // the instance that got them
-	known        bool         // the service was asked for it since it came here
-	active       bool         // it served since the service was asked for it
-	closed       string       // what the service says of it, if it is not open
+	reserved     ionet.Amount  // the most that running requests cost
+	present      bool          // the service did not know it: session and opening go first
+	presentedFor client.ID     // the instance that got them
+	known        bool          // the service said how it is since it came here
+	asking       chan struct{} // closed when the service was asked for it
+	askedAt      int64         // when
+	active       bool          // it served since the service was asked for it
+	closed       string        // what the service says of it, if it is not open
+	closing      int64         // when the service was asked to close it; 0: it was not
+	reading      int64         // bytes of its requests' bodies that are on their way
 }
 
 // job is a job that is kept.

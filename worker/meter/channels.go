@@ -18,7 +18,7 @@ import (
 const maxOpening = 128 << 10
 
 // openChannel takes a channel, or a greater limit of one, on the word of its renter, of
-// the session key and of the service. None of them is asked.
+// the session key and of the service, which then says how it is now.
 func (m *Meter) openChannel(w http.ResponseWriter, r *http.Request) {
 	c := http.NewResponseController(w)
 	_ = c.SetReadDeadline(time.Now().Add(bodyTime)) // where the server has deadlines
@@ -36,7 +36,11 @@ func (m *Meter) openChannel(w http.ResponseWriter, r *http.Request) {
 		m.refuse(w, p)
 		return
 	}
-	m.answerChannel(w, o.open.Channel)
+	if p := m.askFirst(r.Context(), o.open.Channel); p != nil {
+		m.refuse(w, p)
+		return
+	}
+	m.answerChannel(w, r, o.open.Channel)
 }
 
 // opening is what opens a channel, checked.
@@ -140,9 +144,11 @@ func (m *Meter) takeOpening(o *opening) *client.MeterProblem {
 		j.mu.Unlock()
 		return m.durable(ticket)
 	}
-	if ch == nil && j.full(int(m.inFlight.Load()+1)*jobRoom+4*len(o.envelopes[0].Body)) {
-		j.mu.Unlock()
-		return later(http.StatusServiceUnavailable, client.JournalFull, "this worker keeps as many unsettled jobs as it may", 30)
+	if ch == nil {
+		if p := m.roomFor(o); p != nil {
+			j.mu.Unlock()
+			return p
+		}
 	}
 	ticket, err := j.add(tagChannel, o.envelopes[0].Append(nil), o.envelopes[1].Append(nil), o.envelopes[2].Append(nil))
 	j.mu.Unlock()
@@ -152,6 +158,29 @@ func (m *Meter) takeOpening(o *opening) *client.MeterProblem {
 	}
 	m.nudge() // what the service has of it is asked
 	return m.durable(ticket)
+}
+
+// roomFor refuses a new channel that is too small or for which there is no room. Channels
+// that served nothing make room first. The caller holds the journal's lock.
+func (m *Meter) roomFor(o *opening) *client.MeterProblem {
+	m.filesMu.Lock()
+	least := m.file.LeastLimit
+	m.filesMu.Unlock()
+	if o.open.Limit.Cmp(least) < 0 {
+		return field("open", "open: the limit is below "+least.String()+", the least that this worker takes")
+	}
+	j := m.journal
+	need := int(m.inFlight.Load()+1)*jobRoom + 4*len(o.envelopes[0].Body)
+	if !j.full(need) {
+		return nil
+	}
+	if err := j.forgetUnused(); err != nil {
+		return problem(http.StatusServiceUnavailable, client.Internal, "this worker can't write its journal")
+	}
+	if j.full(need) {
+		return later(http.StatusServiceUnavailable, client.JournalFull, "this worker keeps as many unsettled jobs as it may", 30)
+	}
+	return nil
 }
 
 // durable waits for a ticket.
@@ -168,11 +197,26 @@ func (m *Meter) showChannel(w http.ResponseWriter, r *http.Request) {
 		m.refuse(w, field("key", "the channel is not a base58 key"))
 		return
 	}
-	m.answerChannel(w, key)
+	m.answerChannel(w, r, key)
 }
 
-// answerChannel shows a channel once all of it is durable.
-func (m *Meter) answerChannel(w http.ResponseWriter, key ionet.Key) {
+// reads reports whether the request is signed by the key that may read the channel's jobs:
+// their vouchers are worth money here, and jobs that go in batches are in no log.
+func (m *Meter) reads(r *http.Request, sessionKey ionet.Key) error {
+	headers := r.Header.Values(proofs.ReadHeader)
+	if len(headers) != 1 {
+		return fmt.Errorf("the request has not one header %s", proofs.ReadHeader)
+	}
+	key, err := proofs.VerifyRead(m.cfg.Network.ID(), headers[0], time.Unix(m.now(), 0), r.Method, r.URL.RequestURI())
+	if err == nil && key != sessionKey {
+		err = fmt.Errorf("%s is not the key of the channel's session", key)
+	}
+	return err
+}
+
+// answerChannel shows a channel once all of it is durable, and its last job to whom it is
+// of.
+func (m *Meter) answerChannel(w http.ResponseWriter, r *http.Request, key ionet.Key) {
 	m.journal.mu.Lock()
 	ch := m.journal.book.channels[key]
 	if ch == nil {
@@ -184,16 +228,26 @@ func (m *Meter) answerChannel(w http.ResponseWriter, key ionet.Key) {
 		Channel: ch.key, Worker: m.worker, Limit: ch.opened.Limit, Spent: ch.spent, Running: ch.reserved, Covered: ch.covered,
 		Jobs: ch.count, Expires: ch.opened.Expires, Stuck: ch.stuck,
 	}
-	if ch.last != nil {
-		out.Last = ch.last.Append(nil)
-	}
-	ticket := m.journal.queued
+	reader, last, ticket := ch.session.Key, ch.last, m.journal.queued
 	m.journal.mu.Unlock()
+	if last != nil && len(r.Header.Values(proofs.ReadHeader)) > 0 {
+		if err := m.reads(r, reader); err != nil {
+			m.refuse(w, unreadable(err))
+			return
+		}
+		out.Last = last.Append(nil)
+	}
 	if p := m.durable(ticket); p != nil {
 		m.refuse(w, p)
 		return
 	}
 	answerJSON(w, out)
+}
+
+func unreadable(err error) *client.MeterProblem {
+	p := problem(http.StatusUnauthorized, client.Unauthorized, err.Error())
+	p.Field = proofs.ReadHeader
+	return p
 }
 
 // showJob shows a job statement, with its way into the batch that pays for it.
@@ -202,6 +256,16 @@ func (m *Meter) showJob(w http.ResponseWriter, r *http.Request) {
 	id, bad := hex.DecodeString(r.PathValue("job"))
 	if err != nil || bad != nil || len(id) != 16 {
 		m.refuse(w, field("job", "the path is not a channel's key and a job's 32 hexadecimal digits"))
+		return
+	}
+	m.journal.mu.Lock()
+	var reader ionet.Key // zero: nobody
+	if ch := m.journal.book.channels[key]; ch != nil {
+		reader = ch.session.Key
+	}
+	m.journal.mu.Unlock()
+	if err := m.reads(r, reader); err != nil {
+		m.refuse(w, unreadable(err))
 		return
 	}
 	m.journal.mu.Lock()
@@ -222,7 +286,7 @@ func (m *Meter) showJob(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if in != nil { // neither it nor its jobs ever change
-		if err := in.prove(found, &out); err != nil {
+		if err := m.prove(in, found, &out); err != nil {
 			m.cfg.Logger.Error("job not proven", "error", err)
 			m.refuse(w, problem(http.StatusInternalServerError, client.Internal, "the job's proof can't be made"))
 			return
@@ -231,28 +295,12 @@ func (m *Meter) showJob(w http.ResponseWriter, r *http.Request) {
 	answerJSON(w, out)
 }
 
-// prove adds the job's way into the batch.
-func (b *batch) prove(j *job, out *client.WorkerJob) error {
-	jobs, at := make([]proofs.Job, len(b.jobs)), 0
-	for i, other := range b.jobs {
-		if jobs[i] = other.job; other == j {
-			at = i
-		}
-	}
-	path, err := proofs.ProveInBatch(jobs, at)
-	if err != nil {
-		return err
-	}
-	out.Batch, out.Index, out.Size, out.Path = b.e.Append(nil), uint32(at), uint32(len(jobs)), path
-	return nil
-}
-
 func (m *Meter) showOffer(w http.ResponseWriter, _ *http.Request) {
 	m.journal.mu.Lock()
 	in, _ := m.inForce(m.now())
 	m.journal.mu.Unlock()
 	if in == nil {
-		m.refuse(w, later(http.StatusServiceUnavailable, client.Busy, "this worker has no offer in force", 10))
+		m.refuse(w, noOffer())
 		return
 	}
 	answerJSON(w, client.WorkerOffer{Statement: in.e.Append(nil)})

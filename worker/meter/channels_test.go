@@ -191,7 +191,7 @@ func TestBatchPath(t *testing.T) {
 		t.Helper()
 		for i, g := range jobs[:5] {
 			var out client.WorkerJob
-			if status := r.get("/ionet/v1/jobs/"+p.open.Channel.String()+"/"+client.ID(g.job.ID).String(), &out); status != http.StatusOK {
+			if status := p.get("/ionet/v1/jobs/"+p.open.Channel.String()+"/"+client.ID(g.job.ID).String(), &out); status != http.StatusOK {
 				t.Fatalf("%s: job %d answers %d", when, i, status)
 			}
 			e, err := oneEnvelope(out.Batch)
@@ -208,7 +208,7 @@ func TestBatchPath(t *testing.T) {
 	}
 	check("batched")
 	var loose client.WorkerJob
-	if r.get("/ionet/v1/jobs/"+p.open.Channel.String()+"/"+client.ID(jobs[6].job.ID).String(), &loose); loose.Batch != nil || len(loose.Statement) == 0 {
+	if p.get("/ionet/v1/jobs/"+p.open.Channel.String()+"/"+client.ID(jobs[6].job.ID).String(), &loose); loose.Batch != nil || len(loose.Statement) == 0 {
 		t.Errorf("a job that waits: %+v", loose)
 	}
 	s.set(func() { s.sealed = len(s.logged) })
@@ -219,7 +219,7 @@ func TestBatchPath(t *testing.T) {
 	s.set(func() { s.sealed = len(s.logged) })
 	must(t, r.steps(2))
 	var gone json.RawMessage
-	if status := r.get("/ionet/v1/jobs/"+p.open.Channel.String()+"/"+client.ID(jobs[0].job.ID).String(), &gone); status != http.StatusNotFound {
+	if status := p.get("/ionet/v1/jobs/"+p.open.Channel.String()+"/"+client.ID(jobs[0].job.ID).String(), &gone); status != http.StatusNotFound {
 		t.Errorf("a day later the job answers %d", status)
 	}
 	q := try{covers: 50_000, job: jobs[0].job.ID}

@@ -184,10 +184,10 @@ func TestAtOnce(t *testing.T) {
 	}
 }
 
-// TestHangUp: a renter who leaves a stream pays for what was produced, and the back end
-// is stopped.
+// TestHangUp: a renter who leaves a stream pays for what was produced and for his prompt by
+// its bytes, and the back end is stopped.
 func TestHangUp(t *testing.T) {
-	r := newRig(t, nil)
+	r := newRig(t, func(c *Config) { c.Linger = time.Millisecond })
 	p := r.newPayer(1_000_000)
 	stopped := make(chan struct{})
 	r.back.answer(func(w http.ResponseWriter, req *http.Request) {
@@ -211,13 +211,13 @@ func TestHangUp(t *testing.T) {
 	var job client.WorkerJob
 	path := "/ionet/v1/jobs/" + p.open.Channel.String() + "/" + hex.EncodeToString(q.job[:])
 	for status := 0; status != http.StatusOK; {
-		status = r.get(path, &job)
+		status = p.get(path, &job)
 	}
 	e, err := oneEnvelope(job.Statement)
 	must(t, err)
 	j, err := proofs.ParseJob(e.Body)
 	must(t, err)
-	if j.Fee.Base() != 12 || j.Response != proofs.ResponseHash(q.salt, []byte(strings.Repeat(oneChunk, 4))) {
+	if j.Units != uint64(4+(len(streamBody)+3)/4) || j.Fee.Base() != 3*j.Units || j.Response != proofs.ResponseHash(q.salt, []byte(strings.Repeat(oneChunk, 4))) {
 		t.Errorf("four chunks cost %s", j.Fee)
 	}
 	r.back.answer(nil)

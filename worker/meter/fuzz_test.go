@@ -23,6 +23,8 @@ func FuzzAsk(f *testing.F) {
 		h.Set(client.VoucherHeader, voucher)
 		h.Set(client.JobHeader, job)
 		h.Set(client.SaltHeader, salt)
+		h.Set(proofs.MostHeader, "5")
+		h.Set(proofs.RequestHeader, strings.Repeat("A", 86))
 		if offer != "" {
 			h.Set(client.OfferHeader, offer)
 		}

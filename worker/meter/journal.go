@@ -273,6 +273,9 @@ func (j *journal) full(n int) bool {
 	return int64(j.book.live+n+len(j.header)) > j.limit/2
 }
 
+// short reports whether the journal is about to be full: what can be had again is forgotten.
+func (j *journal) short() bool { return j.full(int(j.limit / 4)) }
+
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {

@@ -32,6 +32,7 @@ type Config struct {
 
 	Timeout   time.Duration     // of a back end's answer as a whole; 15 minutes when zero
 	Stall     time.Duration     // between two pieces of a stream, and for a renter to take one; 2 minutes when zero
+	Linger    time.Duration     // how long a back end may still tell usage after a renter left its stream; 5 seconds when zero
 	MaxBody   int64             // bytes of a request; 16 MiB when zero
 	Transport http.RoundTripper // to back ends; nil: one of our own
 
@@ -45,6 +46,7 @@ func (c *Config) fill() {
 	c.Margin = cmp.Or(c.Margin, 10*time.Minute)
 	c.Timeout = cmp.Or(c.Timeout, 15*time.Minute)
 	c.Stall = cmp.Or(c.Stall, 2*time.Minute)
+	c.Linger = cmp.Or(c.Linger, 5*time.Second)
 	c.MaxBody = cmp.Or(c.MaxBody, 16<<20)
 	if c.Now == nil {
 		c.Now = time.Now
@@ -70,11 +72,15 @@ type Meter struct {
 	inFlight atomic.Int64
 	ending   atomic.Bool  // Run ended: whose connection breaks now did not hang up
 	heard    atomic.Int64 // when the service answered last, Unix nanoseconds of the host's clock
+	away     atomic.Int64 // when the service did not answer last, the same; 0: it answered since
 	ahead    atomic.Int64 // the service's clock less the host's, seconds
 
 	filesMu sync.Mutex
 	file    *OfferFile                // as it is in force or about to be
 	files   map[ionet.Hash]*OfferFile // by offer: what serves its models
+
+	proving sync.Mutex // one tree of a batch at a time
+	proven  *batchTree // the last one
 
 	send sender
 }

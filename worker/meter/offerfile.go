@@ -22,6 +22,7 @@ import (
 //	endpoint = "https://gpu.example"          # where renters reach this proxy
 //	capacity = 16                             # requests that run at once
 //	expires_after = "24h"                     # of a published offer; it is renewed at half of that
+//	least_limit = "100000"                    # base units: channels with a smaller limit are not taken; 0 by default
 //
 //	[[models]]
 //	name = "llama-3.1-8b"
@@ -34,11 +35,14 @@ import (
 //	upstream = "meta-llama/Llama-3.1-8B"      # the back end's name of it; name by default
 //	context = 131072                          # tokens that the back end takes at most; optional
 //	authorization = "Bearer ..."              # sent to the back end; optional
+//	remote_media = true                       # pictures and sounds may be named by URL, which the back end then fetches from
+//	                                          # wherever a renter says, your own network included; only data: URLs by default
 type OfferFile struct {
-	Endpoint     string     `toml:"endpoint"`
-	Capacity     uint32     `toml:"capacity"`
-	ExpiresAfter duration   `toml:"expires_after"`
-	Models       []SoldUnit `toml:"models"`
+	Endpoint     string       `toml:"endpoint"`
+	Capacity     uint32       `toml:"capacity"`
+	ExpiresAfter duration     `toml:"expires_after"`
+	LeastLimit   ionet.Amount `toml:"least_limit"`
+	Models       []SoldUnit   `toml:"models"`
 }
 
 // SoldUnit is the price of one model in one unit, and what serves it.
@@ -52,6 +56,7 @@ type SoldUnit struct {
 	Upstream      string       `toml:"upstream"`
 	Context       uint64       `toml:"context"`
 	Authorization string       `toml:"authorization"`
+	RemoteMedia   bool         `toml:"remote_media"`
 }
 
 // Bounds of an offer file.

@@ -15,7 +15,8 @@ var titles = map[string]string{
 	client.JobDone: "The job was served", client.JobRunning: "The job is being served", client.JobConflict: "Another request has this job's id",
 	client.AtCapacity: "All places are taken", client.JournalFull: "Nothing new is taken until jobs are settled",
 	client.BackEndFailed: "The back end failed", client.ChannelStuck: "Nothing is served on this channel",
-	client.ModelNotOffered: "The model is not offered", client.UnknownChannel: "The channel is not known here",
+	client.RequestSignature: "The session's key did not sign this request",
+	client.ModelNotOffered:  "The model is not offered", client.UnknownChannel: "The channel is not known here",
 }
 
 func problem(status int, kind, detail string) *client.MeterProblem {
@@ -24,6 +25,10 @@ func problem(status int, kind, detail string) *client.MeterProblem {
 		title = http.StatusText(status)
 	}
 	return &client.MeterProblem{Type: client.ProblemPrefix + kind, Title: title, Status: status, Detail: detail}
+}
+
+func noOffer() *client.MeterProblem {
+	return later(http.StatusServiceUnavailable, client.Busy, "this worker has no offer in force", 10)
 }
 
 // field is a problem of one header or member.

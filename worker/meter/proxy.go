@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/ionet-settlement/ionet/client"
@@ -22,7 +23,7 @@ const maxAnswerBody = 64 << 20
 const bodyTime = 30 * time.Second
 
 // serve answers one request that costs something. What is cheap to refuse is refused
-// before the body is read.
+// before the body is read, and a place is taken only for a request that its renter signed.
 func (m *Meter) serve(w http.ResponseWriter, r *http.Request, at *endpoint) {
 	a, p := m.askOf(r, at)
 	if p == nil {
@@ -32,31 +33,41 @@ func (m *Meter) serve(w http.ResponseWriter, r *http.Request, at *endpoint) {
 		m.refuse(w, p)
 		return
 	}
-	if !m.enter() {
+	body, p := m.takeBody(w, r, a)
+	if p == nil {
+		p = m.verifyRequest(a, at.path, body)
+	}
+	var request *request
+	var in *offer
+	if p == nil {
+		request, in, p = m.prepare(at, body)
+	}
+	if p == nil {
+		p = m.askFirst(r.Context(), a.channel)
+	}
+	if p != nil {
+		m.refuse(w, p)
+		return
+	}
+	leave := m.enter()
+	if leave == nil {
 		m.refuse(w, later(http.StatusTooManyRequests, client.AtCapacity, "as many requests run as this worker serves at once", 1))
 		return
 	}
-	defer m.inFlight.Add(-1)
-	body, p := m.readBody(w, r)
-	if p != nil {
-		m.refuse(w, p)
-		return
-	}
-	request, in, p := m.prepare(at, body)
-	if p != nil {
-		m.refuse(w, p)
-		return
-	}
+	defer leave()
 	switch end := m.admit(a, request, in); {
 	case end.refused != nil:
+		leave()
 		if err := m.journal.wait(end.ticket); err != nil {
 			end.refused = problem(http.StatusServiceUnavailable, client.Internal, "this worker can't write its journal")
 		}
 		m.refuse(w, end.refused)
 	case end.kept != nil:
+		leave()
 		m.answerAgain(w, end)
 	default:
 		defer m.release(end.run)
+		end.run.leave = leave
 		m.answer(w, r, end.run)
 	}
 }
@@ -81,21 +92,56 @@ func (m *Meter) askOf(r *http.Request, at *endpoint) (*ask, *client.MeterProblem
 	return nil, p
 }
 
-// enter takes one of the places of the offer in force.
-func (m *Meter) enter() bool {
+// enter takes one of the places of the offer in force, and returns what gives it back, or
+// nil.
+func (m *Meter) enter() (leave func()) {
 	m.filesMu.Lock()
 	capacity := int64(m.file.Capacity)
 	m.filesMu.Unlock()
 	if m.inFlight.Add(1) > capacity {
 		m.inFlight.Add(-1)
-		return false
+		return nil
 	}
-	return true
+	return sync.OnceFunc(func() { m.inFlight.Add(-1) })
 }
 
 func (m *Meter) refuse(w http.ResponseWriter, p *client.MeterProblem) {
 	m.metrics.refused.WithLabelValues((&client.Problem{Type: p.Type}).Kind()).Inc()
 	answerProblem(w, p)
+}
+
+// Bounds of what is read of one channel at once: bodies of four times the largest, and no
+// body counts for less than leastBody.
+const (
+	channelBodies = 4
+	leastBody     = 64 << 10
+)
+
+// takeBody reads the body, in the room that its channel has for bodies.
+func (m *Meter) takeBody(w http.ResponseWriter, r *http.Request, a *ask) ([]byte, *client.MeterProblem) {
+	size := m.cfg.MaxBody
+	if r.ContentLength >= 0 {
+		size = min(max(r.ContentLength, leastBody), m.cfg.MaxBody)
+	}
+	j := m.journal
+	j.mu.Lock()
+	ch := j.book.channels[a.channel]
+	switch {
+	case ch == nil:
+		j.mu.Unlock()
+		return nil, unknownChannel(a.channel)
+	case ch.reading+size > channelBodies*max(m.cfg.MaxBody, 4*leastBody):
+		j.mu.Unlock()
+		return nil, later(http.StatusTooManyRequests, client.AtCapacity, "too many requests of this channel are on their way at once", 1)
+	}
+	ch.reading += size
+	j.mu.Unlock()
+	defer func() {
+		j.mu.Lock()
+		ch.reading -= size
+		j.mu.Unlock()
+	}()
+	return m.readBody(w, r)
 }
 
 func (m *Meter) readBody(w http.ResponseWriter, r *http.Request) ([]byte, *client.MeterProblem) {
@@ -125,25 +171,39 @@ func (m *Meter) answerAgain(w http.ResponseWriter, end admission) {
 	if end.kept.stream {
 		h.Set("Trailer", client.StatementHeader)
 		w.WriteHeader(end.kept.status)
-		_, _ = w.Write(end.kept.body)
+		m.write(w, end.kept.body)
 		h.Set(client.StatementHeader, client.EncodeStatement(end.job))
 		return
 	}
 	h.Set(client.StatementHeader, client.EncodeStatement(end.job))
 	h.Set("Content-Length", strconv.Itoa(len(end.kept.body)))
 	w.WriteHeader(end.kept.status)
-	_, _ = w.Write(end.kept.body)
+	m.write(w, end.kept.body)
+}
+
+// write writes an answer in pieces: who takes none for long has hung up.
+func (m *Meter) write(w http.ResponseWriter, body []byte) {
+	c := http.NewResponseController(w)
+	for len(body) > 0 {
+		n := min(len(body), 256<<10)
+		_ = c.SetWriteDeadline(time.Now().Add(m.cfg.Stall)) // where the server has deadlines
+		if _, err := w.Write(body[:n]); err != nil {
+			return
+		}
+		body = body[n:]
+	}
+	_ = c.SetWriteDeadline(time.Now().Add(m.cfg.Stall)) // for what is buffered
 }
 
 // answer has the back end answer. A renter who asked for a stream and hangs up ends the
 // work; of any other answer he may come back for it, so that it is made and billed.
 func (m *Meter) answer(w http.ResponseWriter, r *http.Request, run *run) {
-	ctx := r.Context()
-	if !run.request.stream {
-		ctx = context.WithoutCancel(ctx)
-	}
-	ctx, cancel := context.WithTimeout(ctx, m.cfg.Timeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), m.cfg.Timeout)
 	defer cancel()
+	if run.request.stream {
+		// The back end may still say what a renter who left has had.
+		defer context.AfterFunc(r.Context(), func() { m.left(ctx, cancel) })()
+	}
 	began := m.cfg.Now()
 	resp, err := m.call(ctx, run.request)
 	if err != nil {
@@ -152,8 +212,12 @@ func (m *Meter) answer(w http.ResponseWriter, r *http.Request, run *run) {
 	}
 	defer resp.Body.Close()
 	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	if resp.StatusCode == http.StatusOK && run.request.stream && media == "text/event-stream" {
+	switch events := media == "text/event-stream"; {
+	case events && run.request.stream && resp.StatusCode == http.StatusOK:
 		m.stream(w, r, &streaming{run: run, resp: resp, cancel: cancel, began: began})
+		return
+	case events && resp.StatusCode < 300: // it read the request otherwise than we did
+		m.backEndFailed(w, run, http.StatusBadGateway, "it answers with a stream that was not asked for")
 		return
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswerBody+1))
@@ -165,6 +229,18 @@ func (m *Meter) answer(w http.ResponseWriter, r *http.Request, run *run) {
 	default:
 		m.whole(w, run, resp, body, m.cfg.Now().Sub(began))
 	}
+}
+
+// left ends the back end's work for a renter who hung up, after the while in which it may
+// still tell usage; at once where this worker stops.
+func (m *Meter) left(ctx context.Context, cancel func()) {
+	if !m.ending.Load() {
+		select {
+		case <-ctx.Done():
+		case <-time.After(m.cfg.Linger):
+		}
+	}
+	cancel()
 }
 
 // call asks the back end. It gets the model's own name, our authorization, and nothing
@@ -228,7 +304,8 @@ func (m *Meter) whole(w http.ResponseWriter, run *run, resp *http.Response, body
 	passHeaders(h, resp.Header)
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(resp.StatusCode)
-	_, _ = w.Write(body)
+	run.leave() // the back end is done, however slowly the renter reads
+	m.write(w, body)
 }
 
 // unbilled notes an answer that costs nothing, for the back end did not tell what it took.

@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/ionet-settlement/ionet/client"
 	"github.com/ionet-settlement/ionet/proofs"
@@ -40,12 +41,17 @@ type request struct {
 	n       uint64
 	upgrade []byte // what the back end gets
 
-	bound uint64 // the most units that are billed
+	bound  uint64 // the most units that are billed
+	prompt uint64 // of tokens: the prompt's least, billed where a renter left before usage was told
 }
 
 // promptOverhead is how many tokens a chat template, with tools, adds to what the body
 // says.
 const promptOverhead = 512
+
+// bytesPerToken is how many bytes of a body count as one token where nobody told how many
+// tokens it has: about as many as English text has.
+const bytesPerToken = 4
 
 // maxChoices bounds how many answers a request can ask for.
 const maxChoices = 128
@@ -61,6 +67,9 @@ func parseRequest(at *endpoint, body []byte, models []SoldUnit) (*request, *clie
 	if err := dec.Decode(&f); err != nil || f == nil || dec.More() {
 		return nil, problem(http.StatusBadRequest, client.MalformedJSON, "the body is not a JSON object")
 	}
+	if name, plain := f.otherCase(); name != "" {
+		return nil, field(plain, fmt.Sprintf("%.40q is written %s", name, plain))
+	}
 	r := &request{at: at, raw: body}
 	var name string
 	if err := f.get("model", &name); err != nil || name == "" {
@@ -69,7 +78,11 @@ func parseRequest(at *endpoint, body []byte, models []SoldUnit) (*request, *clie
 	if r.sold = find(models, name, at.units); r.sold == nil {
 		return nil, problem(http.StatusNotFound, client.ModelNotOffered, fmt.Sprintf("the offer has no model %.80q for %s", name, at.path))
 	}
-	if err := r.read(f); err != nil {
+	err := r.read(f)
+	if err == nil && !r.sold.RemoteMedia {
+		err = f.remoteMedia()
+	}
+	if err != nil {
 		return nil, field(err.name, err.text)
 	}
 	return r, nil
@@ -141,6 +154,9 @@ func (r *request) readStreamOptions(f fields) *badMember {
 	if err := f.get("stream_options", &options); err != nil {
 		return member("stream_options", "is not an object")
 	}
+	if name, plain := options.otherCase(); name != "" {
+		return member("stream_options", "has %.40q, which is written %s", name, plain)
+	}
 	if err := options.get("include_usage", &r.usage); err != nil {
 		return member("stream_options", "has an include_usage that is not true or false")
 	}
@@ -163,23 +179,27 @@ func (r *request) boundTokens(f fields) *badMember {
 		context = math.MaxInt64
 	}
 	r.bound = min(uint64(len(r.raw))+promptOverhead, context)
+	r.prompt = min((uint64(len(r.raw))+bytesPerToken-1)/bytesPerToken, context)
 	if !r.at.generates {
 		return nil
 	}
 	if _, ok := f["n_predict"]; ok {
 		return member("n_predict", "is not served: say max_tokens")
 	}
-	longest, bad := f.count("max_tokens", 0, 0, math.MaxInt32)
+	// Some back ends take 0 for no bound at all.
+	longest, bad := f.count("max_tokens", 0, 1, math.MaxInt32)
 	if bad != nil {
 		return bad
 	}
-	other, bad := f.count("max_completion_tokens", 0, 0, math.MaxInt32)
+	other, bad := f.count("max_completion_tokens", 0, 1, math.MaxInt32)
 	if bad != nil {
 		return bad
 	}
-	if longest = max(longest, other); !f.has("max_tokens") && !f.has("max_completion_tokens") {
+	if longest = max(longest, other); longest == 0 {
 		longest = r.sold.MaxUnits
-		f.set("max_tokens", longest) // or the back end would go on to its own bound
+	}
+	if !f.has("max_tokens") { // a back end that knows no other bound would go on to its own
+		f.set("max_tokens", longest)
 	}
 	choices, bad := r.choices(f)
 	if bad != nil {
@@ -209,6 +229,24 @@ func (f fields) prompts() uint64 {
 		return 1
 	}
 	return uint64(len(list))
+}
+
+// members are the names that mean something here, of a request and of its stream_options.
+var members = []string{
+	"model", "n", "stream", "stream_options", "include_usage", "max_tokens", "max_completion_tokens", "n_predict", "best_of", "prompt", "messages", "input",
+}
+
+// otherCase finds a member that is one of those but for the case of its letters: a back end
+// that does not mind the case would read it, and we do not.
+func (f fields) otherCase() (name, plain string) {
+	for name := range f {
+		for _, plain := range members {
+			if name != plain && strings.EqualFold(name, plain) {
+				return name, plain
+			}
+		}
+	}
+	return "", ""
 }
 
 func (f fields) has(name string) bool {

@@ -250,9 +250,22 @@ func (r *rig) get(path string, out any) int {
 	return resp.StatusCode
 }
 
+// get reads what is the payer's own.
+func (p *payer) get(path string, out any) int {
+	p.r.t.Helper()
+	req, err := http.NewRequestWithContext(p.r.t.Context(), http.MethodGet, p.r.server.URL+path, nil)
+	must(p.r.t, err)
+	req.Header.Set(proofs.ReadHeader, proofs.SignRead(p.r.network.ID(), p.key, time.Unix(p.r.clock.Load(), 0), http.MethodGet, path))
+	resp, err := http.DefaultClient.Do(req)
+	must(p.r.t, err)
+	defer resp.Body.Close()
+	must(p.r.t, json.NewDecoder(resp.Body).Decode(out))
+	return resp.StatusCode
+}
+
 func (p *payer) state() (c client.WorkerChannel) {
 	p.r.t.Helper()
-	if status := p.r.get("/ionet/v1/channels/"+p.open.Channel.String(), &c); status != http.StatusOK {
+	if status := p.get("/ionet/v1/channels/"+p.open.Channel.String(), &c); status != http.StatusOK {
 		p.r.t.Fatalf("channel answers %d", status)
 	}
 	return c
@@ -263,6 +276,7 @@ type try struct {
 	path   string // chat completions by default
 	body   string
 	covers uint64
+	most   uint64   // what it covers by default
 	job    [16]byte // drawn where it is zero
 	salt   [32]byte
 	change func(*http.Request)
@@ -302,6 +316,13 @@ func (p *payer) request(q *try) *http.Request {
 	req.Header.Set(client.VoucherHeader, voucher)
 	req.Header.Set(client.JobHeader, hex.EncodeToString(q.job[:]))
 	req.Header.Set(client.SaltHeader, hex.EncodeToString(q.salt[:]))
+	most := ionet.MustAmount(q.most)
+	if q.most == 0 {
+		most = ionet.MustAmount(q.covers)
+	}
+	signed := proofs.SignRequest(p.r.network.ID(), p.key, p.open.Channel, q.job, proofs.RequestHash(q.salt, q.path, []byte(q.body)), most)
+	req.Header.Set(proofs.MostHeader, most.String())
+	req.Header.Set(proofs.RequestHeader, proofs.EncodeRequestSignature(signed))
 	if q.change != nil {
 		q.change(req)
 	}

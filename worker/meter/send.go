@@ -34,7 +34,6 @@ const (
 	tick      = time.Second
 	company   = 20 * time.Millisecond
 	headEvery = 10 * time.Second
-	askEvery  = 15 * time.Second
 	maxPause  = time.Minute
 	batchKeep = 24 * time.Hour // how long a sealed batch's jobs are kept for renters who ask
 )
@@ -79,13 +78,20 @@ func (m *Meter) pause(ctx context.Context, trouble error) {
 // let go of what is sealed.
 func (m *Meter) step(ctx context.Context) error {
 	m.follow()
-	if err := m.makeBatches(); err != nil {
-		return err
-	}
 	if m.cfg.API == nil {
-		return nil
+		return m.makeBatches()
 	}
 	if err := m.head(ctx); err != nil {
+		if silent(err) {
+			m.away.Store(m.cfg.Now().UnixNano())
+		}
+		return err
+	}
+	// A batch is one statement: where some of it was served too late, all of it is lost.
+	if err := m.askBeforeBatches(ctx); err != nil {
+		return err
+	}
+	if err := m.makeBatches(); err != nil {
 		return err
 	}
 	if err := m.present(ctx); err != nil {
@@ -133,7 +139,10 @@ func (m *Meter) head(ctx context.Context) error {
 	return nil
 }
 
-func (m *Meter) hear() { m.heard.Store(m.cfg.Now().UnixNano()) }
+func (m *Meter) hear() {
+	m.heard.Store(m.cfg.Now().UnixNano())
+	m.away.Store(0)
+}
 
 // due is a statement that the running instance has to answer. Those that only help
 // others along have no parcel.
@@ -345,61 +354,6 @@ func (m *Meter) forgotten(p *parcel, kind string) bool {
 		return true
 	}
 	return false
-}
-
-// askChannels asks the service for channels that served lately, and for those that are
-// new here: it may know of jobs that a lost journal held, or that the channel is closed.
-func (m *Meter) askChannels(ctx context.Context) error {
-	now := m.cfg.Now()
-	each := now.Sub(m.send.askedAt) >= askEvery
-	m.journal.mu.Lock()
-	var keys []ionet.Key
-	for _, ch := range m.journal.book.channels {
-		if !ch.known || each && ch.active {
-			keys = append(keys, ch.key)
-		}
-	}
-	m.journal.mu.Unlock()
-	if each {
-		m.send.askedAt = now
-	}
-	for _, key := range keys {
-		c, err := m.cfg.API.Channel(ctx, key)
-		if p, ok := errors.AsType[*client.Problem](err); ok && p.Status == http.StatusNotFound {
-			c, err = client.Channel{Channel: key, State: client.StateOpen}, nil // it forgot: its jobs will say so
-		}
-		if err != nil {
-			return fmt.Errorf("ask for channel %s: %w", key, err)
-		}
-		m.hear()
-		if err := m.takeState(c); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// takeState takes what the service has of a channel. Where it has jobs of a channel that
-// is empty here, an earlier life of this worker served them.
-func (m *Meter) takeState(c client.Channel) error {
-	j := m.journal
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	ch := j.book.channels[c.Channel]
-	if ch == nil {
-		return nil
-	}
-	ch.known, ch.active = true, false
-	if ch.closed = ""; c.State != client.StateOpen {
-		ch.closed = c.State
-	}
-	if len(ch.running) > 0 || ch.count > 0 || c.Spent.IsZero() {
-		return nil
-	}
-	m.cfg.Logger.Warn("the service has jobs of a channel that this journal does not", "channel", ch.key, "spent", c.Spent)
-	earlier := channel{key: ch.key, base: c.Spent, count: c.Jobs, covered: ch.covered, voucher: ch.voucher}
-	_, err := j.add(tagTotals, earlier.totals())
-	return err
 }
 
 // lookUpSealed notes which jobs are in a sealed log. A channel's jobs are logged in their

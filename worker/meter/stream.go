@@ -25,7 +25,8 @@ type streaming struct {
 	sum    hash.Hash // salt and what was sent
 	sent   int64
 	copied []byte // what was sent, while it is short enough to be kept
-	gone   bool   // the renter hung up
+	gone   bool   // the renter hung up: what still comes is only counted
+	ended  bool   // the back end came to its end
 }
 
 // stream hands a stream on, event by event, and bills what was produced. What breaks on
@@ -40,7 +41,7 @@ func (m *Meter) stream(w http.ResponseWriter, r *http.Request, s *streaming) {
 	h.Set("X-Accel-Buffering", "no")
 	h.Set("Trailer", client.StatementHeader+", "+client.UnbilledHeader)
 	w.WriteHeader(s.resp.StatusCode)
-	err := m.copy(w, s)
+	err := m.copy(w, r, s)
 	s.gone = s.gone || r.Context().Err() != nil
 	if s.gone && m.ending.Load() { // it is we who hung up
 		m.metrics.requests.WithLabelValues("stopped").Inc()
@@ -86,9 +87,10 @@ func (m *Meter) finish(w http.ResponseWriter, s *streaming) {
 }
 
 // units counts what a stream is sold by. Where usage is not told, a chunk that carries
-// some of the answer counts as one token: never too many.
+// some of the answer counts as one token: never too many. A renter who leaves before it is
+// told pays for his prompt by its bytes, or the prompt would be free to all who hang up.
 func (s *streaming) units(took time.Duration) uint64 {
-	if s.sent == 0 || s.events.produced == 0 && !s.events.usage.known {
+	if s.sent == 0 && !s.gone || s.events.produced == 0 && !s.events.usage.known {
 		return 0 // nothing was produced
 	}
 	switch s.run.request.sold.Unit.Unit {
@@ -100,12 +102,16 @@ func (s *streaming) units(took time.Duration) uint64 {
 	if s.events.usage.known {
 		return s.events.usage.tokens
 	}
+	if s.gone && !s.ended {
+		return s.events.produced + s.run.request.prompt
+	}
 	return s.events.produced
 }
 
 // copy hands on until the stream ends. It returns an error where the back end broke it
-// off; a renter who takes nothing any more has hung up.
-func (m *Meter) copy(w http.ResponseWriter, s *streaming) error {
+// off; a renter who takes nothing any more has hung up. Then the back end is read on for a
+// while, for the usage that it tells last.
+func (m *Meter) copy(w http.ResponseWriter, r *http.Request, s *streaming) error {
 	out := http.NewResponseController(w)
 	_ = out.Flush()
 	var stalled atomic.Bool
@@ -120,13 +126,14 @@ func (m *Meter) copy(w http.ResponseWriter, s *streaming) error {
 		if err == io.EOF {
 			on = append(on, s.events.rest()...)
 		}
-		if len(on) > 0 && !m.sendOn(w, out, s, on) {
+		if s.gone = s.gone || r.Context().Err() != nil; !s.gone && len(on) > 0 && !m.sendOn(w, out, s, on) {
 			s.gone = true
-			s.cancel()
-			return nil
+			defer time.AfterFunc(m.cfg.Linger, s.cancel).Stop()
 		}
+		s.ended = err == io.EOF
 		switch {
-		case err == io.EOF:
+		case s.ended, s.gone && (err != nil || s.events.usage.known || m.ending.Load()):
+			s.cancel()
 			return nil
 		case err != nil && stalled.Load():
 			return errors.New("nothing came for too long")
