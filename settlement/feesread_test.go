@@ -76,6 +76,38 @@ func TestOffersByModelAndPrice(t *testing.T) {
 	}
 }
 
+// Where there are more offers than are asked for, those of workers that were accepted of
+// late come first, however cheap the others are; a worker without a delegation in force is
+// not listed.
+func TestAcceptedWorkersAreListedFirst(t *testing.T) {
+	m := newMachine(t)
+	m.fenceUp()
+	k := m.seal(m.alice)
+	cheap := testModel
+	cheap.Price = amountBase(1)
+	offer := func(sequence uint64) { m.accept(m.alice.offer(sequence), m.bob.offer(sequence, cheap)) }
+	listed := func(limit int, want ...*host) {
+		t.Helper()
+		got, err := m.Offers(t.Context(), OfferQuery{Limit: limit})
+		if err != nil || !slices.EqualFunc(got, want, func(o ListedOffer, h *host) bool { return o.Worker == h.worker() }) {
+			t.Errorf("of %d offers there are %+v (%v), want %d", limit, got, err, len(want))
+		}
+	}
+	offer(1)
+	listed(1, m.alice)
+	listed(2, m.bob, m.alice)
+
+	m.toSample(k+acceptedEpochs+1, 0) // nobody was accepted since
+	offer(2)
+	listed(1, m.bob)
+
+	m.accept(m.bob.revoke(m.bob.delegation.ID()))
+	listed(2, m.bob, m.alice) // for what is left of this epoch
+	m.toSample(m.current()+1, 0)
+	m.accept(m.alice.offer(3))
+	listed(2, m.alice)
+}
+
 func TestSessionsAndChannelsAreRead(t *testing.T) {
 	b := newBooks(t)
 	h, other := b.newHost("a", "gpu a"), b.newHost("b", "gpu b")

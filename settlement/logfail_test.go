@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/ionet-settlement/ionet/proofs"
 	"github.com/ionet-settlement/ionet/publish"
 )
 
@@ -102,5 +103,39 @@ func TestPublishFails(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A leader that stalled wakes up in a store that looks at no condition, and puts its older
+// checkpoint over a newer one: the next run notices, though the log has not grown since.
+func TestOlderCheckpointGivesWay(t *testing.T) {
+	m := newMachine(t)
+	m.lead()
+	for _, n := range []int{300, 300} { // a partial tile that the second run fills, and one that stays
+		m.growLog("one", n)
+		m.publishLog()
+	}
+	newest, err := m.store.Get(t.Context(), publish.CheckpointName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	older, err := proofs.OpenCheckpoint(m.net.Network.ID(), m.net.Network.Keys.Service, newest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	older.Size = 300
+	if older.Root, err = m.rootAt(t.Context(), publishedLog{LogCheckpoint: older}, logHead{Checkpoint: Checkpoint{Size: 600, Root: older.Root}}, 300); err != nil {
+		t.Fatal(err)
+	}
+	note, err := proofs.SignCheckpoint(m.net.Network.ID(), m.cfg.Keys.Service, older)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.store.Overwrite(t.Context(), publish.CheckpointName, note); err != nil {
+		t.Fatal(err)
+	}
+	m.publishLog()
+	if got, err := m.store.Get(t.Context(), publish.CheckpointName); err != nil || string(got) != string(newest) {
+		t.Errorf("the checkpoint is %q (%v), want %q", got, err, newest)
 	}
 }

@@ -90,3 +90,37 @@ func TestBusyWorkersNeedJobs(t *testing.T) {
 	}
 	m.audited()
 }
+
+// A network whose policy asks nobody for jobs seals the epochs in which some were served
+// all the same, and has none of them in its books.
+func TestEpochsCloseWithoutIdleRule(t *testing.T) {
+	m := newMachine(t)
+	m.fenceUp()
+	m.funded()
+	s := m.newSpender("alice's renter", 0, 600)
+	m.payIn(s.renter(), 1000)
+	s.text.Issued, s.text.Expires = m.now().Unix(), m.now().Unix()+50_000
+	s.session = s.sign()
+	c := s.openSeat(m.alice, m.alice.offer(1), 500)
+	k := m.current() + 1
+	m.toSample(k, 0)
+	m.accept(c.serve(3))
+	m.play(k, m.alice, m.bob)
+	m.toClose(k)
+	m.untilSealed(k)
+	for _, h := range []*host{m.alice, m.bob} {
+		if got := m.verdictOf(h, k); got != proofs.Accepted {
+			t.Errorf("a worker is refused by rule %d", got)
+		}
+	}
+	e, err := m.Epoch(t.Context(), k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, st := range m.book(&Closing{Memo: e.Memo}).Inputs.Statements {
+		if st.Envelope.Kind == proofs.KindJob {
+			t.Error("the book has a job that nobody asks for")
+		}
+	}
+	m.audited()
+}

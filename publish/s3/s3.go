@@ -290,13 +290,23 @@ func (s *Store) replace(ctx context.Context, name string, data []byte) error {
 	if name != publish.CheckpointName {
 		return s.write(ctx, name, data, func(*minio.PutObjectOptions) {})
 	}
-	return s.write(ctx, name, data, func(o *minio.PutObjectOptions) {
+	err = s.write(ctx, name, data, func(o *minio.PutObjectOptions) {
 		if etag == "" {
 			ifNone(o)
 		} else {
 			o.SetMatchETag(etag)
 		}
 	})
+	if err != nil {
+		return err
+	}
+	// A service that looks at no condition lets two write at once: who was not the last
+	// must not believe that its checkpoint is the one that is there.
+	there, err := s.compare(ctx, name, data)
+	if err == nil && !there {
+		err = publish.ErrConflict
+	}
+	return err
 }
 
 // Remove removes the partial tiles of a full one that is there.
