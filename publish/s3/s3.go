@@ -3,7 +3,7 @@
 // Put asks the service to write only where nothing is (If-None-Match), and Replace only
 // over what it has read (If-Match), so several processes may use one bucket. A service
 // that ignores both still keeps the first bytes of a name, but for two writers in the
-// same instant: there Put looks first, and reads back what it wrote.
+// same instant: there Put looks first, and both read back what they wrote.
 package s3
 
 import (
