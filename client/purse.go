@@ -32,7 +32,7 @@ type PurseConfig struct {
 	Dir     string             // made where it is not there; nobody else may use it
 
 	Most       ionet.Amount // one request may cost; a hundredth of the reserve when zero
-	First      ionet.Amount // limit of a new channel; a hundredth of the reserve when zero
+	First      ionet.Amount // limit of a channel to a worker that has served us, a sixteenth of it to others; a hundredth of the reserve when zero
 	Caps       []PriceCap   // beside those of the session; of a model without one any price that the session allows
 	Workers    []ionet.Key  // the only ones to use; any when empty
 	Again      []ionet.Key  // workers to use again that were left; what they did stays as evidence

@@ -213,7 +213,7 @@ func (p *Purse) workerCall(ctx context.Context, method, endpoint, path string, i
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	req.Header.Set(proofs.ReadHeader, proofs.SignRead(p.cfg.Network.ID(), p.cfg.Key, p.cfg.Now(), method, path))
+	req.Header.Set(proofs.ReadHeader, proofs.SignRead(p.cfg.Network.ID(), p.cfg.Key, time.Now(), method, path)) // by the true time, as Client.read
 	resp, err := p.http.Do(req)
 	if err != nil {
 		return err

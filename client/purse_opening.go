@@ -57,7 +57,7 @@ func (p *Purse) openWithin(ctx context.Context, o workerOffer, need ionet.Amount
 
 func isReserve(err error) bool {
 	var mine *PurseError
-	return errors.As(err, &mine) && mine.Code == CodeReserve || IsProblem(err, AboveReserve) || IsProblem(err, Insufficient)
+	return errors.As(err, &mine) && mine.Code == CodeReserve || IsProblem(err, AboveReserve) || IsProblem(err, NoTopUp) || IsProblem(err, Insufficient)
 }
 
 // channelOf returns the channel of a worker that new requests use. The caller holds p.mu.
@@ -151,6 +151,10 @@ func (p *Purse) extend(o workerOffer, need ionet.Amount, free *ionet.Amount) (*p
 	return ch, p.journal.sync(at)
 }
 
+// strangerPart is what part of PurseConfig.First a stranger's first channel has: a part of
+// the reserve is all that offers which serve nobody can hold.
+const strangerPart = 16
+
 // raise sets a limit that covers want: doubled, as far as the reserve has it.
 func (p *Purse) raise(open *proofs.ChannelOpen, want ionet.Amount, free *ionet.Amount) error {
 	if free == nil {
@@ -169,7 +173,11 @@ func (p *Purse) raise(open *proofs.ChannelOpen, want ionet.Amount, free *ionet.A
 	if err != nil {
 		limit = open.Limit
 	}
-	open.Limit = smaller(larger(larger(limit, p.cfg.First), want), most)
+	first := p.cfg.First
+	if !p.isKnown(open.Worker) {
+		first = ionet.MustAmount(first.Base() / strangerPart)
+	}
+	open.Limit = smaller(larger(larger(limit, first), want), most)
 	return nil
 }
 

@@ -167,6 +167,7 @@ func (p *Purse) Do(ctx context.Context, in Inference) (*Answer, error) {
 		var fault *workerFault
 		switch {
 		case err == nil:
+			p.setBack(&workerFault{worker: o.worker})
 			if foreign == nil {
 				foreign = a
 			} else {

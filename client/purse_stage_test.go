@@ -43,6 +43,9 @@ type purseStage struct {
 	opened map[ionet.Key]ionet.Amount // limits
 	closed []proofs.Kind
 	down   bool
+
+	receipt  []byte   // record that the log has under any job's id
+	receipts [][]byte // records of the renter
 }
 
 const testReserve = 100_000
@@ -74,6 +77,24 @@ func newPurseStage(t *testing.T) *purseStage {
 	mux.HandleFunc("POST /v1/statements", s.statements)
 	mux.HandleFunc("GET /v1/offers", s.offers)
 	mux.HandleFunc("GET /v1/sessions/{id}", s.shows)
+	mux.HandleFunc("GET /v1/receipts/{id}", func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.receipt == nil {
+			problem(404, UnknownReceipt, "none", "")(w, r)
+			return
+		}
+		json.NewEncoder(w).Encode(Receipt{Record: s.receipt})
+	})
+	mux.HandleFunc("GET /v1/renters/{wallet}/receipts", func(w http.ResponseWriter, _ *http.Request) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		var page ReceiptsPage
+		for i, record := range s.receipts {
+			page.Receipts = append(page.Receipts, LoggedRecord{Index: uint64(i), Record: record})
+		}
+		json.NewEncoder(w).Encode(page)
+	})
 	s.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		down := s.down
@@ -189,6 +210,7 @@ type testWorker struct {
 	offer  proofs.Offer
 	server *httptest.Server
 
+	usage  uint64                                            // that a stream tells; 0: none
 	tamper func(*proofs.Job)                                 // what it signs
 	answer func(body []byte) []byte                          // what it sends
 	hook   func(w http.ResponseWriter, r *http.Request) bool // before a request is looked at; true: it is done
@@ -212,7 +234,8 @@ func (s *purseStage) worker(name string, price uint64) *testWorker {
 	w := &testWorker{stage: s, secret: testKey(name), jobs: map[string][]byte{}, answers: map[string][]byte{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /ionet/v1/channels", w.opens)
-	mux.HandleFunc("GET /ionet/v1/channels/{key}", func(out http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("GET /ionet/v1/channels/{key}", func(out http.ResponseWriter, r *http.Request) {
+		w.isRenter(r)
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.shows(out)
@@ -279,7 +302,23 @@ func (w *testWorker) shows(out http.ResponseWriter) {
 	})
 }
 
+// isRenter fails the test where a read is not signed by the session key.
+func (w *testWorker) isRenter(r *http.Request) {
+	by, err := proofs.VerifyRead(w.stage.network.ID(), r.Header.Get(proofs.ReadHeader), time.Now(), r.Method, r.URL.Path)
+	if err != nil || by != publicOf(testKey("session")) {
+		w.stage.t.Errorf("%s %s is signed by %s: %v", r.Method, r.URL.Path, by, err)
+	}
+}
+
+// isSigned reports whether the session key asks for this very job.
+func (w *testWorker) isSigned(r *http.Request, channel ionet.Key, job ID, salt [32]byte, body []byte) bool {
+	most, err := ionet.ParseBase(r.Header.Get(proofs.MostHeader))
+	signature, err2 := proofs.ParseRequestSignature(r.Header.Get(proofs.RequestHeader))
+	return err == nil && err2 == nil && proofs.VerifyRequest(w.stage.network.ID(), publicOf(testKey("session")), channel, job, proofs.RequestHash(salt, r.URL.Path, body), most, signature) == nil
+}
+
 func (w *testWorker) tells(out http.ResponseWriter, r *http.Request) {
+	w.isRenter(r)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	statement := w.jobs[r.PathValue("job")]
@@ -307,6 +346,10 @@ func (w *testWorker) infer(out http.ResponseWriter, r *http.Request) {
 		w.refuse(out, 400, InvalidParameter, nil)
 		return
 	}
+	if !w.isSigned(r, v.Channel, job, salt, body) {
+		w.refuse(out, 401, RequestSignature, nil)
+		return
+	}
 	bound, ok := w.begin(out, v, signature, job, body)
 	if !ok {
 		return
@@ -326,6 +369,9 @@ func (w *testWorker) infer(out http.ResponseWriter, r *http.Request) {
 	if ask.Stream {
 		for i := range text {
 			answer = fmt.Appendf(answer, "data: {\"choices\":[{\"delta\":{\"content\":%q}}]}\n\n", text[i:i+1])
+		}
+		if w.usage > 0 {
+			answer = fmt.Appendf(answer, "data: {\"choices\":[],\"usage\":{\"total_tokens\":%d}}\n\n", w.usage)
 		}
 		answer = append(answer, "data: [DONE]\n\n"...)
 	} else {

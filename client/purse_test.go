@@ -333,6 +333,7 @@ func TestPurseWithoutService(t *testing.T) {
 	s.worker("a", 1)
 	p := s.open()
 	mustChat(t, p, "hello")
+	mustChat(t, p, "the worker is no stranger: its channel has room for more")
 	s.mu.Lock()
 	s.down = true
 	s.mu.Unlock()

@@ -168,12 +168,14 @@ func (p *Purse) authorise(ctx context.Context, t *ticket) (ionet.Amount, error) 
 	delete(ch.unknown, t.job)
 	sent := *t.sent
 	ch.running[t.job] = &sent
-	cumulative := larger(larger(ch.signed, ch.committed()), t.required)
-	if limit, _, _ := ch.inForce(); cumulative.Cmp(limit) > 0 {
+	cumulative := larger(ch.committed(), t.required)
+	limit, _, _ := ch.inForce()
+	if cumulative.Cmp(limit) > 0 {
 		p.mu.Unlock()
 		return p.authorise(ctx, t) // others took what there was: more is needed
 	}
-	ch.signed = cumulative
+	cumulative = larger(cumulative, smaller(ch.signed, limit)) // a folder that was put back may have forgotten a top-up
+	ch.signed = larger(ch.signed, cumulative)
 	at, err := p.note(purseNote{Kind: noteSent, Channel: ch.key, Job: t.job, Sent: &sent, Cumulative: cumulative})
 	p.mu.Unlock()
 	if err != nil {

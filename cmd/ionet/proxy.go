@@ -21,7 +21,7 @@ type proxyCmd struct {
 	sessionFile
 	Listen     string      `default:"127.0.0.1:8765" placeholder:"ADDR" help:"Where to serve OpenAI's API (default: ${default})."`
 	MaxFee     string      `name:"max-fee" placeholder:"TOKENS" help:"The most that one request may cost; a hundredth of the session's reserve by default."`
-	First      string      `placeholder:"TOKENS" help:"Limit of a new channel, which is doubled as it is needed; a hundredth of the session's reserve by default."`
+	First      string      `placeholder:"TOKENS" help:"Limit of a channel to a worker that has served before, a sixteenth of it to others; it is doubled as it is needed; a hundredth of the session's reserve by default."`
 	Cap        []string    `placeholder:"MODEL=TOKENS/UNITS" help:"The most that so many units of a model may cost, beside the session's caps; repeat."`
 	Worker     []ionet.Key `placeholder:"KEY" help:"Use this worker only; repeat for more."`
 	Again      []ionet.Key `placeholder:"KEY" help:"Use this worker again, which was left because it broke its word; channel list tells why."`

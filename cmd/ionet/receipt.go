@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/ionet-settlement/ionet"
 	"github.com/ionet-settlement/ionet/client"
@@ -133,7 +134,7 @@ func (c *receiptCmd) state() string {
 
 // fetch asks the service for the receipt and what belongs to it.
 func (c *receiptCmd) fetch(s *stage, api *client.Client) (p proven, err error) {
-	_, file, err := api.NetworkFile(s.ctx)
+	network, file, err := api.NetworkFile(s.ctx)
 	if err != nil {
 		return p, err
 	}
@@ -144,7 +145,7 @@ func (c *receiptCmd) fetch(s *stage, api *client.Client) (p proven, err error) {
 	p.Receipt, err = api.Receipt(s.ctx, c.Job)
 	if client.IsProblem(err, client.UnknownReceipt) && p.Kept != nil {
 		// The worker may have put it into a batch, whose receipt is for many.
-		if p.InBatch, err = askWorker(s, p.Kept); err == nil {
+		if p.InBatch, err = c.askWorker(s, network.ID(), p.Kept); err == nil {
 			p.Receipt, err = receiptOfBatch(s, api, p.InBatch)
 		}
 	}
@@ -188,16 +189,25 @@ func (c *receiptCmd) kept() (*client.KeptReceipt, error) {
 	return nil, nil
 }
 
-// askWorker asks a job's worker where it stands in its batch.
-func askWorker(s *stage, kept *client.KeptReceipt) (*client.WorkerJob, error) {
+// askWorker asks a job's worker where it stands in its batch. It tells the session's key
+// alone, for a job shows a voucher.
+func (c *receiptCmd) askWorker(s *stage, network ionet.Hash, kept *client.KeptReceipt) (*client.WorkerJob, error) {
 	if kept.Endpoint == "" {
 		return nil, errors.New("the purse does not know where the job's worker is")
 	}
-	url := fmt.Sprintf("%s/ionet/v1/jobs/%s/%s", strings.TrimSuffix(kept.Endpoint, "/"), kept.Channel, kept.Job)
-	req, err := http.NewRequestWithContext(s.ctx, http.MethodGet, url, nil)
+	if c.Session == "" {
+		return nil, fmt.Errorf("worker %s tells of job %s to the session's key alone: give --session", kept.Worker, kept.Job)
+	}
+	key, err := (&sessionFile{Session: c.Session}).key()
 	if err != nil {
 		return nil, err
 	}
+	path := fmt.Sprintf("/ionet/v1/jobs/%s/%s", kept.Channel, kept.Job)
+	req, err := http.NewRequestWithContext(s.ctx, http.MethodGet, strings.TrimSuffix(kept.Endpoint, "/")+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set(proofs.ReadHeader, proofs.SignRead(network, key, time.Now(), http.MethodGet, path))
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("ask worker %s: %w", kept.Worker, err)

@@ -207,7 +207,7 @@ func (m *Meter) reads(r *http.Request, sessionKey ionet.Key) error {
 	if len(headers) != 1 {
 		return fmt.Errorf("the request has not one header %s", proofs.ReadHeader)
 	}
-	key, err := proofs.VerifyRead(m.cfg.Network.ID(), headers[0], time.Unix(m.now(), 0), r.Method, r.URL.RequestURI())
+	key, err := proofs.VerifyRead(m.cfg.Network.ID(), headers[0], time.Now(), r.Method, r.URL.RequestURI())
 	if err == nil && key != sessionKey {
 		err = fmt.Errorf("%s is not the key of the channel's session", key)
 	}

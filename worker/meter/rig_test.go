@@ -255,7 +255,7 @@ func (p *payer) get(path string, out any) int {
 	p.r.t.Helper()
 	req, err := http.NewRequestWithContext(p.r.t.Context(), http.MethodGet, p.r.server.URL+path, nil)
 	must(p.r.t, err)
-	req.Header.Set(proofs.ReadHeader, proofs.SignRead(p.r.network.ID(), p.key, time.Unix(p.r.clock.Load(), 0), http.MethodGet, path))
+	req.Header.Set(proofs.ReadHeader, proofs.SignRead(p.r.network.ID(), p.key, time.Now(), http.MethodGet, path))
 	resp, err := http.DefaultClient.Do(req)
 	must(p.r.t, err)
 	defer resp.Body.Close()
