@@ -25,6 +25,8 @@ const bodyTime = 30 * time.Second
 // serve answers one request that costs something. What is cheap to refuse is refused
 // before the body is read, and a place is taken only for a request that its renter signed.
 func (m *Meter) serve(w http.ResponseWriter, r *http.Request, at *endpoint) {
+	// Where the server has deadlines: it waits for the body of what is refused, too.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime))
 	a, p := m.askOf(r, at)
 	if p == nil {
 		p = m.verifyVoucher(a)
@@ -146,7 +148,6 @@ func (m *Meter) takeBody(w http.ResponseWriter, r *http.Request, a *ask) ([]byte
 
 func (m *Meter) readBody(w http.ResponseWriter, r *http.Request) ([]byte, *client.MeterProblem) {
 	c := http.NewResponseController(w)
-	_ = c.SetReadDeadline(time.Now().Add(bodyTime)) // where the server has deadlines
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, m.cfg.MaxBody))
 	_ = c.SetReadDeadline(time.Time{})
 	var large *http.MaxBytesError

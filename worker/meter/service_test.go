@@ -122,7 +122,7 @@ func (s *ledgerService) channel(w http.ResponseWriter, r *http.Request) {
 		answerProblem(w, problem(http.StatusNotFound, client.UnknownChannel, ""))
 		return
 	}
-	answerJSON(w, client.Channel{Channel: key, Spent: ch.terms.Spent, Jobs: ch.jobs, State: ch.state, Limit: ch.terms.Channel.Limit})
+	answerJSON(w, client.Channel{Channel: key, Spent: ch.terms.Spent, Jobs: ch.jobs, State: ch.state, Limit: ch.terms.Channel.Limit, ClosingAt: ch.terms.Closing})
 }
 
 func (s *ledgerService) receipt(w http.ResponseWriter, r *http.Request) {
