@@ -79,7 +79,8 @@ type Session struct {
 	Free      ionet.Amount `json:"free" doc:"Of the reserve, in no channel"`
 	Spent     ionet.Amount `json:"spent" doc:"Through all its channels"`
 	Caps      []PriceCap   `json:"caps" doc:"None: any price"`
-	Issued    int64        `json:"issued" doc:"Unix seconds"`
+	Issued    int64        `json:"issued" doc:"As its signer says, Unix seconds"`
+	Accepted  int64        `json:"accepted" doc:"When the service took it, as the receipt log says, Unix seconds"`
 	Expires   int64        `json:"expires" doc:"Unix seconds"`
 	State     string       `json:"state" enum:"open,closing,over"`
 	ClosingAt int64        `json:"closing_at,omitempty" doc:"When closing was asked for, Unix seconds"`

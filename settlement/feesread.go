@@ -110,6 +110,7 @@ type SessionState struct {
 	State     string       // open, closing or over
 	ClosingAt int64        // when closing was asked for; 0: it was not
 	Index     uint64       // of its record
+	Accepted  int64        // when it was taken, as its record says, Unix seconds; Issued is the signer's word
 	Envelope  []byte
 	Channels  []ChannelState // of Session, not of SessionsOf; the first opened first
 }
@@ -137,7 +138,8 @@ type ChannelState struct {
 
 const sessionColumns = `
 SELECT s.id, s.renter, s.envelope, s.state, s.closing_at, s.index, coalesce(b.balance, 0),
-    coalesce((SELECT sum(c.spent) FROM channels c WHERE c.session = s.id), 0)::bigint
+    coalesce((SELECT sum(c.spent) FROM channels c WHERE c.session = s.id), 0)::bigint,
+    (SELECT l.record FROM log_entries l WHERE l.index = s.index)
 FROM sessions s LEFT JOIN ledger_balances b ON b.account = 'session:' || encode(s.id, 'hex')
 `
 
@@ -204,12 +206,17 @@ func (s *Service) SessionsOf(ctx context.Context, key ionet.Key) ([]SessionState
 
 func (s *Service) scanSession(row pgx.CollectableRow) (SessionState, error) {
 	var out SessionState
-	var id, renter []byte
+	var id, renter, logged []byte
 	var index, free, spent int64
-	if err := row.Scan(&id, &renter, &out.Envelope, &out.State, &out.ClosingAt, &index, &free, &spent); err != nil {
+	if err := row.Scan(&id, &renter, &out.Envelope, &out.State, &out.ClosingAt, &index, &free, &spent, &logged); err != nil {
 		return out, err
 	}
 	out.ID, out.Index = ionet.Hash(id), uint64(index)
+	record, err := proofs.ParseRecord(logged)
+	if err != nil {
+		return out, fmt.Errorf("session %s: %w", out.ID, err)
+	}
+	out.Accepted = record.Accepted
 	e, _, err := proofs.ParseEnvelope(out.Envelope)
 	if err == nil {
 		out.Session, err = proofs.ParseSession(s.cfg.Network.ID(), ionet.Key(renter), e.Body)

@@ -75,7 +75,7 @@ func wireSessions(list []settlement.SessionState) []client.Session {
 
 func wireSession(s settlement.SessionState) client.Session {
 	out := client.Session{
-		ID: s.ID, Renter: s.Renter, Key: s.Key, Reserve: s.Reserve, Free: s.Free, Spent: s.Spent, Caps: wireCaps(s.Caps), Issued: s.Issued, Expires: s.Expires,
+		ID: s.ID, Renter: s.Renter, Key: s.Key, Reserve: s.Reserve, Free: s.Free, Spent: s.Spent, Caps: wireCaps(s.Caps), Issued: s.Issued, Accepted: s.Accepted, Expires: s.Expires,
 		State: s.State, ClosingAt: s.ClosingAt, Index: s.Index, Statement: s.Envelope, Channels: make([]client.Channel, len(s.Channels)),
 	}
 	for i, c := range s.Channels {

@@ -74,6 +74,9 @@ func (c *earningsCmd) Run(s *stage) error {
 			return err
 		}
 	}
+	if e.fees, err = feesOf(before); err != nil {
+		return err
+	}
 	if err := out.end(&e, c.From); err != nil {
 		return err
 	}
@@ -109,6 +112,7 @@ type earned struct {
 	epochs, rules map[uint64]*subtotal
 	others        map[string]*subtotal // by device, worker or day
 	all           subtotal
+	fees          ionet.Amount // for inferences, in no row: they are of receipts, not of epochs
 }
 
 func (e *earned) add(rows []client.EarningsRow) error {
@@ -189,6 +193,11 @@ func (e *earned) print(s *stage, from uint64) error {
 		s.print("no device of wallet %s has a verdict in the sealed epochs from %d to %d", e.wallet, from, e.through)
 		return nil
 	}
+	defer func() {
+		if !e.fees.IsZero() {
+			s.print("fees of inferences are not among these: %s IO up to now, see ionet balance", e.fees.Tokens(e.decimals))
+		}
+	}()
 	s.print("wallet %s, epochs %d to %d, amounts in IO\n", e.wallet, from, e.through)
 	epoch := func(epoch uint64) string { return fmt.Sprintf("%d\t%s", epoch, epochTime(e.network, epoch)) }
 	rule := func(rule uint64) string { return fmt.Sprintf("%d %s", rule, ruleName(uint16(rule))) }

@@ -26,6 +26,8 @@ type historyCmd struct {
 func (c *historyCmd) Help() string {
 	return `Deposits, sessions, receipts and withdrawals, the oldest first. Receipts are listed for the wallet itself or a key of
 one of its sessions; without one of these, all else is. The newest deposits, sessions and withdrawals are shown.
++ came into the balance, - went out of it, (-) is a part of what went into its session before. A withdrawal that
+expired took nothing. Times are when the network took it, or the block's.
 
 Examples:
   ionet history --server https://ionetd.example --keypair wallet.json
@@ -33,10 +35,18 @@ Examples:
   ionet history --server https://ionetd.example --wallet 9aB...`
 }
 
-// happening is a line of a history. In and out are of the balance or, for receipts, of a
-// session.
+// Flows of a happening.
+const (
+	flowIn      = "in"         // to the balance
+	flowOut     = "out"        // of the balance
+	flowSession = "of-session" // of a reserve that went out of the balance before
+	flowNone    = "none"       // it did not happen in the end
+)
+
+// happening is a line of a history.
 type happening struct {
-	Time   int64        `json:"time"` // Unix seconds
+	Time   int64        `json:"time"` // when it was taken, or the block's; Unix seconds
+	Flow   string       `json:"flow"`
 	What   string       `json:"what"`
 	Amount ionet.Amount `json:"amount"`
 	ID     string       `json:"id"`
@@ -81,9 +91,9 @@ func (c *historyCmd) Run(s *stage) error {
 		return s.json(list)
 	}
 	t := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "time\twhat\tIO\tstate\tid\tnote")
+	fmt.Fprintln(t, "time\twhat\t\tIO\tstate\tid\tnote")
 	for _, h := range list {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", clockText(h.Time), h.What, h.Amount.Tokens(network.Decimals), h.State, h.ID, h.Note)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", clockText(h.Time), h.What, h.sign(), h.Amount.Tokens(network.Decimals), h.State, h.ID, h.Note)
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -122,25 +132,51 @@ func (c *historyCmd) reader(n *ionet.Network) (ed25519.PrivateKey, error) {
 	return key, nil
 }
 
-// happenings lists what is public of a renter.
+// sign is the flow in the table.
+func (h happening) sign() string {
+	return map[string]string{flowIn: "+", flowOut: "-", flowSession: "(-)"}[h.Flow]
+}
+
+// happenings lists what is public of a renter, the oldest of each kind first.
 func happenings(r client.Renter) (list []happening) {
-	for _, d := range r.Deposits {
+	for _, d := range slices.Backward(r.Deposits) { // the service lists the latest first
 		amount, err := ionet.NewAmount(d.Amount)
 		if err != nil || d.Mint.IsZero() {
 			continue
 		}
-		list = append(list, happening{Time: d.Time, What: "deposit", Amount: amount, ID: d.Signature, State: d.State, Note: d.Reason})
+		list = append(list, happening{Time: d.Time, Flow: flowIn, What: "deposit", Amount: amount, ID: d.Signature, State: d.State, Note: d.Reason})
 	}
-	for _, one := range r.Sessions {
+	for _, one := range slices.Backward(r.Sessions) {
 		list = append(list, happening{
-			Time: one.Issued, What: "session", Amount: one.Reserve, ID: one.ID.String(), State: one.State,
-			Note: fmt.Sprintf("%s IO spent of it", one.Spent.Tokens(r.Decimals)),
+			Time: one.Accepted, Flow: flowOut, What: "session", Amount: one.Reserve, ID: one.ID.String(), State: one.State,
+			Note: spentOf(one, r.Decimals),
 		})
 	}
-	for _, w := range r.Withdrawals {
-		list = append(list, happening{Time: w.Asked, What: "withdrawal", Amount: w.Amount, ID: w.ID.String(), State: w.State, Note: w.Reason})
+	for _, w := range slices.Backward(r.Withdrawals) {
+		flow := flowOut
+		if w.State == client.WithdrawalIsExpired {
+			flow = flowNone
+		}
+		list = append(list, happening{Time: w.Asked, Flow: flow, What: "withdrawal", Amount: w.Amount, ID: w.ID.String(), State: w.State, Note: w.Reason})
 	}
 	return list
+}
+
+// spentOf says what became of a session's reserve.
+func spentOf(one client.Session, decimals int) string {
+	note := one.Spent.Tokens(decimals) + " IO spent of it"
+	if one.State == "over" {
+		note += ", the rest came back"
+	}
+	return note
+}
+
+// counted is a number of things, such as "1 image" or "2 jobs".
+func counted(n uint64, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // receiptsOf lists a renter's receipts, which the service gives to those who may read them.
@@ -158,11 +194,11 @@ func receiptsOf(s *stage, api *client.Client, wallet ionet.Key, reader ed25519.P
 			if err != nil {
 				return nil, fmt.Errorf("read receipt %d: %w", r.Index, err)
 			}
-			note := fmt.Sprintf("%d %ss of %s", bill.Units, bill.Unit, bill.Model)
+			note := fmt.Sprintf("%s of %s", counted(bill.Units, bill.Unit.String()), bill.Model)
 			if bill.IsBatch() {
-				note = fmt.Sprintf("a batch of %d jobs", bill.Count)
+				note = "a batch of " + counted(uint64(bill.Count), "job")
 			}
-			list = append(list, happening{Time: record.Accepted, What: "receipt", Amount: bill.Fee, ID: fmt.Sprintf("%x", bill.ID), State: fmt.Sprintf("leaf %d", r.Index), Note: note})
+			list = append(list, happening{Time: record.Accepted, Flow: flowSession, What: "receipt", Amount: bill.Fee, ID: fmt.Sprintf("%x", bill.ID), State: fmt.Sprintf("leaf %d", r.Index), Note: note})
 		}
 	}
 	return list, nil

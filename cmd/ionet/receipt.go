@@ -33,6 +33,8 @@ func (c *receiptCmd) Help() string {
 	return `A receipt is a leaf of the network's receipt log: the worker's signed job statement, with the voucher that pays for it,
 and how the fee is split. With --verify nothing is taken on the service's word: the leaf's hash and its way into the
 signed checkpoint or the seal, the signatures of worker, session key and wallet, fee and split are computed here.
+That the seal is on chain is the service's word without --rpc, and what it ends with then says so. A job that is not
+charged (Ionet-Fee is 0), such as one that was refused, has no receipt.
 
 Examples:
   ionet receipt 0123456789abcdef0123456789abcdef --server https://ionetd.example
@@ -102,7 +104,12 @@ func (c *receiptCmd) Run(s *stage) error {
 	if err := writeNew(c.Save, append(b, '\n')); err != nil {
 		return fmt.Errorf("--save: %w", err)
 	}
-	s.print("saved in %s", c.Save)
+	switch {
+	case x.Receipt.Sealed == nil:
+		s.print("saved in %s, without a seal: %s; save it again then, under another name", c.Save, noSeal)
+	default:
+		s.print("saved in %s", c.Save)
+	}
 	return nil
 }
 
@@ -142,6 +149,9 @@ func (c *receiptCmd) fetch(s *stage, api *client.Client) (p proven, err error) {
 	if p.Kept, err = c.kept(); err != nil {
 		return p, err
 	}
+	if p.Kept != nil && p.Kept.Fee.IsZero() {
+		return p, c.missing(p.Kept)
+	}
 	p.Receipt, err = api.Receipt(s.ctx, c.Job)
 	if client.IsProblem(err, client.UnknownReceipt) && p.Kept != nil {
 		// The worker may have put it into a batch, whose receipt is for many.
@@ -150,7 +160,7 @@ func (c *receiptCmd) fetch(s *stage, api *client.Client) (p proven, err error) {
 		}
 	}
 	if client.IsProblem(err, client.UnknownReceipt) {
-		return p, fmt.Errorf("%w: workers hand jobs in within minutes; one that went into a batch is found with --session, by its worker", err)
+		return p, c.missing(p.Kept)
 	}
 	if err != nil {
 		return p, err
@@ -169,6 +179,20 @@ func (c *receiptCmd) fetch(s *stage, api *client.Client) (p proven, err error) {
 	}
 	p.Channel, p.Session = channel.Statement, session.Statement
 	return p, nil
+}
+
+// missing says why there is no receipt, as far as that is known here.
+func (c *receiptCmd) missing(kept *client.KeptReceipt) error {
+	const none = "the log has no receipt of " + "%s (" + client.UnknownReceipt + "): "
+	switch {
+	case kept != nil && kept.Fee.IsZero():
+		return fmt.Errorf(none+"it cost nothing, and what is not charged has none", c.Job)
+	case kept != nil:
+		return fmt.Errorf(none+"its worker has not handed it in yet, or put it into a batch that it does not tell of now; ask again in some minutes", c.Job)
+	case c.state() != "":
+		return fmt.Errorf(none+"nor does the purse in %s keep such a job; is it the id in the answer's Ionet-Job, and was it charged (Ionet-Fee is more than 0)?", c.Job, c.state())
+	}
+	return fmt.Errorf(none+"it has one some minutes after a job that was charged, never where Ionet-Fee is 0; one that went into a batch is found with --session, by its worker", c.Job)
 }
 
 // kept finds the job in the purse.
@@ -290,10 +314,10 @@ func (x *examined) show(s *stage) {
 	s.print("receipt %d: %s", x.record.Index, x.Receipt.State)
 	row := func(name, format string, args ...any) { s.print("  %-12s %s", name, fmt.Sprintf(format, args...)) }
 	if b.IsBatch() {
-		row("batch", "%x of %d jobs", b.ID, b.Count)
+		row("batch", "%x of %s", b.ID, counted(uint64(b.Count), "job"))
 	} else {
 		row("job", "%x", b.ID)
-		row("model", "%s: %d %ss at %s IO per %d", b.Model, b.Units, b.Unit, b.Price.Tokens(d), b.Per)
+		row("model", "%s: %s at %s IO per %d", b.Model, counted(b.Units, b.Unit.String()), b.Price.Tokens(d), b.Per)
 	}
 	row("served", "%s", clockText(b.Served))
 	row("worker", "%s", x.receipt.Statement.Signer)
@@ -304,7 +328,7 @@ func (x *examined) show(s *stage) {
 	row("payee", "%s gets %s IO", x.receipt.Payee, x.receipt.ProviderPart.Tokens(d))
 	row("network", "gets %s IO, %d basis points", x.receipt.NetworkPart.Tokens(d), x.receipt.BasisPoints)
 	row("statement", "%s", x.receipt.Statement.ID())
-	row("log", "%s IO of fees, %d jobs up to here", x.receipt.TotalFees.Tokens(d), x.receipt.TotalJobs)
+	row("log", "%s IO of fees, %s up to here", x.receipt.TotalFees.Tokens(d), counted(x.receipt.TotalJobs, "job"))
 	if x.Kept != nil {
 		row("kept", "salt %s, %s", x.Kept.Salt, map[bool]string{true: "the answer came", false: "the answer did not come"}[x.Kept.Answered])
 	}

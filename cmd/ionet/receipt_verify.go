@@ -14,6 +14,9 @@ import (
 	"github.com/ionet-settlement/ionet/proofs"
 )
 
+// noSeal is why the chain can't be asked yet.
+const noSeal = "the receipt is under no seal yet; the next one comes by the service's schedule, so ask again later"
+
 // verify checks a receipt, and prints each check that held. saved: nobody is asked.
 func (c *receiptCmd) verify(s *stage, api *client.Client, x *examined, saved bool) error {
 	for _, check := range []struct {
@@ -51,19 +54,33 @@ func (c *receiptCmd) verify(s *stage, api *client.Client, x *examined, saved boo
 		s.print("ok %-10s %s", "--seal", said)
 		proofs++
 	}
-	if len(c.RPC) > 0 {
+	onChain := false
+	switch {
+	case x.Receipt.Sealed == nil && len(c.RPC) > 0: // who asks for the chain is not told that all is well
+		return errors.New("chain: " + noSeal)
+	case x.Receipt.Sealed == nil:
+		s.print("-- %-10s %s", "chain", noSeal)
+	case len(c.RPC) > 0:
 		said, err := c.checkChain(s, x)
 		if err != nil {
-			return fmt.Errorf("--rpc: %w", err)
+			return fmt.Errorf("chain: %w", err)
 		}
 		s.print("ok %-10s %s", "chain", said)
-	} else if x.Receipt.Sealed != nil {
+		onChain = true
+	default:
 		s.print("-- %-10s not asked: that the seal is on chain is what the service says; give --rpc", "chain")
 	}
 	if proofs == 0 {
 		return errors.New("the receipt is logged, and under no checkpoint yet: ask again in a few seconds")
 	}
-	s.print("verified")
+	switch {
+	case onChain:
+		s.print("verified")
+	case x.Receipt.Sealed == nil:
+		s.print("verified, but for the chain: %s", noSeal)
+	default:
+		s.print("verified, but for the chain: give --rpc")
+	}
 	return nil
 }
 
@@ -81,7 +98,7 @@ func (x *examined) checkStatement() (string, error) {
 		return "", err
 	}
 	if !x.bill.IsBatch() {
-		return fmt.Sprintf("worker %s signed it; the fee is what %d %ss cost", x.receipt.Statement.Signer, x.bill.Units, x.bill.Unit), nil
+		return fmt.Sprintf("worker %s signed it; the fee is what %s cost", x.receipt.Statement.Signer, counted(x.bill.Units, x.bill.Unit.String())), nil
 	}
 	if x.InBatch == nil || x.Kept == nil {
 		return fmt.Sprintf("worker %s signed the batch", x.receipt.Statement.Signer), nil
@@ -157,7 +174,8 @@ func (x *examined) checkSplit() (string, error) {
 	if provider != x.receipt.ProviderPart || network != x.receipt.NetworkPart {
 		return "", fmt.Errorf("%s and %s are not the parts of %s at %d basis points", x.receipt.ProviderPart, x.receipt.NetworkPart, x.bill.Fee, x.receipt.BasisPoints)
 	}
-	return fmt.Sprintf("%s to the payee and %s to the network are %s base units", provider, network, x.bill.Fee), nil
+	d := x.network.Decimals
+	return fmt.Sprintf("%s IO to the payee and %s IO to the network are the fee of %s IO", provider.Tokens(d), network.Tokens(d), x.bill.Fee.Tokens(d)), nil
 }
 
 // checkKept: the worker gave the renter the statement that it handed in.
@@ -243,9 +261,6 @@ func (c *receiptCmd) checkFile(s *stage, api *client.Client, x *examined) (strin
 
 // checkChain finds the seal's transaction: final, on a lane of the network, with that memo.
 func (c *receiptCmd) checkChain(s *stage, x *examined) (string, error) {
-	if x.Receipt.Sealed == nil {
-		return "", errors.New("the receipt is under no seal yet: ask again when the next one is final")
-	}
 	cluster, err := openCluster(s, c.RPC, x.network)
 	if err != nil {
 		return "", err

@@ -72,15 +72,19 @@ func TestRenter(t *testing.T) {
 	w.says(with("receipt", first), `^receipt \d+: sealed$`, `^  job +`+first+`$`, `^  model +talker: 15 tokens at 0\.00001500 IO per 1000$`, `^  fee +0\.00000023 IO$`, `^  renter +`+renter+`$`)
 	saved := filepath.Join(w.dir, "receipt.proof")
 	w.says(with("receipt", first, "--session", session, "--verify", "--rpc", w.rpc, "--save", saved), `^ok record +leaf \d+ is [0-9a-f]{64}$`, `^ok statement +worker `+public("worker").String()+` signed it`,
-		`^ok voucher +wallet `+renter+` signed session [0-9a-f]{64}, whose key signed for `, `^ok split +\d+ to the payee and \d+ to the network are 23 base units$`,
+		`^ok voucher +wallet `+renter+` signed session [0-9a-f]{64}, whose key signed for `, `^ok split +0\.000000\d\d IO to the payee and 0\.000000\d\d IO to the network are the fee of 0\.00000023 IO$`,
 		`^ok own copy +statement [0-9a-f]{64} is the one that came`, `^ok checkpoint +it is in the log of \d+ leaves`, `^ok seal +it is in the log of \d+ leaves, root [0-9a-f]{64}, sealed by transaction`, `^ok chain +transaction \S+ is final in slot \d+`, `^verified$`)
+	w.says(with("receipt", first, "--verify"), `^ok seal `, `^-- chain +not asked`, `^verified, but for the chain: give --rpc$`)
+	w.unsealed(first, saved)
 	w.refuses(with("receipt", first, "--save", saved), "exists and is not overwritten")
-	w.says([]string{"receipt", first, "--verify", "--seal", saved}, `^-- chain +not asked`, `^verified$`)
+	w.says([]string{"receipt", first, "--verify", "--seal", saved}, `^-- chain +not asked`, `^verified, but for the chain: give --rpc$`)
 	w.refuses([]string{"receipt", jobs[1], "--verify", "--seal", saved}, "the receipt is of job "+first)
 	w.forgeries(first, saved)
 	w.refuses([]string{"receipt", first}, "--server is missing")
 	w.refuses(with("receipt", "xyz"), "xyz is no id")
 	w.refuses(with("receipt", strings.Repeat("0", 32)), client.UnknownReceipt)
+	w.refuses(with("receipt", strings.Repeat("0", 32)), "never where Ionet-Fee is 0")
+	w.refuses(with("receipt", strings.Repeat("0", 32), "--session", session), "nor does the purse in "+session+".purse keep such a job")
 
 	// A seal or a checkpoint of one's own is enough.
 	var p proven
@@ -107,10 +111,14 @@ func TestRenter(t *testing.T) {
 		spent += k.Fee.Base()
 	}
 	w.says(with("balance", "--wallet", renter), `prepaid, unspent +0\.25000000 IO`, `in sessions +`+regexp.QuoteMeta(ionet.MustAmount(25_000_000-spent).Tokens(8))+` IO`)
+	w.says(with("balance", "--wallet", renter), `^ *fees earned +0\.00\d{5}[1-9] +IO`, `^ *fees paid +0\.`, `^ *fees in flight +0\.`, `^ *fees owed +0\.`)
+	w.says(with("balance", "--wallet", renter, "--json"), `"fees_earned": "\d*[1-9]\d*"`, `"fees_owed": "`, `"fees_paid": "`, `"fees_in_flight": "`)
+	w.says(with("earnings", "--provider", renter), `^fees of inferences are not among these: 0\.00\d+ IO up to now, see ionet balance$`)
 	w.says(with("balance", "--wallet", renter, "--json"), `"reserved": "`+ionet.MustAmount(25_000_000-spent).String()+`"`, `"decimals": 8`)
 	// The town's clock is ahead, and a signed request is good for five minutes.
 	ahead := w.now.Swap(time.Now().Unix())
-	w.says(with("history", "--keypair", wallet), `^time +what +IO`, ` deposit +0\.50000000 +credited`, ` session +0\.25000000 +open`, ` receipt +0\.00000023 +leaf \d+ +`+first+` +15 tokens of talker$`)
+	w.says(with("history", "--keypair", wallet), `^time +what +IO`, ` deposit +\+ +0\.50000000 +credited`, ` session +- +0\.25000000 +open`, ` receipt +\(-\) +0\.00000023 +leaf \d+ +`+first+` +15 tokens of talker$`)
+	w.inOrder(with("history", "--keypair", wallet, "--json"), "deposit", "session", "receipt")
 	w.says(with("history", "--session", session, "--json"), `"what": "receipt"`)
 	w.now.Store(ahead)
 	w.says(with("history", "--wallet", renter), `receipts are for the wallet's eyes`)
@@ -154,13 +162,61 @@ func TestRenterBatch(t *testing.T) {
 	saved := filepath.Join(w.dir, "receipt.proof")
 	w.says(with("receipt", jobs[1], "--session", session, "--verify", "--rpc", w.rpc, "--save", saved), `^  batch +[0-9a-f]{32} of 3 jobs$`,
 		`^ok statement +worker \S+ signed the batch; the job is number 2 of its 3$`, `^ok seal `, `^ok chain `, `^verified$`)
-	w.says([]string{"receipt", jobs[1], "--verify", "--seal", saved}, `the job is number 2 of its 3$`, `^verified$`)
+	w.says([]string{"receipt", jobs[1], "--verify", "--seal", saved}, `the job is number 2 of its 3$`, `^verified, but for the chain: give --rpc$`)
 	b, err := os.ReadFile(saved)
 	w.check(err)
 	forged := filepath.Join(w.dir, "forged")
 	w.check(os.WriteFile(forged, []byte(strings.Replace(string(b), `"index": 1`, `"index": 2`, 1)), 0o600))
 	w.refuses([]string{"receipt", jobs[1], "--verify", "--seal", forged}, "check job of a batch")
-	w.says(with("history", "--wallet", w.walletOf(wallet)), ` session +0\.25000000 +open`)
+	w.says(with("history", "--wallet", w.walletOf(wallet)), ` session +- +0\.25000000 +open`)
+}
+
+// unsealed: a receipt that is published and under no seal yet is told to be that.
+func (w *town) unsealed(job, saved string) {
+	w.t.Helper()
+	b, err := os.ReadFile(saved)
+	w.check(err)
+	var p proven
+	w.check(json.Unmarshal(b, &p))
+	p.Receipt.Sealed, p.Receipt.State = nil, client.ReceiptPublished
+	b, err = json.Marshal(p)
+	w.check(err)
+	early, again := filepath.Join(w.t.TempDir(), "early.proof"), filepath.Join(w.t.TempDir(), "again.proof")
+	w.check(os.WriteFile(early, b, 0o600))
+	w.says([]string{"receipt", job, "--verify", "--seal", early, "--save", again}, `^-- chain +the receipt is under no seal yet; the next one comes by the service's schedule`, `^verified, but for the chain: the receipt is under no seal yet`, `^saved in .*, without a seal: `)
+	w.refuses([]string{"receipt", job, "--verify", "--seal", early, "--rpc", w.rpc}, "chain: the receipt is under no seal yet; the next one comes by the service's schedule")
+}
+
+// inOrder: a renter's history ascends, each kind begins after the one before, and a
+// session's time is the service's, not the one that its signer wrote.
+func (w *town) inOrder(args []string, kinds ...string) {
+	w.t.Helper()
+	var list []happening
+	w.check(json.Unmarshal([]byte(w.says(args)), &list))
+	last, at := int64(0), -1
+	for _, h := range list {
+		if h.Time < last {
+			w.t.Errorf("%s of %d comes after one of %d", h.What, h.Time, last)
+		}
+		last = h.Time
+		if i := slices.Index(kinds, h.What); i > at+1 || i < 0 {
+			w.t.Errorf("%s comes before any %s", h.What, kinds[at+1])
+		} else {
+			at = max(at, i)
+		}
+		if h.What != "session" {
+			continue
+		}
+		out := w.says([]string{"session", "show", "--server", w.server, "--id", h.ID, "--json"})
+		var shown []client.Session
+		w.check(json.Unmarshal([]byte(out), &shown))
+		if shown[0].Accepted != h.Time || shown[0].Accepted == shown[0].Issued {
+			w.t.Errorf("session %s was accepted at %d, issued at %d, and is listed at %d", h.ID, shown[0].Accepted, shown[0].Issued, h.Time)
+		}
+	}
+	if at != len(kinds)-1 {
+		w.t.Errorf("the history has no %s", kinds[at+1])
+	}
 }
 
 // forgeries: nothing of a saved receipt can be changed without verify saying so.

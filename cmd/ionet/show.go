@@ -18,7 +18,8 @@ type balanceCmd struct {
 
 // Help shows an example below the flags.
 func (c *balanceCmd) Help() string {
-	return `For a renter also what was prepaid and is not spent, what sessions and their channels hold, and what is on its way
+	return `For a provider also the fees of inferences that it served: earned, paid, in flight, and owed, which payout runs pay
+without being asked. For a renter also what was prepaid and is not spent, what sessions and their channels hold, and what is on its way
 back.
 
 Examples:
@@ -40,9 +41,14 @@ func (c *balanceCmd) Run(s *stage) error {
 	if err != nil {
 		return err
 	}
+	fees, err := feesOf(p)
+	if err != nil {
+		return err
+	}
 	if c.JSON {
 		return s.json(balances{
 			Wallet: c.Wallet, Decimals: p.Decimals, Earned: p.Earned, Paid: p.Paid, InFlight: p.InFlight, Claimable: p.Claimable,
+			FeesEarned: fees, FeesPaid: p.FeesPaid, FeesInFlight: p.FeesInFlight, FeesOwed: p.FeesOwed,
 			Balance: renter.Balance, Reserved: renter.Reserved, Withdrawing: renter.Withdrawing,
 		})
 	}
@@ -51,6 +57,9 @@ func (c *balanceCmd) Run(s *stage) error {
 		amount ionet.Amount
 	}
 	rows := []row{{"earned", p.Earned}, {"paid", p.Paid}, {"in flight", p.InFlight}, {"claimable", p.Claimable}}
+	if !fees.IsZero() {
+		rows = append(rows, row{"fees earned", fees}, row{"fees paid", p.FeesPaid}, row{"fees in flight", p.FeesInFlight}, row{"fees owed", p.FeesOwed})
+	}
 	if len(renter.Deposits) > 0 || !renter.Balance.IsZero() || !renter.Reserved.IsZero() || !renter.Withdrawing.IsZero() {
 		rows = append(rows, row{"prepaid, unspent", renter.Balance}, row{"in sessions", renter.Reserved}, row{"being withdrawn", renter.Withdrawing})
 	}
@@ -65,14 +74,32 @@ func (c *balanceCmd) Run(s *stage) error {
 	return nil
 }
 
+// feesOf sums up what a wallet earned for inferences: what is paid, on its way and owed.
+func feesOf(p client.Provider) (ionet.Amount, error) {
+	sum, err := p.FeesOwed.Add(p.FeesInFlight)
+	if err == nil {
+		sum, err = sum.Add(p.FeesPaid)
+	}
+	if err != nil {
+		return sum, fmt.Errorf("sum up fees: %w", err)
+	}
+	return sum, nil
+}
+
 // balances is balance --json.
 type balances struct {
-	Wallet      ionet.Key    `json:"wallet"`
-	Decimals    int          `json:"decimals"`
-	Earned      ionet.Amount `json:"earned"`
-	Paid        ionet.Amount `json:"paid"`
-	InFlight    ionet.Amount `json:"in_flight"`
-	Claimable   ionet.Amount `json:"claimable"`
+	Wallet    ionet.Key    `json:"wallet"`
+	Decimals  int          `json:"decimals"`
+	Earned    ionet.Amount `json:"earned"`
+	Paid      ionet.Amount `json:"paid"`
+	InFlight  ionet.Amount `json:"in_flight"`
+	Claimable ionet.Amount `json:"claimable"`
+
+	FeesEarned   ionet.Amount `json:"fees_earned"` // for inferences: the three below
+	FeesPaid     ionet.Amount `json:"fees_paid"`
+	FeesInFlight ionet.Amount `json:"fees_in_flight"`
+	FeesOwed     ionet.Amount `json:"fees_owed"`
+
 	Balance     ionet.Amount `json:"balance"`  // prepaid, unspent
 	Reserved    ionet.Amount `json:"reserved"` // in sessions
 	Withdrawing ionet.Amount `json:"withdrawing"`

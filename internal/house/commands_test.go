@@ -53,7 +53,7 @@ var documented = map[string]proof{
 	"ionet session open --server https://<service> --keypair wallet.json --key-out session.json --reserve 20": {help: true},
 	"ionet offers --server https://<service>":                                                                 {help: true},
 	"ionet proxy --server https://<service> --session session.json":                                           {help: true},
-	"ionet receipt <job> --server https://<service> --verify":                                                 {help: true},
+	"ionet receipt <job> --server https://<service> --verify --rpc <url>":                                     {help: true},
 	"ionet session close --server https://<service> --session session.json":                                   {help: true},
 	"ionet withdraw --server https://<service> --keypair wallet.json --amount 30":                             {help: true},
 	"ionet-audit --rpc https://api.mainnet-beta.solana.com --mint <mint> --store https://<service>/files":     {help: true},
