@@ -113,7 +113,7 @@ func (m *Meter) askChannels(ctx context.Context) error {
 		switch {
 		case !ch.known || each && (ch.active || len(ch.running) > 0):
 			keys = append(keys, ch.key)
-		case each && idle > 0 && ch.closed == "" && now.Unix()-ch.askedAt >= int64(askIdle.Seconds()):
+		case each && idle > 0 && ch.count > 0 && ch.closed == "" && now.Unix()-ch.askedAt >= int64(askIdle.Seconds()):
 			idle--
 			keys = append(keys, ch.key)
 		}
