@@ -131,12 +131,12 @@ func TestPurseHiddenJob(t *testing.T) {
 	const most = 1000
 	s := newPurseStage(t)
 	w := s.worker("liar", 1)
-	lost := false
+	const before, lost, crooked = 0, 1, 2
+	var phase atomic.Int64
 	w.cut = func(int) bool {
-		if lost {
+		if !phase.CompareAndSwap(before, lost) {
 			return false
 		}
-		lost = true
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		clear(w.jobs) // "never heard of it"
@@ -144,18 +144,18 @@ func TestPurseHiddenJob(t *testing.T) {
 		w.spent, w.reserved = ionet.Amount{}, ionet.MustAmount(1) // "and something runs"
 		return true
 	}
-	p := s.open(func(c *PurseConfig) { c.Most = ionet.MustAmount(most) })
-	w.hook = func(http.ResponseWriter, *http.Request) bool {
-		if lost {
+	w.tamper = func(j *proofs.Job) {
+		if phase.Load() == crooked {
+			j.Before, _ = w.covered.Sub(ionet.MustAmount(j.Units))
+		}
+	}
+	w.hook = func(out http.ResponseWriter, r *http.Request) bool {
+		switch phase.Load() {
+		case before:
+			return false
+		case lost:
 			panic(http.ErrAbortHandler) // the lost request's second try
 		}
-		return false
-	}
-	if _, _, err := chat(t, p, "lost"); err == nil {
-		t.Fatal("not lost")
-	}
-	w.tamper = func(j *proofs.Job) { j.Before, _ = w.covered.Sub(ionet.MustAmount(j.Units)) }
-	w.hook = func(out http.ResponseWriter, r *http.Request) bool {
 		v, signature, err := ParseVoucherHeader(r.Header.Get(VoucherHeader))
 		if err != nil {
 			t.Error(err)
@@ -175,6 +175,11 @@ func TestPurseHiddenJob(t *testing.T) {
 		})
 		return true
 	}
+	p := s.open(func(c *PurseConfig) { c.Most = ionet.MustAmount(most) })
+	if _, _, err := chat(t, p, "lost"); err == nil {
+		t.Fatal("not lost")
+	}
+	phase.Store(crooked)
 	for range 50 {
 		if _, _, err := chat(t, p, "hello"); err != nil {
 			break
@@ -183,6 +188,7 @@ func TestPurseHiddenJob(t *testing.T) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, ch := range p.channels {
+		t.Logf("vouchers cover %s, statements make %s; left %q", ch.signed, ch.spans.known(), p.left[w.key()])
 		if more, _ := ch.signed.Sub(ch.spans.known()); more.Base() > 3*most {
 			t.Errorf("vouchers cover %s, statements make %s: %s could be billed for one job that is open; left %q", ch.signed, ch.spans.known(), more, p.left[w.key()])
 		}
@@ -193,25 +199,34 @@ func TestPurseHiddenJob(t *testing.T) {
 func TestPurseOwingWorker(t *testing.T) {
 	s := newPurseStage(t)
 	w := s.worker("a", 1)
+	var fails atomic.Bool
+	var asked atomic.Int64
+	w.hook = func(http.ResponseWriter, *http.Request) bool {
+		if !fails.Load() {
+			return false
+		}
+		asked.Add(1)
+		panic(http.ErrAbortHandler)
+	}
 	p := s.open()
 	mustChat(t, p, "hello")
-	asked := 0
-	w.hook = func(http.ResponseWriter, *http.Request) bool { asked++; panic(http.ErrAbortHandler) }
+	fails.Store(true)
 	w.mu.Lock()
 	w.reserved = ionet.MustAmount(1) // "something runs"
 	w.mu.Unlock()
 	for range 30 {
 		chat(t, p, "hello")
 	}
-	if asked != 2*(maxUnknown+1) {
-		t.Errorf("asked %d times", asked)
+	if n := asked.Load(); n != 2*(maxUnknown+1) {
+		t.Errorf("asked %d times", n)
 	}
 	var refused *PurseError
 	if _, _, err := chat(t, p, "hello"); !errors.As(err, &refused) || refused.Code != CodeWorkers || !strings.Contains(refused.Message, "has yet to tell") {
 		t.Errorf("got %v", err)
 	}
+	fails.Store(false)
 	w.mu.Lock()
-	w.hook, w.reserved = nil, ionet.Amount{}
+	w.reserved = ionet.Amount{}
 	w.mu.Unlock()
 	s.now.Add(10)
 	for p.Settle(t.Context()) > 0 {
@@ -282,34 +297,40 @@ func TestStreamUsage(t *testing.T) {
 func TestPurseReceiptOfAnother(t *testing.T) {
 	s := newPurseStage(t)
 	w := s.worker("a", 1)
-	p := s.open()
-	mustChat(t, p, "hello")
-	w.cut = func(served int) bool { return served == 2 }
+	var lost atomic.Bool
 	w.hook = func(http.ResponseWriter, *http.Request) bool {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		if len(w.jobs) == 2 {
+		if lost.Load() {
 			panic(http.ErrAbortHandler)
 		}
 		return false
 	}
+	p := s.open()
+	mustChat(t, p, "hello")
+	first := p.Channels()[0].Spent
+	var ours proofs.Envelope
+	w.cut = func(served int) bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		for _, statement := range w.jobs {
+			e, err := oneStatement(statement)
+			if err != nil {
+				t.Error(err)
+			}
+			if j, err := proofs.ParseJob(e.Body); err == nil && j.Before == first {
+				ours = e
+			}
+		}
+		clear(w.jobs) // sealed, and dropped
+		lost.Store(true)
+		return true
+	}
 	if _, _, err := chat(t, p, "lost"); err == nil {
 		t.Fatal("not lost")
 	}
-	kept, err := ReadReceipts(s.dir)
-	if err != nil || len(kept) != 1 {
-		t.Fatalf("%d receipts, %v", len(kept), err)
-	}
 	w.mu.Lock()
-	var ours proofs.Envelope
-	for name, statement := range w.jobs {
-		if name != kept[0].Job.String() {
-			ours, _ = oneStatement(statement)
-		}
-	}
-	clear(w.jobs) // sealed, and dropped
+	statement := ours
 	w.mu.Unlock()
-	j, err := proofs.ParseJob(ours.Body)
+	j, err := proofs.ParseJob(statement.Body)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -327,7 +348,7 @@ func TestPurseReceiptOfAnother(t *testing.T) {
 	}
 	s.mu.Lock()
 	s.receipt = record(proofs.Sign(s.network.ID(), proofs.KindJob, testKey("another worker"), body))
-	s.receipts = [][]byte{s.receipt, record(ours)}
+	s.receipts = [][]byte{s.receipt, record(statement)}
 	s.mu.Unlock()
 	s.now.Add(10)
 	for p.Settle(t.Context()) > 0 {

@@ -95,6 +95,10 @@ func (r *room) read(ctx context.Context, from io.Reader, limit int64) ([]byte, *
 			err = fmt.Errorf("answer has more than %d bytes", limit)
 		}
 		if errors.Is(err, io.EOF) {
+			if spare := h.n - int64(b.Len()); spare > 0 {
+				h.n -= spare
+				r.give(spare)
+			}
 			return b.Bytes(), h, nil
 		}
 		if err != nil {
@@ -104,10 +108,18 @@ func (r *room) read(ctx context.Context, from io.Reader, limit int64) ([]byte, *
 	}
 }
 
-// heldBody is a whole answer whose room is free again when it is closed.
+// heldBody is a whole answer whose room is free again when it is read or closed.
 type heldBody struct {
 	*bytes.Reader
 	held *held
+}
+
+func (b heldBody) Read(to []byte) (int, error) {
+	n, err := b.Reader.Read(to)
+	if err != nil {
+		b.held.letGo()
+	}
+	return n, err
 }
 
 func (b heldBody) Close() error {

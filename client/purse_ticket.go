@@ -70,7 +70,7 @@ func (p *Purse) refused(ctx context.Context, t *ticket, cumulative ionet.Amount,
 			return 0, &passedOn{m}
 		}
 		return 0, fault
-	case m.Status >= 500 || m.Status == http.StatusPaymentRequired || m.Status == http.StatusConflict || m.Status == http.StatusForbidden || m.Status == http.StatusNotFound:
+	case m.Status >= 500 || m.Status == http.StatusUnauthorized || m.Status == http.StatusPaymentRequired || m.Status == http.StatusConflict || m.Status == http.StatusForbidden || m.Status == http.StatusNotFound:
 		return 0, p.giveUp(t, fault)
 	}
 	p.giveUp(t, nil)
