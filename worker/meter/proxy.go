@@ -203,7 +203,7 @@ func (m *Meter) answer(w http.ResponseWriter, r *http.Request, run *run) {
 	defer cancel()
 	if run.request.stream {
 		// The back end may still say what a renter who left has had.
-		defer context.AfterFunc(r.Context(), func() { m.left(ctx, cancel) })()
+		defer context.AfterFunc(r.Context(), func() { m.left(ctx, run, cancel) })()
 	}
 	began := m.cfg.Now()
 	resp, err := m.call(ctx, run.request)
@@ -234,14 +234,23 @@ func (m *Meter) answer(w http.ResponseWriter, r *http.Request, run *run) {
 
 // left ends the back end's work for a renter who hung up, after the while in which it may
 // still tell usage; at once where this worker stops.
-func (m *Meter) left(ctx context.Context, cancel func()) {
+func (m *Meter) left(ctx context.Context, run *run, cancel func()) {
 	if !m.ending.Load() {
 		select {
 		case <-ctx.Done():
-		case <-time.After(m.cfg.Linger):
+		case <-time.After(m.linger(run)):
 		}
 	}
 	cancel()
+}
+
+// linger is how long a back end goes on for a renter who left: only where usage is what is
+// billed.
+func (m *Meter) linger(run *run) time.Duration {
+	if run.model.Unit != proofs.UnitToken {
+		return 0
+	}
+	return m.cfg.Linger
 }
 
 // call asks the back end. It gets the model's own name, our authorization, and nothing

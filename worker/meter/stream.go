@@ -128,7 +128,7 @@ func (m *Meter) copy(w http.ResponseWriter, r *http.Request, s *streaming) error
 		}
 		if s.gone = s.gone || r.Context().Err() != nil; !s.gone && len(on) > 0 && !m.sendOn(w, out, s, on) {
 			s.gone = true
-			defer time.AfterFunc(m.cfg.Linger, s.cancel).Stop()
+			defer time.AfterFunc(m.linger(s.run), s.cancel).Stop()
 		}
 		s.ended = err == io.EOF
 		switch {
