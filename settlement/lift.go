@@ -1,6 +1,7 @@
 package settlement
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 
@@ -74,6 +75,72 @@ func (s *Service) heldForAccount(ctx context.Context) ([]payment, error) {
 
 const selectHeldAccounts = `
 SELECT payee FROM held_payees WHERE retry_at > $1 AND starts_with(reason, $2) AND payee > $3::bytea ORDER BY payee LIMIT $4`
+
+// liftWithdrawals looks again at withdrawals that wait for their recipients' token
+// accounts, a call's worth in each pass, and lets this pass pay those whose account is
+// fine now.
+func (s *Service) liftWithdrawals(ctx context.Context) error {
+	ids, list, err := s.delayedForAccount(ctx)
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	accounts, err := s.payeeAccounts(ctx, list)
+	if err != nil {
+		return fmt.Errorf("read waiting recipients' accounts: %w", err)
+	}
+	var fine [][]byte
+	for i, p := range list {
+		if s.whyUnpayable(p, accounts[i]) == "" {
+			fine = append(fine, ids[i])
+		}
+	}
+	if len(fine) == 0 {
+		return nil
+	}
+	return s.asLeader(ctx, func(tx pgx.Tx, _ int64) error {
+		if _, err := tx.Exec(ctx, liftDelayed, fine, s.now()); err != nil {
+			return fmt.Errorf("lift withdrawals: %w", err)
+		}
+		return nil
+	})
+}
+
+const liftDelayed = `UPDATE withdrawals SET reason = '', retry_at = least(retry_at, $2) WHERE id = ANY ($1::bytea[]) AND state = 'accepted'`
+
+// delayedForAccount returns the next of those withdrawals, and begins anew behind the
+// last.
+func (s *Service) delayedForAccount(ctx context.Context) (ids [][]byte, list []payment, err error) {
+	now := s.now()
+	rows, err := s.pool.Query(ctx, selectDelayedForAccount, now, accountHold, s.undelayed[:], maxLiftWithdrawals, now.Unix())
+	if err != nil {
+		return nil, nil, fmt.Errorf("load withdrawals that wait for an account: %w", err)
+	}
+	var id, to []byte
+	_, err = pgx.ForEachRow(rows, []any{&id, &to}, func() error {
+		var p payment
+		copy(p.payee[:], to)
+		p.account = chain.TokenAccount(p.payee, s.cfg.Network.Mint)
+		ids, list = append(ids, bytes.Clone(id)), append(list, p)
+		return nil
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("load withdrawals that wait for an account: %w", err)
+	}
+	s.undelayed = [16]byte{}
+	if len(ids) == maxLiftWithdrawals {
+		s.undelayed = [16]byte(ids[len(ids)-1])
+	}
+	return ids, list, nil
+}
+
+// maxLiftWithdrawals is a single call of 100 accounts: unlike runs, passes that look at
+// withdrawals never end.
+const maxLiftWithdrawals = 100
+
+const selectDelayedForAccount = `
+SELECT id, recipient FROM withdrawals
+WHERE state = 'accepted' AND retry_at > $1 AND starts_with(reason, $2) AND id > $3::bytea AND expires > $5
+ORDER BY id LIMIT $4`
 
 // liftPaid ends the holds of those whom a claim or a payout of the winners has paid:
 // nothing stands in the way of the next one.

@@ -33,6 +33,7 @@ func (s *Service) Run(ctx context.Context) {
 	}()
 	if schedule, look := s.cfg.payoutSchedule(); schedule != nil {
 		started := s.now()
+		s.began.Store(started.UnixNano())
 		tick.Schedule(cron.Every(look), cron.FuncJob(func() { s.requestOwnPayout(ctx, started) }))
 	}
 	tick.Start()

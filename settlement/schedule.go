@@ -56,13 +56,13 @@ func (c Config) checkSchedules() error {
 }
 
 // NextPayout returns when the next payout run is asked for of its own accord; zero
-// where none ever is.
+// where none ever is. Before the first run it counts from the start, as the run does.
 func (s *Service) NextPayout(ctx context.Context) (time.Time, error) {
 	schedule, _ := s.cfg.payoutSchedule()
 	if schedule == nil {
 		return time.Time{}, nil
 	}
-	_, last, err := s.lastRun(ctx, s.now())
+	_, last, err := s.lastRun(ctx, time.Unix(0, s.began.Load()))
 	return schedule.Next(last), err
 }
 

@@ -33,6 +33,18 @@ func TestParsePayoutCron(t *testing.T) {
 	}
 }
 
+// Until the first run the next one does not move: it counts from the start, as the run does.
+func TestNextPayoutStandsStill(t *testing.T) {
+	m := newMachine(t)
+	m.Service.cfg.PayoutEvery = time.Hour
+	started := time.Unix(0, m.Service.began.Load())
+	m.Service.cfg.Now = func() time.Time { return started.Add(40 * time.Minute) }
+	next, err := m.NextPayout(t.Context())
+	if err != nil || !next.Equal(started.Add(time.Hour)) {
+		t.Errorf("the first run is due at %s, %v, want %s", next, err, started.Add(time.Hour))
+	}
+}
+
 // Runs by a schedule: one when it comes, one for all that were missed, none while one
 // is open, and a restart changes nothing.
 func TestScheduledPayouts(t *testing.T) {

@@ -186,6 +186,8 @@ type Service struct {
 	reserves  reserves                 // guarded by pass; withdrawing.go
 	fenced    int64                    // number of the lease whose fence was told; guarded by pass
 	lifted    ionet.Key                // held payee that was looked at last; guarded by pass; lift.go
+	undelayed [16]byte                 // withdrawal that was looked at last; guarded by pass; lift.go
+	began     atomic.Int64             // Unix nanoseconds: since when own payout runs are counted; schedule.go
 	swept     time.Time                // when prepared claims were last swept; guarded by pass
 	looked    time.Time                // when a pass last looked at endpoints and lamports; guarded by pass
 	top       topSlot                  // guarded by pass; lanes.go
@@ -221,6 +223,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	if err := s.openIntake(ctx); err != nil {
 		return nil, fmt.Errorf("open settlement: %w", err)
 	}
+	s.began.Store(s.now().UnixNano())
 	s.begin(cfg.Instance)
 	return s, nil
 }

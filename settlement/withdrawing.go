@@ -24,6 +24,11 @@ type dueWithdrawal struct {
 // something is wrong with stops no other.
 func (s *Service) withdrawDue(ctx context.Context, pool *lanePool) error {
 	room := pool.forWithdrawals()
+	if room > 0 {
+		if err := s.liftWithdrawals(ctx); err != nil {
+			return err
+		}
+	}
 	due, err := s.dueWithdrawals(ctx, room)
 	if err != nil || len(due) == 0 {
 		return err
