@@ -28,7 +28,7 @@ var testPace = pace{
 	between: time.Second,
 }
 
-var allHold = regexp.MustCompile(`(?m)(\d+) epochs, (\d+) verdicts, (\d+) payouts(?:, \d+ receipts?)?: all hold$`)
+var allHold = regexp.MustCompile(`(?m)(\d+) epochs?, (\d+) verdicts?, (\d+) payouts?(?:, \d+ receipts?)?: all hold$`)
 
 // TestDemo is `make demo` itself.
 func TestDemo(t *testing.T) {

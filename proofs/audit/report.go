@@ -77,7 +77,7 @@ func (r *Report) Status() int {
 
 // Summary is the report in one line.
 func (r *Report) Summary() string {
-	counted := fmt.Sprintf("%d epochs, %d verdicts, %d payouts", r.Epochs, r.Verdicts, r.Payouts)
+	counted := fmt.Sprintf("%s, %s, %s", plural(r.Epochs, "epoch"), plural(r.Verdicts, "verdict"), plural(r.Payouts, "payout"))
 	if r.Records > 0 {
 		counted += ", " + plural(r.Receipts, "receipt")
 	}
@@ -105,7 +105,8 @@ func (r *Report) Money() string {
 		more = fmt.Sprintf("; %s of %s, %s of %s, %s in suspense", plural(r.Deposits, "deposit"), t(r.Deposited), plural(r.Withdrawals, "withdrawal"), t(r.Withdrawn), t(r.Suspense))
 	}
 	if r.Records > 0 {
-		more += fmt.Sprintf("; fees of %s in %s for %s, %s paid to payees", t(r.Fees), plural(r.Receipts, "receipt"), plural(int(r.Jobs), "job"), t(r.FeesPaid))
+		more += fmt.Sprintf("; fees of %s in %s for %s, %s in %s, %s paid to payees in %s", t(r.Fees), plural(r.Receipts, "receipt"), plural(int(r.Jobs), "job"),
+			plural(r.Records, "record"), plural(r.Seals, "seal"), t(r.FeesPaid), plural(r.FeePayments, "transfer"))
 	}
 	if !r.Released.IsZero() {
 		more += fmt.Sprintf("; %s of the genesis supply released", t(r.Released))
