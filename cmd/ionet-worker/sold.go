@@ -61,6 +61,9 @@ func examineSale(ctx context.Context, path string, m *membership) (list worker.F
 		case b.Err != nil:
 			finding.Level, finding.Text = worker.LevelFail, fmt.Sprintf("%s for model %s: %v", b.Backend, b.Model, b.Err)
 			finding.Fix = "start the back end, or mend backend and authorization in the offer file"
+		case b.NoList:
+			finding.Level, finding.Text = worker.LevelWarn, fmt.Sprintf("%s answers, and has no list of models at %s: whether it serves model %s is not known", b.Backend, b.Asked, b.Model)
+			finding.Fix = "ask it for a completion of upstream yourself, or have it answer GET /v1/models"
 		case !b.Listed:
 			finding.Level, finding.Text = worker.LevelWarn, fmt.Sprintf("%s answers, and does not list what serves model %s", b.Backend, b.Model)
 			finding.Fix = "compare upstream in the offer file with the back end's own name of the model"

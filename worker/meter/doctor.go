@@ -16,8 +16,10 @@ import (
 type BackEndReport struct {
 	Model   string
 	Backend string
-	Err     error // it does not answer, or refuses our authorization
-	Listed  bool  // it answers, and lists the upstream name among its models
+	Asked   string // the URL that was asked for its models
+	Err     error  // it does not answer, or refuses our authorization
+	Listed  bool   // it answers, and lists the upstream name among its models
+	NoList  bool   // it answers, and has no list of models there
 }
 
 // probeTime is how long a back end may take to list its models.
@@ -31,36 +33,37 @@ func CheckBackEnds(ctx context.Context, f *OfferFile, transport http.RoundTrippe
 	var list []BackEndReport
 	for i := range f.Models {
 		m := &f.Models[i]
-		r := BackEndReport{Model: m.Name, Backend: m.base()}
-		r.Listed, r.Err = m.probe(ctx, transport)
+		r := BackEndReport{Model: m.Name, Backend: m.base(), Asked: m.base() + "/v1/models"}
+		r.probe(ctx, m, transport)
 		list = append(list, r)
 	}
 	return list
 }
 
-func (m *SoldUnit) probe(ctx context.Context, transport http.RoundTripper) (listed bool, err error) {
+func (r *BackEndReport) probe(ctx context.Context, m *SoldUnit, transport http.RoundTripper) {
 	var models struct {
 		Data []struct {
 			ID string `json:"id"`
 		} `json:"data"`
 	}
-	status, err := getJSON(ctx, transport, m.base()+"/v1/models", m.Authorization, &models)
+	status, err := getJSON(ctx, transport, r.Asked, m.Authorization, &models)
 	switch {
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:
-		return false, fmt.Errorf("it answers %d: its authorization is wrong or missing", status)
+		r.Err = fmt.Errorf("GET %s answers %d: its authorization is wrong or missing", r.Asked, status)
+	case status == http.StatusNotFound || status == http.StatusMethodNotAllowed || status == http.StatusNotImplemented:
+		r.NoList = true // servers that only answer what is sold need no list
 	case status >= 500:
-		return false, fmt.Errorf("it answers %d", status)
+		r.Err = fmt.Errorf("GET %s answers %d", r.Asked, status)
 	case status != 0 && (err != nil || status != http.StatusOK):
-		return false, nil // it answers, and has no such list
+		r.NoList = true
 	case err != nil:
-		return false, err
+		r.Err = err
 	}
 	for _, d := range models.Data {
 		if d.ID == m.Upstream {
-			return true, nil
+			r.Listed = true
 		}
 	}
-	return false, nil
 }
 
 // CheckEndpoint asks the offer's endpoint for the offer in force, as renters do: it must

@@ -184,8 +184,16 @@ func TestDoctor(t *testing.T) {
 	}
 	other := newBackEnd(t)
 	file := mustOffer(t, "endpoint=\"http://127.0.0.1:1\"\n"+text("a", good.URL+"/v1/")+text("b", bad.URL)+text("c", "http://127.0.0.1:1")+text("d", other.URL))
+	for _, status := range []int{404, 405, 501} {
+		other.answer(says(status, jsonMedia, `{}`))
+		got := CheckBackEnds(t.Context(), file, nil)[3]
+		if got.Err != nil || got.Listed || !got.NoList || got.Asked != other.URL+"/v1/models" {
+			t.Errorf("of one that answers %d: %+v", status, got)
+		}
+	}
+	other.answer(says(200, jsonMedia, `{"data":[{"id":"another"}]}`))
 	got := CheckBackEnds(t.Context(), file, nil)
-	if len(got) != 4 || got[0].Err != nil || !got[0].Listed || got[1].Err == nil || got[2].Err == nil || got[3].Err != nil || got[3].Listed {
+	if len(got) != 4 || got[3].NoList || !strings.Contains(got[1].Err.Error(), bad.URL+"/v1/models") || got[0].Err != nil || !got[0].Listed || got[1].Err == nil || got[2].Err == nil || got[3].Err != nil || got[3].Listed {
 		t.Errorf("found %+v", got)
 	}
 	if err := CheckEndpoint(t.Context(), file, public(workerKey), nil); err == nil {
