@@ -87,7 +87,7 @@ func TestBackEnds(t *testing.T) {
 		{name: "a tool is called", body: streamBody, back: stream("data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0}]}}]}\n\n"), status: 200, fee: 3},
 		{name: "error within a stream", body: streamBody, back: stream(oneChunk + "data: {\"error\":{\"message\":\"out of memory\"}}\n\ndata: [DONE]\n\n"), status: 200},
 		{name: "cut stream", body: streamBody, back: cuts(eventsMedia, oneChunk), status: 200, cut: true},
-		{name: "no stream though asked for", body: streamBody, back: usage(`{"prompt_tokens":1,"completion_tokens":2}`), status: 200, fee: 9},
+		{name: "no stream though asked for", body: streamBody, back: usage(`{"prompt_tokens":1,"completion_tokens":2}`), status: 502, problem: client.BackEndFailed},
 		{name: "stream refused", body: streamBody, back: says(500, eventsMedia, oneChunk), status: 502, problem: client.BackEndFailed},
 
 		{name: "images", body: `{"model":"pictures","n":2}`, back: says(200, jsonMedia, `{"data":[{},{}]}`), status: 200, fee: 1000},

@@ -220,6 +220,9 @@ func (m *Meter) answer(w http.ResponseWriter, r *http.Request, run *run) {
 	case events && resp.StatusCode < 300: // it read the request otherwise than we did
 		m.backEndFailed(w, run, http.StatusBadGateway, "it answers with a stream that was not asked for")
 		return
+	case !events && run.request.stream && resp.StatusCode >= 200 && resp.StatusCode < 300:
+		m.noStream(w, run, media) // an SDK's loop over events would end without one
+		return
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswerBody+1))
 	switch {
@@ -276,6 +279,14 @@ func (m *Meter) backEndFailed(w http.ResponseWriter, run *run, status int, why s
 	m.cfg.Logger.Warn("back end failed", "model", run.model.Name, "reason", why)
 	m.release(run) // before the answer: the next try must find the job free
 	m.refuse(w, problem(status, client.BackEndFailed, "the back end of model "+run.model.Name+" failed: the request costs nothing"))
+}
+
+// noStream answers for a back end that does not know streams.
+func (m *Meter) noStream(w http.ResponseWriter, run *run, media string) {
+	m.cfg.Logger.Warn("back end failed", "model", run.model.Name, "reason", "it answers stream:true without a stream", "media", media)
+	m.release(run) // before the answer: the next try must find the job free
+	m.refuse(w, problem(http.StatusBadGateway, client.BackEndFailed,
+		"the back end of model "+run.model.Name+" answers stream:true without a stream: ask with stream:false; the request costs nothing"))
 }
 
 // whole answers with what a back end gave as a whole.
