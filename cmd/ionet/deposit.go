@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/mdp/qrterminal/v3"
@@ -27,6 +28,7 @@ type depositCmd struct {
 	Amount  string    `placeholder:"TOKENS" help:"Tokens to pay in, such as 12.5."`
 	Keypair string    `placeholder:"FILE" help:"Pay with this wallet now; without it only the payment's URL is shown."`
 	RPC     []string  `name:"rpc" env:"IONET_RPC" placeholder:"URL" help:"RPC of the cluster; needed with --keypair. Repeat for more endpoints."`
+	Airdrop bool      `help:"Ask the cluster's faucet for lamports first (local and test clusters)."`
 	NoQR    bool      `name:"no-qr" help:"Print no QR code of the URL."`
 }
 
@@ -72,6 +74,9 @@ func (c *depositCmd) Run(s *stage) error {
 			return errors.New("--rpc is missing: an endpoint of the cluster to send the payment to")
 		}
 	}
+	if c.Airdrop && key == nil {
+		return errors.New("--keypair is missing: --airdrop is for the wallet that pays")
+	}
 	if c.Wallet.IsZero() {
 		return errors.New("--wallet is missing: who is credited? (--keypair names its own wallet)")
 	}
@@ -93,6 +98,11 @@ func (c *depositCmd) Run(s *stage) error {
 	if key != nil {
 		if cluster, err = openCluster(s, c.RPC, network); err != nil {
 			return err
+		}
+		if c.Airdrop {
+			if err := airdrop(s, cluster, chain.PublicOf(key)); err != nil {
+				return err
+			}
 		}
 	}
 	r, err := c.reference(s, api, network)
@@ -159,7 +169,14 @@ func (c *depositCmd) pay(s *stage, api *client.Client, cluster *rpc.Client, n *i
 	if err != nil {
 		return err
 	}
-	return c.follow(s, api, cluster, hash, tx, raw.Signature(), n, r.Reference)
+	err = c.follow(s, api, cluster, hash, tx, raw.Signature(), n, r.Reference)
+	var refused *rpc.PreflightError
+	if errors.As(err, &refused) {
+		if lack := lacks(s, cluster, n, chain.PublicOf(key), amount); lack != "" {
+			return fmt.Errorf("pay in: %s (%w)", lack, refused)
+		}
+	}
+	return err
 }
 
 // follow resends the transaction until the service has credited it.
@@ -236,7 +253,8 @@ type withdrawCmd struct {
 	server
 	Keypair string        `placeholder:"FILE" help:"The renter's wallet; it signs the statement, and pays nothing."`
 	Amount  string        `placeholder:"TOKENS" help:"Tokens of the unspent balance, such as 12.5."`
-	Status  string        `placeholder:"ID" help:"Tell where the withdrawal of that id stands, and end; no key is read."`
+	Status  string        `placeholder:"ID" help:"Tell where the withdrawal of that id stands, and end. The id in the signed text does too, with --wallet or --keypair."`
+	Wallet  ionet.Key     `placeholder:"KEY" help:"With --status: the renter's wallet."`
 	To      ionet.Key     `placeholder:"KEY" help:"Wallet that is paid; the renter's own by default. It needs a token account."`
 	Expires time.Duration `default:"24h" help:"After this time it is not paid any more, and the balance has it again (default: ${default})."`
 	Wait    time.Duration `default:"5m" help:"How long to wait until it is paid (default: ${default})."`
@@ -250,7 +268,8 @@ amount is reserved at once, and paid by the network's next transactions.
 Examples:
   ionet withdraw --server https://ionetd.example --keypair wallet.json --amount 12.5
   ionet withdraw --server https://ionetd.example --keypair wallet.json --amount 3 --to 9aB...
-  ionet withdraw --server https://ionetd.example --status 0123456789abcdef0123456789abcdef`
+  ionet withdraw --server https://ionetd.example --status 0123456789abcdef0123456789abcdef
+  ionet withdraw --server https://ionetd.example --status 0123456789abcdef0123456789abcdef --wallet 9aB...`
 }
 
 // Run signs a withdrawal, hands it in and waits until it is paid.
@@ -287,10 +306,10 @@ func (c *withdrawCmd) Run(s *stage) error {
 	}
 	state, err := c.submit(s, api, proofs.Sign(network.ID(), proofs.KindWithdrawal, key, []byte(text)))
 	if err != nil {
-		return err
+		return inTokens(err, network.Decimals)
 	}
 	s.print("%s\n\nwithdrawal %s %s", text, state.ID, state.State)
-	return c.wait(s, api, state)
+	return c.wait(s, api, network, state)
 }
 
 // check refuses flags that are missing or make no withdrawal.
@@ -322,7 +341,7 @@ func (c *withdrawCmd) tell(s *stage) error {
 	if err != nil {
 		return err
 	}
-	w, err := api.Withdrawal(s.ctx, id)
+	w, err := c.find(s, api, id)
 	if err != nil {
 		return err
 	}
@@ -334,11 +353,51 @@ func (c *withdrawCmd) tell(s *stage) error {
 		s.print("a signed transaction carries it")
 	case w.Reason != "":
 		s.print("because: %s", w.Reason)
+		c.advise(s, network, w)
 	}
 	if w.State == client.WithdrawalIsAccepted {
 		s.print("it expires at %s", time.Unix(w.Expires, 0).UTC().Format(time.RFC3339))
 	}
 	return nil
+}
+
+// find looks for a withdrawal by its own id, or by the one that its signed text has, which
+// other wallets may have too.
+func (c *withdrawCmd) find(s *stage, api *client.Client, id client.ID) (client.Withdrawal, error) {
+	w, err := api.Withdrawal(s.ctx, id)
+	if !client.IsProblem(err, client.UnknownWithdrawal) {
+		return w, err
+	}
+	if c.Wallet.IsZero() && c.Keypair != "" {
+		key, err := readKeypair(c.Keypair)
+		if err != nil {
+			return w, err
+		}
+		c.Wallet = chain.PublicOf(key)
+	}
+	if c.Wallet.IsZero() {
+		return w, fmt.Errorf("%w; if it is the id in the signed text, give --wallet too", err)
+	}
+	r, readErr := api.Renter(s.ctx, c.Wallet)
+	if readErr != nil {
+		return w, readErr
+	}
+	if i := slices.IndexFunc(r.Withdrawals, func(w client.Withdrawal) bool { return w.Request == id }); i >= 0 {
+		return r.Withdrawals[i], nil
+	}
+	return w, fmt.Errorf("%w, nor has one of the newest of wallet %s it in its text", err, c.Wallet)
+}
+
+// advise tells how to open the token account that a withdrawal waits for.
+func (c *withdrawCmd) advise(s *stage, n *ionet.Network, w client.Withdrawal) {
+	if !strings.HasPrefix(w.Reason, "token account: ") || !strings.Contains(w.Reason, "has none yet") {
+		return
+	}
+	file := "<file>"
+	if c.Keypair != "" && w.To == w.Renter {
+		file = c.Keypair
+	}
+	s.print("open it with the key of wallet %s: ionet account open --keypair %s --rpc <url> --mint %s", w.To, file, n.Mint)
 }
 
 // submit hands the statement in, again while another instance takes over.
@@ -355,7 +414,7 @@ func (c *withdrawCmd) submit(s *stage, api *client.Client, e proofs.Envelope) (w
 	return w, err
 }
 
-func (c *withdrawCmd) wait(s *stage, api *client.Client, w client.Withdrawal) error {
+func (c *withdrawCmd) wait(s *stage, api *client.Client, n *ionet.Network, w client.Withdrawal) error {
 	deadline := time.Now().Add(c.Wait)
 	said := ""
 	for {
@@ -373,9 +432,10 @@ func (c *withdrawCmd) wait(s *stage, api *client.Client, w client.Withdrawal) er
 		if w.Reason != said {
 			said = w.Reason
 			s.print("waits: %s", w.Reason)
+			c.advise(s, n, w)
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("withdrawal %s is not paid yet; it stays reserved until it is, or expires", w.ID)
+			return fmt.Errorf("withdrawal %s is not paid yet; it stays reserved until it is, or expires; look again: ionet withdraw --server %s --status %s", w.ID, c.Server, w.ID)
 		}
 		if err := s.pause(300 * time.Millisecond); err != nil {
 			return err

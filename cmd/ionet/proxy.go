@@ -35,7 +35,9 @@ type proxyCmd struct {
 func (c *proxyCmd) Help() string {
 	return `An endpoint of OpenAI's API on this machine that pays by the request: any SDK works with a changed base URL. It picks
 the cheapest offer, opens channels out of the session, signs vouchers for no more than is needed, checks what workers
-sign against what they answered, and keeps the receipts. Whoever can reach it spends the session's reserve.
+sign against what they answered, and keeps the receipts. Whoever can reach it spends the session's reserve. Answers
+have the headers Ionet-Job, the receipt's id, and Ionet-Fee, what it cost in base units: of a token with 8 decimals
+150000 are 0.0015. Where it is 0 nothing is charged, and there is no receipt.
 
 Examples:
   ionet proxy --server https://ionetd.example --session session.json
@@ -48,6 +50,9 @@ Then, in another terminal:
 // Run serves until it is interrupted.
 func (c *proxyCmd) Run(s *stage) error {
 	if err := c.check(); err != nil {
+		return err
+	}
+	if _, err := c.key(); err != nil { // before a folder is made for it
 		return err
 	}
 	api, err := c.client()

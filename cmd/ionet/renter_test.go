@@ -33,7 +33,18 @@ func TestRenter(t *testing.T) {
 	renter := w.walletOf(wallet)
 	session := filepath.Join(w.dir, "session.json")
 
+	w.refuses(with("session", "open", "--keypair", wallet, "--key-out", session, "--reserve", "1000"), "the reserve is 1000.00000000 IO (100000000000 base units)")
+	if left, err := filepath.Glob(session + "*"); err != nil || len(left) > 0 {
+		t.Errorf("a refused session leaves %v, %v", left, err)
+	}
 	w.refuses(with("session", "open", "--keypair", wallet, "--key-out", session, "--reserve", "1000"), "pay in with ionet deposit, or reserve less")
+	nope := filepath.Join(w.dir, "nope.json")
+	for _, args := range [][]string{{"proxy"}, {"session", "close"}, {"channel", "list"}, {"receipt", strings.Repeat("0", 32)}} {
+		w.refuses(with(append(args, "--session", nope)...), "nope.json")
+	}
+	if left, err := filepath.Glob(nope + "*"); err != nil || len(left) > 0 {
+		t.Errorf("a session that is not there leaves %v, %v", left, err)
+	}
 	open := with("session", "open", "--keypair", wallet, "--key-out", session, "--reserve", "0.25", "--cap", "talker=0.00002/1000", "--cap", "vectors=0.001/1", "--cap", "painter=0.001/1", "--cap", "rented=0.00001/1")
 	w.says(open, `^io-settlement v1: session$`, `^Renter: `+renter+`$`, `^Price cap: talker 2000 per 1000$`, `^session [0-9a-f]{64} is open: 0\.25000000 IO until `, `^next: ionet proxy `)
 	w.says(open, `^session [0-9a-f]{64} is open: `) // once more is the same one

@@ -236,6 +236,31 @@ func (w *town) waitSealed(epoch uint64) {
 	w.t.Fatalf("epoch %d is not sealed", epoch)
 }
 
+// statuses: a withdrawal is found by both of its ids, and one that waits for a token
+// account tells how to open it.
+func (w *town) statuses(wallet, said string) {
+	w.t.Helper()
+	with := func(args ...string) []string { return append(args, "--server", w.server, "--status") }
+	id := regexp.MustCompile(`(?m)^withdrawal ([0-9a-f]{32})`).FindStringSubmatch(said)[1]
+	request := regexp.MustCompile(`(?m)^[A-Za-z ]+: ([0-9a-f]{32})$`).FindStringSubmatch(said)[1]
+	for _, args := range [][]string{append(with("withdraw"), id), append(with("withdraw", "--wallet", wallet), request)} {
+		w.says(args, `^withdrawal `+id+` of `+wallet+`, 0\.25000000 IO to `+wallet+`: paid$`)
+	}
+	w.refuses(append(with("withdraw"), request), "if it is the id in the signed text, give --wallet too")
+	w.refuses(append(with("withdraw", "--wallet", wallet), strings.Repeat("0", 32)), "nor has one of the newest of wallet "+wallet)
+	api, err := client.New(client.Config{Server: w.server})
+	w.check(err)
+	renter, err := ionet.ParseKey(wallet)
+	w.check(err)
+	r, err := api.Renter(w.t.Context(), renter)
+	w.check(err)
+	i := slices.IndexFunc(r.Withdrawals, func(w client.Withdrawal) bool { return w.To.String() == public("nobody").String() })
+	w.eventually("the service says what the withdrawal waits for", func() bool {
+		out, err := w.do(append(with("withdraw"), r.Withdrawals[i].ID.String())...)
+		return err == nil && strings.Contains(out, "open it with the key of wallet "+public("nobody").String()+": ionet account open --keypair <file> --rpc <url> --mint "+w.network.Mint.String())
+	})
+}
+
 // TestProvider is a provider's life, by commands alone.
 func TestProvider(t *testing.T) {
 	w := openTown(t)
@@ -295,10 +320,17 @@ func TestProvider(t *testing.T) {
 	w.refuses(with("deposit", "--keypair", wallet, "--amount", "1.5"), "--rpc is missing")
 	w.refuses(with("deposit", "--wallet", payee, "--amount", "0.0"), "--amount: 0.0 is nothing")
 	w.refuses(with("deposit", "--wallet", payee, "--amount", "1,5"), `amount "1,5" is not a token amount with at most 8 decimals`)
-	w.refuses(with("deposit", "--keypair", poor, "--amount", "1.5", "--rpc", w.rpc), "has the wallet the tokens")
-	w.refuses(with("withdraw", "--keypair", wallet, "--amount", "0.5", "--to", public("nobody").String(), "--wait", "0s"), "is not paid yet")
-	w.says(with("withdraw", "--keypair", wallet, "--amount", "0.25"), `^To: `+payee+`$`, `^paid: final in slot \d+, transaction \S{60,}`)
+	w.refuses(with("deposit", "--keypair", poor, "--amount", "1.5", "--rpc", w.rpc), " has 0.00000000 IO, 1.50000000 IO are to be paid (refused by simulation")
+	broke := filepath.Join(w.dir, "broke.json")
+	w.says([]string{"keygen", "--out", broke}, `^wallet `)
+	w.refuses(with("deposit", "--keypair", broke, "--amount", "1.5", "--rpc", w.rpc), "wallet "+w.walletOf(broke)+" has 0 lamports and needs 895880: 5000 for the fee")
+	w.refuses(with("deposit", "--keypair", broke, "--amount", "1.5", "--rpc", w.rpc, "--airdrop"), "pay in: wallet "+w.walletOf(broke)+" has no token account of mint "+w.network.Mint.String())
+	w.refuses(with("deposit", "--wallet", payee, "--airdrop"), "--airdrop is for the wallet that pays")
+	w.refuses(with("withdraw", "--keypair", wallet, "--amount", "0.5", "--to", public("nobody").String(), "--wait", "0s"), "look again: ionet withdraw --server "+w.server+" --status ")
+	said := w.says(with("withdraw", "--keypair", wallet, "--amount", "0.25"), `^To: `+payee+`$`, `^paid: final in slot \d+, transaction \S{60,}`)
 	w.refuses(with("withdraw", "--keypair", wallet, "--amount", "1.5"), client.Insufficient)
+	w.refuses(with("withdraw", "--keypair", wallet, "--amount", "1.5"), "Amount is 1.50000000 IO (150000000 base units)")
+	w.statuses(payee, said)
 	w.refuses(with("withdraw", "--keypair", wallet, "--amount", "0"), "--amount: 0 is nothing")
 	w.refuses(with("withdraw", "--keypair", wallet, "--amount", "1", "--wait=-1s"), "--wait -1s is negative")
 	w.refuses(with("withdraw", "--keypair", wallet, "--amount", "1", "--expires", "0s"), "--expires 0s")

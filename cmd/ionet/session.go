@@ -37,6 +37,8 @@ type sessionOpenCmd struct {
 	Renter    ionet.Key     `placeholder:"KEY" help:"The renter's wallet where it is no file: make the session's key, print the exact text for the wallet to sign, and end."`
 	Signature string        `placeholder:"BASE58" help:"That wallet's signature of the text in --text-file: hand both in."`
 	TextFile  string        `name:"text-file" placeholder:"FILE" help:"The text that was signed, as it was printed."`
+
+	made bool // this run made the key in KeyOut
 }
 
 // Help shows examples below the flags.
@@ -104,7 +106,7 @@ func (c *sessionOpenCmd) Run(s *stage) error {
 	}
 	// Key and text are durable. If we stop here, the same command hands the same text in.
 	if _, err := handIn(s, api, network, e); err != nil {
-		return c.refused(e, err)
+		return c.refused(e, inTokens(err, network.Decimals))
 	}
 	s.print("%s\n\nsession %s is open: %s IO until %s", e.Body, e.ID(), session.Reserve.Tokens(network.Decimals), clockText(session.Expires))
 	s.print("key in %s, signed text in %s", c.KeyOut, statementOf(c.KeyOut))
@@ -123,7 +125,17 @@ func (c *sessionOpenCmd) refused(e proofs.Envelope, err error) error {
 	if problem.Kind() == client.Insufficient {
 		err = fmt.Errorf("%w: pay in with ionet deposit, or reserve less", err)
 	}
-	return errors.Join(err, os.Remove(statementOf(c.KeyOut)))
+	err = errors.Join(err, os.Remove(statementOf(c.KeyOut)))
+	return errors.Join(err, c.dropKey())
+}
+
+// dropKey removes a key that this run made: nothing was accepted that names it.
+func (c *sessionOpenCmd) dropKey() error {
+	if !c.made {
+		return nil
+	}
+	c.made = false
+	return os.Remove(c.KeyOut)
 }
 
 // statement returns what the files have, or makes it; without a signature where the wallet
@@ -155,7 +167,7 @@ func (c *sessionOpenCmd) statement(wallet ed25519.PrivateKey, n *ionet.Network) 
 	}
 	text, err := session.Text(n.ID())
 	if err != nil {
-		return e, session, fmt.Errorf("--expires: %w", err)
+		return e, session, errors.Join(fmt.Errorf("--expires: %w", err), c.dropKey())
 	}
 	if wallet == nil {
 		return proofs.Envelope{Kind: proofs.KindSession, Signer: c.Renter, Body: []byte(text)}, session, nil
@@ -171,6 +183,7 @@ func (c *sessionOpenCmd) sessionKey() (ionet.Key, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, key, err = ed25519.GenerateKey(rand.Reader); err == nil {
 			err = chain.WriteKeypair(c.KeyOut, key)
+			c.made = err == nil
 		}
 	}
 	if err != nil {
