@@ -71,7 +71,7 @@ func btoi(b bool) int {
 func (p *Purse) unfit(in *Inference, o workerOffer) string {
 	switch {
 	case in.preference(o.model.Unit) < 0:
-		return fmt.Sprintf("its price is for a %s", o.model.Unit)
+		return fmt.Sprintf("its price is by the %s", o.model.Unit)
 	case len(p.cfg.Workers) > 0 && !slices.Contains(p.cfg.Workers, o.worker):
 		return "its worker is none of those that were chosen"
 	case p.left[o.worker] != "":

@@ -188,7 +188,7 @@ func (p *Purse) readOffer(statement []byte, model, unit string) (workerOffer, er
 	}
 	i := slices.IndexFunc(o.offer.Models, func(m proofs.OfferModel) bool { return m.Name == model && (unit == "" || m.Unit.String() == unit) })
 	if i < 0 {
-		return o, fmt.Errorf("it has no price of %s for a %s", model, unit)
+		return o, fmt.Errorf("it has no price of %s by the %s", model, unit)
 	}
 	o.model = o.offer.Models[i]
 	return o, nil

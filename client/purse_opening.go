@@ -167,7 +167,7 @@ func (p *Purse) raise(open *proofs.ChannelOpen, want ionet.Amount, free *ionet.A
 	most, err := open.Limit.Add(*free)
 	if err != nil || most.Cmp(want) < 0 || most.IsZero() {
 		return &PurseError{Status: http.StatusPaymentRequired, Code: CodeReserve, most: most, Message: fmt.Sprintf(
-			"the session's reserve of %s base units does not cover it: %s is free, and the worker's channel needs %s: open a session with a larger reserve", p.session.Reserve, free, want)}
+			"the session's reserve of %s does not cover it: %s is free, and the worker's channel needs %s: open a session with a larger reserve", p.tokens(p.session.Reserve), p.tokens(*free), p.tokens(want))}
 	}
 	limit, err := open.Limit.Add(open.Limit)
 	if err != nil {

@@ -81,7 +81,7 @@ func (p *Purse) refused(ctx context.Context, t *ticket, cumulative ionet.Amount,
 // than each request that is open may cost.
 func (p *Purse) needs(t *ticket, cumulative ionet.Amount, m *MeterProblem) error {
 	if m.Most != nil && (m.Required == nil || m.Most.Cmp(t.in.Most) > 0) {
-		return aboveMost(*m.Most, t.in.Most)
+		return p.aboveMost(*m.Most, t.in.Most)
 	}
 	required := *m.Required
 	if required.Cmp(cumulative) <= 0 {
@@ -96,7 +96,7 @@ func (p *Purse) needs(t *ticket, cumulative ionet.Amount, m *MeterProblem) error
 	}
 	bound, err := required.Sub(elsewhere)
 	if err != nil || bound.Cmp(t.in.Most) > 0 {
-		return aboveMost(bound, t.in.Most)
+		return p.aboveMost(bound, t.in.Most)
 	}
 	if most := t.ch.allowed(); required.Cmp(most) > 0 {
 		return &workerFault{worker: t.offer.worker, reason: fmt.Sprintf("it asks for a voucher of %s: what is spent and what runs makes %s at most", required, most)}
@@ -110,9 +110,14 @@ func (p *Purse) needs(t *ticket, cumulative ionet.Amount, m *MeterProblem) error
 	return nil
 }
 
-func aboveMost(bound, most ionet.Amount) error {
+// tokens is an amount for people: in tokens, and in base units as headers have it.
+func (p *Purse) tokens(a ionet.Amount) string {
+	return fmt.Sprintf("%s IO (%s base units)", a.Tokens(p.cfg.Network.Decimals), a)
+}
+
+func (p *Purse) aboveMost(bound, most ionet.Amount) error {
 	return &PurseError{Status: http.StatusPaymentRequired, Code: CodeAboveMost, Message: fmt.Sprintf(
-		"it may cost up to %s base units, more than the %s that one request is allowed: name a smaller max_tokens, or allow more", bound, most)}
+		"it may cost up to %s, more than the %s that one request is allowed: name a smaller max_tokens, or allow more (--max-fee of ionet proxy)", p.tokens(bound), p.tokens(most))}
 }
 
 // reoffer takes the worker's new offer where its price is within all caps.

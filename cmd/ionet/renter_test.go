@@ -415,7 +415,7 @@ func (w *town) speaks(base string) (jobs []string) {
 		{"no model", chatWith("", "x", nil), 400, "BadRequestError", "model is missing", client.CodeBadRequest},
 		{"the back end refuses", chatWith("talker", "fail", nil), 400, "BadRequestError", "can't do that", "no"},
 		{"the back end dies", chatWith("vectors", "crash", nil), 502, "InternalServerError", "costs nothing", client.CodeWorkers},
-		{"too dear", openaiclient.Call{Name: "image", Params: map[string]any{"model": "painter", "prompt": "cats", "n": 4}}, 402, "APIError", "one request is allowed", client.CodeAboveMost},
+		{"too dear", openaiclient.Call{Name: "image", Params: map[string]any{"model": "painter", "prompt": "cats", "n": 4}}, 402, "APIError", "it may cost up to 0.00160000 IO (160000 base units), more than the 0.00150000 IO (150000 base units) that one request is allowed: name a smaller max_tokens, or allow more (--max-fee", client.CodeAboveMost},
 	} {
 		a := do(c.call)
 		if a.OK || a.Status != c.status || a.Class != c.class || !strings.Contains(a.Message, c.detail) || a.Code != c.code {
