@@ -85,5 +85,19 @@ func (c sale) sell(ctx context.Context, s *stage, m *meter.Meter) error {
 	if end := <-served; !errors.Is(end, http.ErrServerClosed) {
 		err = errors.Join(err, end)
 	}
+	c.handIn(s, m)
 	return err
+}
+
+// handIn hands in what was served until now, and says what could not be.
+func (c sale) handIn(s *stage, m *meter.Meter) {
+	ctx, done := context.WithTimeout(context.Background(), patience/2)
+	defer done()
+	left, before, err := m.HandIn(ctx)
+	if err != nil {
+		s.log.Info("the service can't take what was served last", "error", err)
+	}
+	if left > 0 {
+		s.print("%d jobs are not handed in: start again before %s, when the first of their channels ends", left, before.Format(time.RFC3339))
+	}
 }
