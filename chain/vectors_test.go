@@ -54,7 +54,7 @@ func vectors(t testing.TB) map[string]vector {
 		"fees-56-v1":     "the largest batch of fees of version 1: the fee vault has an owner of its own",
 		"receipts-49-v1": "the compact forms of 49 leaves of the receipt log, as many as fit",
 
-		"fees-54-2of3-v1":   "the largest batch of fees of version 1 from the vault of a multisig",
+		"fees-54-2of3-v1": "the largest batch of fees of version 1 from the vault of a multisig",
 
 		"payout-54-2of3-v1": "the largest payout of version 1 from the vault of a multisig, two of whose members sign",
 		"claim-2of3-v0":     "a claim from the vault of a multisig",
