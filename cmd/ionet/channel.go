@@ -30,11 +30,7 @@ Examples:
 
 // Run lists channels.
 func (c *channelListCmd) Run(s *stage) error {
-	api, err := c.client()
-	if err != nil {
-		return err
-	}
-	network, _, err := api.NetworkFile(s.ctx)
+	api, network, err := c.network(s)
 	if err != nil {
 		return err
 	}
@@ -88,11 +84,7 @@ Examples:
 
 // Run closes a channel.
 func (c *channelCloseCmd) Run(s *stage) error {
-	api, err := c.client()
-	if err != nil {
-		return err
-	}
-	network, _, err := api.NetworkFile(s.ctx)
+	api, network, err := c.network(s)
 	if err != nil {
 		return err
 	}

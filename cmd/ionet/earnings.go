@@ -51,11 +51,7 @@ func (c *earningsCmd) Run(s *stage) error {
 	case c.By != "" && (c.CSV || c.JSON):
 		return errors.New("--by is for the table: --csv and --json have a row for each epoch and device")
 	}
-	api, err := c.client()
-	if err != nil {
-		return err
-	}
-	network, _, err := api.NetworkFile(s.ctx)
+	api, network, err := c.network(s)
 	if err != nil {
 		return err
 	}

@@ -59,11 +59,7 @@ func (c *historyCmd) Run(s *stage) error {
 	if c.Keypair != "" && c.Session != "" {
 		return errors.New("--keypair and --session can't be used together: one key signs the request")
 	}
-	api, err := c.client()
-	if err != nil {
-		return err
-	}
-	network, _, err := api.NetworkFile(s.ctx)
+	api, network, err := c.network(s)
 	if err != nil {
 		return err
 	}

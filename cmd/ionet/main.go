@@ -85,6 +85,16 @@ func (s server) client() (*client.Client, error) {
 	return api, nil
 }
 
+// network returns a client of the service, and the network that it is of.
+func (s server) network(st *stage) (*client.Client, *ionet.Network, error) {
+	api, err := s.client()
+	if err != nil {
+		return nil, nil, err
+	}
+	network, _, err := api.NetworkFile(st.ctx)
+	return api, network, err
+}
+
 // busyTries is how often a statement is handed in, a second apart or what the service
 // asks for, while that says that it is busy: one that has just started first looks at
 // the chain.

@@ -57,11 +57,7 @@ func (c *priceCmd) Run(s *stage) error {
 	if err != nil {
 		return err
 	}
-	api, err := c.client()
-	if err != nil {
-		return err
-	}
-	network, _, err := api.NetworkFile(s.ctx)
+	api, network, err := c.network(s)
 	if err != nil {
 		return err
 	}

@@ -88,11 +88,7 @@ func (c *sessionOpenCmd) Run(s *stage) error {
 		}
 		c.Renter = chain.PublicOf(wallet)
 	}
-	api, err := c.client()
-	if err != nil {
-		return err
-	}
-	network, _, err := api.NetworkFile(s.ctx)
+	api, network, err := c.network(s)
 	if err != nil {
 		return err
 	}

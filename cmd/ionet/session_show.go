@@ -29,11 +29,7 @@ func (c *sessionShowCmd) Run(s *stage) error {
 	if c.Session == "" && c.ID.IsZero() && c.Wallet.IsZero() {
 		return errors.New("--session is missing: which one? (--id and --wallet also tell)")
 	}
-	api, err := c.client()
-	if err != nil {
-		return err
-	}
-	network, _, err := api.NetworkFile(s.ctx)
+	api, network, err := c.network(s)
 	if err != nil {
 		return err
 	}
@@ -115,11 +111,7 @@ Examples:
 
 // Run closes a session.
 func (c *sessionCloseCmd) Run(s *stage) error {
-	api, err := c.client()
-	if err != nil {
-		return err
-	}
-	network, _, err := api.NetworkFile(s.ctx)
+	api, network, err := c.network(s)
 	if err != nil {
 		return err
 	}

@@ -122,11 +122,7 @@ Examples:
 
 // Run lists epochs.
 func (c *epochsCmd) Run(s *stage) error {
-	api, err := c.client()
-	if err != nil {
-		return err
-	}
-	network, _, err := api.NetworkFile(s.ctx)
+	api, network, err := c.network(s)
 	if err != nil {
 		return err
 	}

@@ -78,11 +78,7 @@ func (c *delegateCmd) Run(s *stage) error {
 	if err := c.check(chain.PublicOf(key)); err != nil {
 		return err
 	}
-	api, err := c.client()
-	if err != nil {
-		return err
-	}
-	network, _, err := api.NetworkFile(s.ctx)
+	api, network, err := c.network(s)
 	if err != nil {
 		return err
 	}

@@ -39,11 +39,7 @@ type asked struct {
 // Run explains a device's epoch. What is sealed is checked against the seal's memo;
 // what is only judged is shown, and said not to be proven.
 func (c *whyCmd) Run(s *stage) error {
-	api, err := c.client()
-	if err != nil {
-		return err
-	}
-	network, _, err := api.NetworkFile(s.ctx)
+	api, network, err := c.network(s)
 	if err != nil {
 		return err
 	}
