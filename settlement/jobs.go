@@ -229,6 +229,9 @@ func (j *journal) refuseJob(rule proofs.FeeRule, c *channelRow, x *candidate) *P
 	case proofs.Expired:
 		return refusal(rule, "body.served", "served is %d: the session began at %d, the channel ends at %d, and it is %d now", b.Served, s.Issued, min(c.expires, s.Expires), j.head.accepted)
 	case proofs.Closed:
+		if c.status() == stateOver {
+			return refusal(rule, "body.served", "served is %d, channel %s is over: the grace after its close, or its end, has passed", b.Served, c.channel)
+		}
 		return refusal(rule, "body.served", "served is %d, channel %s is %s since %d", b.Served, c.channel, c.status(), c.closedAt())
 	case proofs.Replay:
 		return refusal(rule, "body.id", "job id %x was used in channel %s for another statement", b.ID, c.channel)
